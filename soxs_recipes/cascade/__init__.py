@@ -1,0 +1,1 @@
+"""What there is, what is needed, doing it, remembering it."""

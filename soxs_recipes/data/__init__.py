@@ -1,0 +1,1 @@
+"""What flows between recipes: frames, solutions, spectra, quality. Pure data, no files."""

@@ -1,0 +1,1 @@
+"""CPL's world: recipes' user interface, sets of frames, product headers."""

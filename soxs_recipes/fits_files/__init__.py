@@ -1,0 +1,1 @@
+"""The FITS form of every data object."""

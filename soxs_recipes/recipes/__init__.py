@@ -1,0 +1,1 @@
+"""One file a recipe: a declaration and a short list of verbs."""

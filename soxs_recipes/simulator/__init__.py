@@ -1,0 +1,1 @@
+"""Raw frames with known truth, written as the instrument writes them."""
