@@ -1,0 +1,58 @@
+# Two commands matter: `make demo` (sets up and reduces a simulated night) and `make test` (sets up and tests).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= demo
+# One thread a process: the pipeline is parallel over recipes, and results must not depend on a library's threads.
+export OMP_NUM_THREADS = 1
+export OPENBLAS_NUM_THREADS = 1
+export MPLBACKEND = Agg
+
+.PHONY: help install demo test lint docs bench accuracy peer clean
+
+help:
+	@echo "make demo      set up, simulate one small night, reduce it"
+	@echo "make test      set up, run the tests"
+	@echo "make install   set up only (virtual environment in $(VENV))"
+	@echo "make lint      check form"
+	@echo "make docs      write the recipes' reference pages"
+	@echo "make bench     time and peak memory of each recipe"
+	@echo "make accuracy  many-seed accuracy runs against simulated truth"
+	@echo "make peer      reduce the simulated night with soxspipe too (needs Python 3.12+)"
+
+$(VENV)/.ready: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or newer, or make PYTHON=/path/to/python3 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: $(PYTHON) cannot make virtual environments; on Debian: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+install: $(VENV)/.ready
+
+demo: install
+	$(BIN)/soxs demo --output $(DEMO)
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+docs: install
+	$(BIN)/python docs/build_reference.py
+
+bench: install
+	$(BIN)/python benchmarks/bench_recipes.py
+
+accuracy: install
+	$(BIN)/python benchmarks/accuracy.py
+
+peer: install
+	$(BIN)/python benchmarks/peer.py
+
+clean:
+	rm -rf $(VENV) demo
