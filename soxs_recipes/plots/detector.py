@@ -1,0 +1,120 @@
+"""Figures of detector frames: masters, flats with their orders, sky subtraction."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from soxs_recipes.data.frame import Frame
+from soxs_recipes.data.order_table import OrderTable
+from soxs_recipes.plots.style import ACCENT, INK, MUTED, new_figure, order_colour, robust_limits, show_image
+
+__all__ = ["figure_master", "figure_order_table", "figure_sky_subtraction"]
+
+
+def figure_master(frame: Frame, title: str, unit: str = "e$^-$") -> Figure:
+    """A master frame, its error map, its histogram and its mean profiles along both axes.
+
+    Unusable pixels are left out of histogram and profiles.
+    """
+    figure, axes = new_figure(title, rows=2, columns=2, size=(12, 8.5))
+    show_image(axes[0, 0], frame.data, unit)
+    axes[0, 0].set_title("signal", fontsize=9, loc="left")
+    show_image(axes[0, 1], np.sqrt(frame.variance), unit, cmap="magma")
+    axes[0, 1].set_title("1 σ error", fontsize=9, loc="left")
+    good = np.where(frame.usable, frame.data, np.nan)
+    low, high = robust_limits(good[:: max(1, good.shape[0] // 500)], 0.1, 99.9)
+    axes[1, 0].hist(good[np.isfinite(good)], bins=200, range=(low, high), color=INK, log=True)
+    axes[1, 0].set_xlabel(f"signal [{unit}]")
+    axes[1, 0].set_ylabel("pixels")
+    axis = axes[1, 1]
+    for number, name, colour in ((1, "mean of rows, along y", INK), (0, "mean of columns, along x", ACCENT)):
+        axis.plot(_mean_profile(frame, number), color=colour, lw=0.7, label=name)
+    axis.set_xlabel("pixel")
+    axis.set_ylabel(f"mean signal [{unit}]")
+    axis.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def figure_order_table(image: np.ndarray | None, table: OrderTable, title: str, unit: str = "") -> Figure:
+    """Order centres and edges, over the frame when there is one."""
+    figure, axes = new_figure(title, size=(10, 8))
+    axis = axes[0, 0]
+    if image is not None:
+        show_image(axis, image, unit, cmap="gray")
+    for position, trace in enumerate(table.traces):
+        low, high = trace.along_domain
+        along = np.linspace(low, high, 200)
+        colour = order_colour(position)
+        curves = [(trace.centre_at(along), "--")]
+        if trace.lower is not None:
+            curves += [(edge, "-") for edge in trace.edges_at(along)]
+        for across, dashes in curves:
+            x, y = (across, along) if table.dispersion_axis == 0 else (along, across)
+            axis.plot(x, y, color=colour, lw=0.9, ls=dashes)
+        middle = along[along.size // 2], float(trace.centre_at(along[along.size // 2 : along.size // 2 + 1])[0])
+        where = middle[::-1] if table.dispersion_axis == 0 else middle
+        axis.text(*where, str(trace.order), color=colour, fontsize=8, ha="center", va="center")
+    axis.set_xlabel("x [px]")
+    axis.set_ylabel("y [px]")
+    return figure
+
+
+def figure_sky_subtraction(
+    subtracted: Frame, sky: np.ndarray, title: str, dispersion_axis: int, order_image: np.ndarray | None = None
+) -> Figure:
+    """Frame before and after sky subtraction, and residuals over their error.
+
+    Parameters
+    ----------
+    subtracted : Frame [e-]
+    sky : ndarray (ny, nx) [e-]
+        The model that was subtracted.
+    title : str
+    dispersion_axis : int
+    order_image : ndarray (ny, nx) int, optional
+        0 outside orders; the histogram takes pixels inside only.
+    """
+    figure, axes = new_figure(title, rows=2, columns=2, size=(13, 9))
+    before = subtracted.data + sky
+    turn = (lambda image: image.T) if dispersion_axis == 0 else (lambda image: image)
+    inside = subtracted.usable & (subtracted.variance > 0)
+    if order_image is not None:
+        inside &= order_image > 0
+    limits = robust_limits(before[inside][::7], 1, 98)
+    show_image(axes[0, 0], turn(before), "e$^-$", limits)
+    axes[0, 0].set_title("before sky subtraction", fontsize=9, loc="left")
+    pull = np.zeros(before.shape, np.float32)
+    pull[inside] = subtracted.data[inside] / np.sqrt(subtracted.variance[inside])
+    show_image(axes[0, 1], turn(subtracted.data), "e$^-$", robust_limits(subtracted.data[inside][::7], 1, 99))
+    axes[0, 1].set_title("after", fontsize=9, loc="left")
+    show_image(axes[1, 0], turn(pull), "σ", (-5, 5), cmap="RdBu_r")
+    axes[1, 0].set_title("residual / error (the object stays)", fontsize=9, loc="left")
+    for axis in (axes[0, 0], axes[0, 1], axes[1, 0]):
+        if dispersion_axis == 0:
+            axis.set_xlabel("y [px]")
+            axis.set_ylabel("x [px]")
+    _pull_histogram(axes[1, 1], pull[inside])
+    return figure
+
+
+def _pull_histogram(axis, pulls: np.ndarray) -> None:
+    edges = np.linspace(-6, 6, 121)
+    if pulls.size:  # the outermost bins hold what lies beyond
+        axis.hist(np.clip(pulls, -6, 6), bins=edges, color=INK, density=True, log=True, label="pixels in orders")
+    axis.plot(edges, np.exp(-0.5 * edges**2) / np.sqrt(2 * np.pi), color=ACCENT, lw=1, label="unit normal")
+    axis.set_ylim(1e-6, 1)
+    axis.set_xlabel("residual / error [σ]")
+    axis.set_ylabel("density")
+    axis.axvline(0, color=MUTED, lw=0.6)
+    axis.legend(fontsize=8, frameon=False)
+
+
+def _mean_profile(frame: Frame, axis: int) -> np.ndarray:
+    """Mean of usable pixels along an axis; NaN where a whole line is unusable."""
+    usable = frame.usable
+    count = usable.sum(axis=axis)
+    total = np.where(usable, frame.data, 0.0).sum(axis=axis, dtype=np.float64)
+    profile = np.full(count.shape, np.nan)
+    np.divide(total, count, out=profile, where=count > 0)
+    return profile

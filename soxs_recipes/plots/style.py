@@ -1,0 +1,117 @@
+"""The look that all figures share; Figure objects only, never pyplot state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+__all__ = [
+    "ACCENT",
+    "ERROR",
+    "INK",
+    "MUTED",
+    "ORDER_COLOURS",
+    "new_figure",
+    "order_colour",
+    "robust_limits",
+    "shade_bands",
+    "show_image",
+]
+
+INK = "#1f2430"
+MUTED = "#8a919e"
+ERROR = "#c3c8d1"
+ACCENT = "#c2410c"
+BAND = "#e8ecf2"
+# Neighbouring orders must differ for colour-blind readers too: blue, orange, green, purple by turns.
+ORDER_COLOURS = ("#1d6fb8", "#d9730d", "#2c8a57", "#8250a8")
+
+
+def new_figure(
+    title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (11.0, 6.0), **grid
+) -> tuple[Figure, np.ndarray]:
+    """A figure with a title and a grid of styled axes.
+
+    Returns
+    -------
+    Figure
+    ndarray (rows, columns) of Axes
+    """
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(_plain(title), fontsize=11, color=INK, x=0.01, ha="left")
+    axes = figure.subplots(rows, columns, squeeze=False, **grid)
+    for axis in axes.flat:
+        _style(axis)
+    return figure, axes
+
+
+def order_colour(position: int) -> str:
+    """Colour of the n-th order."""
+    return ORDER_COLOURS[position % len(ORDER_COLOURS)]
+
+
+def robust_limits(
+    values: np.ndarray, low: float = 0.5, high: float = 99.5, margin: float = 0.05
+) -> tuple[float, float]:
+    """Axis limits that hold the bulk of finite values; (0, 1) when there are none."""
+    finite = np.asarray(values)[np.isfinite(values)]
+    if finite.size == 0:
+        return 0.0, 1.0
+    bottom, top = np.percentile(finite, [low, high])
+    pad = margin * (top - bottom) or 0.5 * abs(top) or 0.5
+    return float(bottom - pad), float(top + pad)
+
+
+def shade_bands(axis: Axes, bands: Sequence[tuple[float, float]], label: str) -> None:
+    """Shade wavelength ranges behind the data, labelled once in the legend."""
+    low, high = axis.get_xlim()
+    for start, end in bands:
+        if end > low and start < high:
+            axis.axvspan(max(start, low), min(end, high), color=BAND, lw=0, zorder=0, label=label)
+            label = "_nolegend_"
+
+
+def show_image(
+    axis: Axes, image: np.ndarray, unit: str, limits: tuple[float, float] | None = None, cmap: str = "viridis"
+):
+    """Draw a detector frame, thinned to what a screen can show, with its colour bar."""
+    step = max(1, int(np.ceil(max(image.shape) / 1100)))
+    thin = image[::step, ::step]
+    low, high = limits or robust_limits(thin, 1, 99)
+    shown = axis.imshow(
+        thin,
+        origin="lower",
+        cmap=cmap,
+        vmin=low,
+        vmax=high,
+        aspect="auto",
+        interpolation="nearest",
+        extent=(-0.5, image.shape[1] - 0.5, -0.5, image.shape[0] - 0.5),
+    )
+    axis.set_xlabel("x [px]")
+    axis.set_ylabel("y [px]")
+    axis.grid(visible=False)
+    bar = axis.figure.colorbar(shown, ax=axis, pad=0.01, fraction=0.05)
+    bar.set_label(unit, fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    return shown
+
+
+def _style(axis: Axes) -> None:
+    axis.tick_params(labelsize=8, color=MUTED)
+    axis.grid(visible=True, color="#eceff3", lw=0.6)
+    axis.set_axisbelow(True)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axis.spines[side].set_color(MUTED)
+
+
+def _plain(text: str) -> str:
+    """Header text must not start mathtext."""
+    return text.replace("$", r"\$")
