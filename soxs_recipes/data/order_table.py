@@ -91,7 +91,7 @@ class OrderTable:
         Returns
         -------
         ndarray (ny, nx) int16
-            A pixel belongs to an order when its centre lies between the edges.
+            A pixel belongs to an order when its centre lies between the edges and inside `along_domain`.
         """
         image = np.zeros(shape, dtype=np.int16)
         across_axis = 1 - self.dispersion_axis
@@ -100,8 +100,10 @@ class OrderTable:
         across = np.arange(shape[across_axis])
         for trace in self.traces:
             lower, upper = trace.edges_at(along)
-            first, last = max(int((lower - margin).min()), 0), int((upper + margin).max()) + 2
+            first, last = max(int((lower - margin).min()), 0), max(int((upper + margin).max()) + 2, 0)
             span = across[first:last]
             inside = (span[None, :] >= (lower - margin)[:, None]) & (span[None, :] <= (upper + margin)[:, None])
+            low, high = trace.along_domain
+            inside &= ((along >= low - 0.5) & (along <= high + 0.5))[:, None]
             view[:, first:last][inside] = trace.order
         return image
