@@ -169,19 +169,7 @@ def _echelle(axis=1, **changes):
 
 def _quasi(axis=0, **changes):
     middles = np.array([90.0, 240.0, 395.0])
-    scene = Scene(
-        1500,
-        480,
-        axis,
-        middles,
-        np.full(3, 21.0),
-        12.0,
-        0.15,
-        psf=0.8,
-        first_order=1,
-        echelle=False,
-        read_noise=3.0,
-    )
+    scene = Scene(1500, 480, axis, middles, np.full(3, 21.0), 12.0, 0.15, psf=0.8, first_order=1, read_noise=3.0)
     return replace(scene, **changes) if changes else scene
 
 
