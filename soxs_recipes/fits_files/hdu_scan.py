@@ -1,0 +1,218 @@
+"""Where header and data of each HDU lie in the bytes of a FITS file, found before anything is allocated."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
+
+from soxs_recipes.errors import UnprocessableData
+
+__all__ = [
+    "BLOCK",
+    "HduSpan",
+    "clean_header",
+    "data_md5",
+    "encoded_checksum",
+    "header_end",
+    "ones_complement_sum",
+    "scan_hdus",
+    "verify_checksums",
+]
+
+BLOCK = 2880
+_CARD = 80
+_HEADER_BLOCKS_MAX = 2000
+_ASCII_ONLY = bytes(byte if 32 <= byte < 127 else ord("?") for byte in range(256))
+_LEGAL_BITPIX = (8, 16, 32, 64, -32, -64)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HduSpan:
+    """Byte ranges of one HDU: header [start, data), data with padding [data, end)."""
+
+    header: fits.Header
+    start: int
+    data: int
+    data_size: int
+    end: int
+
+
+def header_end(content: bytes, start: int = 0) -> int:
+    """Offset just behind the header block that holds END, -1 when there is none in `content`."""
+    for block in range(start, min(len(content), start + BLOCK * _HEADER_BLOCKS_MAX), BLOCK):
+        piece = content[block : block + BLOCK]
+        position = piece.find(b"END" + b" " * 5)
+        while position >= 0:
+            if position % _CARD == 0:
+                return block + BLOCK
+            position = piece.find(b"END" + b" " * 5, position + 1)
+    return -1
+
+
+def clean_header(raw: bytes) -> fits.Header:
+    """A header in which every card can be read: bytes outside ASCII become `?`, cards without sense go.
+
+    What was dropped is logged as a warning.
+    """
+    text = raw.translate(_ASCII_ONLY).decode("ascii")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        header = fits.Header.fromstring(text)
+        kept, dropped = [], []
+        for card in header.cards:
+            try:
+                _ = card.keyword, card.value, card.comment
+                kept.append(card)
+            except (VerifyError, ValueError, TypeError, IndexError):
+                dropped.append(card.image[:30].strip())
+        if not dropped:
+            return header
+        _log.warning("dropped %d unreadable header cards, the first: %s", len(dropped), dropped[0])
+        return fits.Header(kept)
+
+
+def scan_hdus(content: bytes, name: str, cap: int) -> list[HduSpan]:
+    """All HDUs of `content`, with sizes proved against its length.
+
+    Parameters
+    ----------
+    content : bytes
+    name : str
+        For messages.
+    cap : int
+        An HDU that declares more data bytes than this is refused.
+
+    Raises
+    ------
+    UnprocessableData
+        Not FITS, END missing, illegal BITPIX or NAXIS, or data that the header declares and the file lacks.
+    """
+    if not content.startswith(b"SIMPLE"):
+        cause = "is empty" if not content else "does not begin as FITS"
+        raise UnprocessableData(f"{name}: {cause}; get the file again")
+    spans, start = [], 0
+    while start < len(content) and (not spans or content.startswith(b"XTENSION", start)):
+        behind = header_end(content, start)
+        if behind < 0:
+            raise UnprocessableData(
+                f"{name}: header of HDU {len(spans)} has no END (truncated); get the file again"
+            )
+        header = clean_header(content[start:behind])
+        size = _declared_size(header, name, len(spans), cap)
+        missing = behind + size - len(content)
+        if missing > 0:
+            raise UnprocessableData(
+                f"{name}: truncated, HDU {len(spans)} lacks {missing} of its {size} data bytes; get the file again"
+            )
+        end = behind + -(-size // BLOCK) * BLOCK
+        if end > len(content):
+            _log.warning("%s: padding after HDU %d is incomplete; all its data are there", name, len(spans))
+        spans.append(HduSpan(header, start, behind, size, min(end, len(content))))
+        start = end
+    return spans
+
+
+def _declared_size(header: fits.Header, name: str, index: int, cap: int) -> int:
+    bitpix = header.get("BITPIX")
+    dimensions = header.get("NAXIS")
+    if bitpix not in _LEGAL_BITPIX:
+        raise UnprocessableData(f"{name}: HDU {index} has illegal BITPIX = {bitpix!r}")
+    if isinstance(dimensions, bool) or not isinstance(dimensions, int) or not 0 <= dimensions <= 999:
+        raise UnprocessableData(f"{name}: HDU {index} has illegal NAXIS = {dimensions!r}")
+    lengths = [header.get(f"NAXIS{axis}") for axis in range(1, dimensions + 1)]
+    if any(isinstance(length, bool) or not isinstance(length, int) or length < 0 for length in lengths):
+        raise UnprocessableData(f"{name}: HDU {index} has illegal axis lengths {lengths}")
+    if not lengths:
+        return 0
+    elements = math.prod(lengths)
+    parameters, groups = header.get("PCOUNT", 0), header.get("GCOUNT", 1)
+    if not all(isinstance(count, int) and count >= 0 for count in (parameters, groups)):
+        raise UnprocessableData(f"{name}: HDU {index} has illegal PCOUNT or GCOUNT")
+    size = abs(bitpix) // 8 * groups * (elements + parameters)
+    if size > cap:
+        raise UnprocessableData(
+            f"{name}: HDU {index} declares {size} bytes (axes {lengths}), beyond the {cap} that are read"
+        )
+    return size
+
+
+def ones_complement_sum(content: bytes | memoryview, total: int = 0) -> int:
+    """32-bit ones' complement sum of `content` (length a multiple of 4), as FITS checksums use it."""
+    words = np.frombuffer(content, dtype=">u4")
+    # 2^32 words fit a 64-bit sum before it can overflow.
+    total += int(words.sum(dtype=np.uint64))
+    while total >> 32:
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+    return total
+
+
+def verify_checksums(content: bytes, span: HduSpan, name: str) -> None:
+    """Compare DATASUM and CHECKSUM with what is there; without them nothing is proved.
+
+    Raises
+    ------
+    UnprocessableData
+        The data are not those that were written.
+    """
+    view = memoryview(content)
+    if (span.end - span.data) % 4:
+        return
+    datasum = ones_complement_sum(view[span.data : span.end])
+    declared = str(span.header.get("DATASUM", "")).strip()
+    if declared.isdigit() and int(declared) != datasum:
+        raise UnprocessableData(f"{name}: DATASUM is {datasum}, the header says {declared}: the data are damaged")
+    if "CHECKSUM" not in span.header or not str(span.header["CHECKSUM"]).strip():
+        return
+    if ones_complement_sum(view[span.start : span.data], datasum) in (0, 0xFFFFFFFF):
+        return
+    if not declared.isdigit():
+        raise UnprocessableData(f"{name}: CHECKSUM does not agree with the file: header or data are damaged")
+    _log.warning("%s: header was changed after its CHECKSUM; the data are as written", name)
+
+
+def data_md5(content: bytes, spans: list[HduSpan]) -> str:
+    """DATAMD5: MD5 over the data units with padding, in HDU order."""
+    digest = hashlib.md5(usedforsecurity=False)
+    view = memoryview(content)
+    for span in spans:
+        digest.update(view[span.data : span.end])
+    return digest.hexdigest()
+
+
+def encoded_checksum(total: int) -> str:
+    """CHECKSUM string that makes an HDU of sum `total` (computed with sixteen "0") add up to all ones.
+
+    FITS standard 4.0, appendix J (Seaman, Pence & Rots).
+    """
+    value = 0xFFFFFFFF ^ total
+    columns = [_character_quartet((value >> shift) & 0xFF) for shift in (24, 16, 8, 0)]
+    text = "".join(chr(columns[byte][place]) for place in range(4) for byte in range(4))
+    # The value field begins with a quote, which moves the string by one byte against the 32-bit words.
+    return text[-1] + text[:-1]
+
+
+def _character_quartet(byte: int) -> list[int]:
+    quotient, remainder = divmod(byte, 4)
+    quartet = [quotient + remainder + 48, quotient + 48, quotient + 48, quotient + 48]
+    forbidden = set(range(58, 65)) | set(range(91, 97))
+    while forbidden & set(quartet):
+        for first, second in _pairs():
+            if quartet[first] in forbidden or quartet[second] in forbidden:
+                quartet[first] += 1
+                quartet[second] -= 1
+    return quartet
+
+
+def _pairs() -> Iterator[tuple[int, int]]:
+    yield 0, 1
+    yield 2, 3
