@@ -1,0 +1,359 @@
+"""Where the slit ends in each order: half-flux points of the slit function, measured on slit flats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.polynomial.legendre import legfit
+from scipy.special import ndtr
+
+from soxs_recipes.data.dispersion_solution import scaled
+from soxs_recipes.data.frame import Frame
+from soxs_recipes.data.order_table import OrderTable, OrderTrace
+from soxs_recipes.errors import AlgorithmError
+from soxs_recipes.reduction.cross_sections import (
+    along_first,
+    block_cross_sections,
+    fit_batch,
+    fit_legendre,
+)
+
+__all__ = ["EdgeSamples", "OrderEdges", "edge_curves", "find_edges"]
+
+_ROWS = 8  # rows of a block
+_INSIDE, _OUTSIDE = 12, 7  # px of a cross section that an edge fit takes on either side
+_CORE = 6  # half width [px] of the middle that gives a row its flux level
+_ERROR_FLOOR = 0.005  # px
+_FARTHEST = 90  # px from centre to edge at most
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSamples:
+    """Measured edges, one row a block of detector rows and side.
+
+    Attributes
+    ----------
+    order : ndarray (n,) int16
+    side : ndarray (n,) int8
+        -1 for the lower pixel coordinate, +1 for the upper.
+    along, edge, error, blur : ndarray (n,) float64 [px]
+        `blur` is the Gaussian sigma of the step.
+    detected, used : ndarray (n,) bool
+    """
+
+    order: np.ndarray
+    side: np.ndarray
+    along: np.ndarray
+    edge: np.ndarray
+    error: np.ndarray
+    blur: np.ndarray
+    detected: np.ndarray
+    used: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class OrderEdges:
+    """What `find_edges` found.
+
+    Attributes
+    ----------
+    table : OrderTable
+        The input's centres, with edges.
+    samples : EdgeSamples
+    residual : dict (order, side) -> float [px]
+        rms of the kept samples about the polynomial.
+    unmeasured : tuple of (order, side)
+        Edges taken from the neighbouring orders' slit length.
+    """
+
+    table: OrderTable
+    samples: EdgeSamples
+    residual: dict[tuple[int, int], float]
+    unmeasured: tuple[tuple[int, int], ...]
+
+
+def find_edges(
+    frame: Frame, order_table: OrderTable, *, max_degree: int = 5, clip_sigma: float = 5.0
+) -> OrderEdges:
+    """Measure the edges of each order on a slit flat.
+
+    Each edge is a step blurred by a Gaussian, integrated over pixels, times an illumination that may slope,
+    on a level of its own; so neither uneven illumination nor scattered light nor a neighbouring order moves
+    the half-flux point. The distance from centre to edge is a robust Legendre polynomial along the dispersion.
+
+    Parameters
+    ----------
+    frame : Frame
+        Slit flat in electrons, bias or dark subtracted.
+    order_table : OrderTable
+        With centres; edges in it are not used.
+    max_degree : int
+        Of the distance from centre to edge.
+    clip_sigma : float
+
+    Raises
+    ------
+    AlgorithmError
+        When no edge at all is found.
+    """
+    axis = order_table.dispersion_axis
+    image = _Image.of(frame, axis)
+    centres = [trace.centre_at(image.clamped_rows(trace)) for trace in order_table.traces]
+    reach = _reach(order_table, centres)
+    fits, pieces = {}, []
+    for trace, centre, limits in zip(order_table.traces, centres, reach, strict=True):
+        normalised = image.normalised(trace, centre)
+        for side in (-1, 1):
+            guess = _first_guess(image, normalised, trace, centre, side, limits[side])
+            if guess is None:
+                continue
+            piece = _measure(image, normalised, trace, centre, guess, side, limits[side])
+            fit = _fit_side(piece, trace, guess, max_degree, clip_sigma)
+            pieces.append(piece if fit is None else {**piece, "used": piece["detected"] & fit.used})
+            if fit is not None:
+                fits[trace.order, side] = fit
+    if not fits:
+        raise AlgorithmError("no order edge is seen in the slit flat", orders=float(len(order_table.traces)))
+    return _assembled(order_table, fits, pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    value: np.ndarray
+    variance: np.ndarray
+    usable: np.ndarray
+
+    @classmethod
+    def of(cls, frame, axis):
+        value, variance = along_first(frame.data, axis), along_first(frame.variance, axis)
+        return cls(value, variance, along_first(frame.usable, axis) & np.isfinite(value) & (variance > 0))
+
+    def clamped_rows(self, trace):
+        return np.clip(np.arange(self.value.shape[0], dtype=np.float64), *trace.along_domain)
+
+    def rows(self, trace):
+        low, high = trace.along_domain
+        return max(int(np.ceil(low)), 0), min(int(high) + 1, self.value.shape[0])
+
+    def normalised(self, trace, centre):
+        """Flux level [e-] of each row at the middle of the slit; NaN where too few pixels or too little light."""
+        cut = block_cross_sections(
+            self.value, self.variance, self.usable, centre, (0, self.value.shape[0]), 1, (-_CORE, _CORE)
+        )
+        _, value, variance, good = cut.flattened()
+        count = good.sum(axis=1)
+        enough = count > _CORE
+        filled = np.where(good, value, np.nan)
+        filled[~enough] = 0.0
+        level = np.where(enough, np.nanmedian(filled, axis=1), np.nan)
+        error = 1.25 * np.sqrt((variance * good).sum(axis=1)) / np.maximum(count, 1)
+        first, last = self.rows(trace)
+        inside = (np.arange(level.size) >= first) & (np.arange(level.size) < last)
+        return np.where(inside & (level > 5.0 * error), level, np.nan)
+
+
+def _reach(table: OrderTable, centres) -> list[dict[int, float]]:
+    """How far [px] from its centre each order may extend, per side: not past the neighbour's near half."""
+    middles = np.array([np.median(centre) for centre in centres])
+    reach = []
+    for index in range(len(table.traces)):
+        limits = {}
+        for side in (-1, 1):
+            other = [k for k in range(middles.size) if side * (middles[k] - middles[index]) > 0]
+            nearest = min(other, key=lambda k: abs(middles[k] - middles[index]), default=None)
+            distance = np.inf if nearest is None else float(np.abs(centres[nearest] - centres[index]).min())
+            limits[side] = min(distance, 2.0 * _FARTHEST)
+        reach.append(limits)
+    return reach
+
+
+def _first_guess(image, level, trace, centre, side, distance) -> np.ndarray | None:
+    """Distance from centre to edge at each row, to about a pixel; None where no edge is seen."""
+    farthest = int(min(_FARTHEST, 0.5 * distance + 3))
+    lit = np.where(np.isfinite(level), level, 1.0)
+    good = image.usable & np.isfinite(level)[:, None]
+    cut = block_cross_sections(
+        image.value, image.variance, good, centre, image.rows(trace), 2 * _ROWS, (-farthest, farthest)
+    )
+    # Blocks take their rows one after the other from the order's first.
+    rows = np.minimum(image.rows(trace)[0] + np.arange(cut.along.size * 2 * _ROWS), lit.size - 1)
+    scale = lit[rows].reshape(cut.along.size, -1)[:, :, None]
+    masked = np.where(cut.usable, cut.value / scale, np.nan).transpose(1, 0, 2)
+    missing = ~cut.usable.any(axis=1)
+    masked[0][missing] = 0.0
+    profile = np.nanmedian(masked, axis=0)
+    profile[missing] = np.nan
+    outward = profile[:, farthest:] if side > 0 else profile[:, farthest::-1]
+    noise = np.sqrt(
+        (cut.variance * cut.usable / scale**2).sum(axis=1) / np.maximum(cut.usable.sum(axis=1), 1) ** 2
+    )
+    quiet = np.where(missing, 1.0, noise).mean(axis=1) < 0.08
+    distances = _half_crossing(outward)
+    seen = quiet & np.isfinite(distances)
+    if seen.sum() < 6:
+        return None
+    domain = trace.along_domain
+    along = cut.along[seen]
+    fit = fit_legendre(along, distances[seen], np.full(along.size, 0.5), domain, 2)
+    return fit.at(np.clip(image.clamped_rows(trace), along.min(), along.max()), domain)
+
+
+def _half_crossing(outward: np.ndarray) -> np.ndarray:
+    """First distance at which profiles fall below half-way between their plateau and what lies beyond."""
+    filled = np.where(np.isfinite(outward), outward, 0.0)
+    plateau = np.median(filled[:, : _CORE + 1], axis=1, keepdims=True)
+    floor = filled[:, _CORE:].min(axis=1, keepdims=True)
+    half = 0.5 * (plateau + floor)
+    below = filled < half
+    below[:, :_CORE] = False
+    index = np.argmax(below, axis=1)
+    row = np.arange(index.size)
+    before = np.maximum(index - 1, 0)
+    upper, lower = filled[row, before], filled[row, index]
+    fraction = (upper - half[:, 0]) / np.where(upper > lower, upper - lower, 1.0)
+    contrast = (floor < 0.5 * plateau)[:, 0] & (plateau[:, 0] > 0)
+    return np.where(below.any(axis=1) & contrast, before + np.clip(fraction, 0, 1), np.nan)
+
+
+def _step(parameters, inward):
+    """Blurred step on a level, under sloping light: (edge, blur, plateau, slope, level); inward [px]."""
+    edge, blur, plateau, slope, level = (parameters[:, k : k + 1] for k in range(5))
+    upper, lower = (inward + 0.5 - edge) / blur, (inward - 0.5 - edge) / blur
+    density = [np.exp(-0.5 * z * z) / np.sqrt(2.0 * np.pi) for z in (upper, lower)]
+    cumulative = [ndtr(upper), ndtr(lower)]
+    # Integral of the cumulative normal distribution over the pixel.
+    step = blur * (upper * cumulative[0] + density[0] - lower * cumulative[1] - density[1])
+    light = plateau + slope * (inward - edge)
+    by_edge = -light * (cumulative[0] - cumulative[1]) - slope * step
+    by_blur = light * (density[0] - density[1])
+    jacobian = np.stack([by_edge, by_blur, step, (inward - edge) * step, np.ones_like(step)], axis=-1)
+    return light * step + level, jacobian
+
+
+def _measure(image, level, trace, centre, guess, side, distance) -> dict[str, np.ndarray]:
+    """Step fits of one side of one order; a dict of columns, one row a block."""
+    first, last = image.rows(trace)
+    outside = int(max(2, min(_OUTSIDE, np.floor(0.5 * distance - np.median(guess) + 1))))
+    inside = int(min(_INSIDE, np.floor(np.median(guess))))
+    curve = centre + side * guess
+    columns = (-outside, inside) if side < 0 else (-inside, outside)
+    good = image.usable & np.isfinite(level)[:, None]
+    cut = block_cross_sections(image.value, image.variance, good, curve, (first, last), _ROWS, columns)
+    rows = np.minimum(first + np.arange(cut.along.size * _ROWS), last - 1)
+    scale = np.where(np.isfinite(level), level, 1.0)[rows].reshape(cut.along.size, _ROWS)[:, :, None]
+    shape = (cut.along.size, -1)
+    inward = (-side * cut.offset).reshape(shape)
+    value, variance = (cut.value / scale).reshape(shape), (cut.variance / scale**2).reshape(shape)
+    usable = cut.usable.reshape(shape)
+    fit, enough = _fit_steps(inward, value, variance, usable)
+    offset, blur, plateau, _, base = fit.parameters.T
+    error = np.hypot(fit.errors[:, 0], _ERROR_FLOOR)
+    detected = fit.converged & enough & (error < 0.5) & (np.abs(offset) < 4.5) & (plateau > 0.2)
+    detected &= (blur < 4.0) & (base < 0.7 * plateau)
+    guessed = np.interp(cut.along, np.arange(guess.size), guess)
+    return {
+        "order": np.full(offset.size, trace.order, dtype=np.int16),
+        "side": np.full(offset.size, side, dtype=np.int8),
+        "along": cut.along,
+        "distance": guessed - offset,
+        "edge": np.interp(cut.along, np.arange(centre.size), centre) + side * (guessed - offset),
+        "error": error,
+        "blur": blur,
+        "detected": detected,
+        "used": np.zeros(offset.size, dtype=bool),
+    }
+
+
+def _fit_steps(inward, value, variance, usable):
+    """(fit, whether enough pixels lie about the step)."""
+    bounds = (np.array([-5.0, 0.2, 0.0, -0.2, -0.5]), np.array([5.0, 5.0, 5.0, 0.2, 2.0]))
+    filled = np.where(usable, variance, np.nan)
+    filled[~usable.any(axis=1)] = 1.0
+    floor = np.nanpercentile(filled, 10, axis=1)[:, None]
+    photon = np.maximum(np.nanpercentile(filled, 70, axis=1)[:, None] - floor, 0.0)
+    weight = np.where(usable, 1.0 / (floor + photon), 0.0)
+    start = np.tile([0.0, 1.0, 1.0, 0.0, 0.0], (value.shape[0], 1))
+    for _ in range(3):
+        fit = fit_batch(_step, start, inward, value, weight, bounds=bounds)
+        start = fit.parameters
+        prediction = _step(start, inward)[0]
+        spread = np.sqrt(floor + photon * np.clip(prediction, 0.0, None))
+        pull = np.where(usable, (value - prediction) / spread, 0.0)
+        scatter = np.maximum(1.0, 1.4826 * np.median(np.abs(pull), axis=1, keepdims=True))
+        weight = np.where(usable & (np.abs(pull) < 6.0 * scatter), spread**-2.0, 0.0)
+    near = usable & (np.abs(inward - fit.parameters[:, :1]) < 3.0)
+    beyond = usable & (inward < fit.parameters[:, :1] - 1.0)
+    return fit, (near.sum(axis=1) > 2 * _ROWS) & (beyond.sum(axis=1) >= _ROWS // 2)
+
+
+def _fit_side(piece, trace, guess, max_degree, clip_sigma):
+    good = piece["detected"]
+    low, high = trace.along_domain
+    if good.sum() < 8 or np.ptp(piece["along"][good]) < 0.1 * (high - low):
+        return None
+    along = piece["along"]
+    # Ends that are too dark: the slit's projected length changes slowly, so the edge of the seen part goes on.
+    bare = (along < along[good].min() - 3 * _ROWS) | (along > along[good].max() + 3 * _ROWS)
+    seen = fit_legendre(
+        along, np.where(good, piece["distance"], np.nan), piece["error"], (low, high), 2, clip=clip_sigma
+    )
+    nearest = np.clip(along, along[good].min(), along[good].max())
+    value = np.where(good, piece["distance"], np.where(bare, seen.at(nearest, (low, high)), np.nan))
+    error = np.where(bare & ~good, 0.5, piece["error"])
+    return fit_legendre(along, value, error, (low, high), max_degree, clip=clip_sigma)
+
+
+def _assembled(table: OrderTable, fits, pieces) -> OrderEdges:
+    traces, unmeasured = [], []
+    for trace in table.traces:
+        edges = {}
+        for side in (-1, 1):
+            fit = fits.get((trace.order, side))
+            if fit is None:
+                unmeasured.append((trace.order, side))
+            distance = fit.coefficients if fit is not None else np.array([_borrowed(fits, trace.order, side)])
+            edges[side] = _sum(trace.centre, side * distance)
+        traces.append(replace(trace, lower=edges[-1], upper=edges[1]))
+    names = ("order", "side", "along", "edge", "error", "blur", "detected", "used")
+    samples = EdgeSamples(**{name: np.concatenate([piece[name] for piece in pieces]) for name in names})
+    residual = {key: fit.rms for key, fit in fits.items()}
+    return OrderEdges(replace(table, traces=tuple(traces)), samples, residual, tuple(unmeasured))
+
+
+def _borrowed(fits, order, side) -> float:
+    """Mean distance from centre to edge of an order that has none of its own, from the other orders."""
+    measured = {number: fit.coefficients[0] for (number, which), fit in fits.items() if which == side}
+    if not measured:
+        measured = {number: fit.coefficients[0] for (number, _), fit in fits.items()}
+    numbers, lengths = np.array(list(measured)), np.array(list(measured.values()))
+    if numbers.size < 4:
+        return float(lengths[np.argmin(np.abs(numbers - order))])
+    domain = (float(numbers.min()), float(numbers.max()))
+    line = legfit(scaled(numbers, domain), lengths, 1)
+    return float(np.polynomial.legendre.legval(scaled(np.array([float(order)]), domain), line)[0])
+
+
+def _sum(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    total = np.zeros(max(first.size, second.size))
+    total[: first.size] += first
+    total[: second.size] += second
+    return total
+
+
+def edge_curves(trace: OrderTrace, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """(lower, upper) edge [px] at every row of a detector `length` rows long, straight past the order's ends."""
+    rows = np.arange(length, dtype=np.float64)
+    low, high = trace.along_domain
+    inside = np.clip(rows, low, high)
+    step = max(0.02 * (high - low), 1e-6)
+    curves = []
+    for at, before, after in zip(
+        trace.edges_at(inside),
+        trace.edges_at(np.array([low, low + step])),
+        trace.edges_at(np.array([high - step, high])),
+        strict=True,
+    ):
+        slope = np.where(rows < low, before[1] - before[0], after[1] - after[0]) / step
+        curves.append(at + slope * (rows - inside))
+    return curves[0], curves[1]

@@ -1,0 +1,230 @@
+"""Light between the orders that came by no grating order: a smooth surface under the whole frame."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.interpolate import BSpline
+
+from soxs_recipes.data.frame import Frame
+from soxs_recipes.data.order_table import OrderTable
+from soxs_recipes.errors import AlgorithmError
+from soxs_recipes.reduction.cross_sections import along_first
+from soxs_recipes.reduction.order_edges import edge_curves
+
+__all__ = ["ScatteredLight", "between_orders", "fit_scattered_light"]
+
+_CELL = (64, 24)  # px along and across the dispersion
+_WIDEST_MARGIN = 10.0  # px that are kept clear of an edge where there is room
+_NARROWEST_MARGIN = 3.0
+_MOST_PIXELS = 600_000  # more add nothing to a surface of a hundred coefficients
+_FEWEST_CELLS = 12
+
+
+class ScatteredLight(NamedTuple):
+    """A model of the light between the orders, continued under them.
+
+    Attributes
+    ----------
+    model : ndarray (ny, nx) float32 [e-]
+        May be negative: nothing is clipped.
+    variance : ndarray (ny, nx) float32 [e-^2]
+        Of the model; its errors are the same over large areas.
+    """
+
+    model: np.ndarray
+    variance: np.ndarray
+
+
+def between_orders(order_table: OrderTable, shape: tuple[int, int]) -> np.ndarray:
+    """Number of the gap that each pixel lies in, counted from 1; 0 in orders and close to their edges.
+
+    Pixels nearer than 10 px to an edge are left out where there is room, and never fewer than 3 px: the wings
+    of the order's own light reach there. A gap that leaves no pixel has none.
+
+    Returns
+    -------
+    ndarray (ny, nx) int16
+    """
+    gaps = np.zeros(shape, dtype=np.int16)
+    view = along_first(gaps, order_table.dispersion_axis)
+    length, width = view.shape
+    curves = [edge_curves(trace, length) for trace in order_table.traces]
+    curves.sort(key=lambda pair: float(np.median(pair[0])))
+    # Far outside, so that the detector's own borders keep no margin.
+    starts = [np.full(length, -2.0 * _WIDEST_MARGIN), *(upper for _, upper in curves)]
+    ends = [*(lower for lower, _ in curves), np.full(length, width + 2.0 * _WIDEST_MARGIN)]
+    column = np.arange(width)
+    for number, (start, end) in enumerate(zip(starts, ends, strict=True), start=1):
+        margin = np.clip(0.5 * (end - start) - 2.5, _NARROWEST_MARGIN, _WIDEST_MARGIN)
+        low, high = start + margin, end - margin
+        first, last = max(int(low.min()), 0), min(int(high.max()) + 2, width)
+        if last <= first:
+            continue
+        span = column[first:last]
+        inside = (span[None, :] >= low[:, None]) & (span[None, :] <= high[:, None])
+        view[:, first:last][inside] = number
+    # Orders may cross a neighbour's gap where one is extrapolated.
+    for lower, upper in curves:
+        first, last = max(int(lower.min()) - 3, 0), min(int(upper.max()) + 4, width)
+        span = column[first:last]
+        lit = (span[None, :] > lower[:, None] - 3.0) & (span[None, :] < upper[:, None] + 3.0)
+        view[:, first:last][lit] = 0
+    return gaps
+
+
+def fit_scattered_light(
+    frame: Frame, order_table: OrderTable, *, coefficients: tuple[int, int] = (9, 9), clip_sigma: float = 4.5
+) -> ScatteredLight:
+    """Fit a smooth surface to the pixels between the orders.
+
+    Clipped means of cells (64 px along the dispersion, a gap or 24 px across) are fitted by a penalised cubic
+    tensor B-spline (P-spline; Eilers & Marx 1996, Statist. Sci. 11, 89) whose smoothness generalised
+    cross-validation chooses, with Huber weights for cells that ghosts or hits disturb.
+
+    Parameters
+    ----------
+    frame : Frame
+        Bias- or dark-subtracted, not flat-fielded, in electrons. Masked pixels take no part.
+    order_table : OrderTable
+        With edges.
+    coefficients : (along, across)
+        Number of spline coefficients in each direction, at least 4.
+    clip_sigma : float
+
+    Raises
+    ------
+    AlgorithmError
+        When fewer than 12 cells between the orders can be measured.
+    """
+    axis = order_table.dispersion_axis
+    value = along_first(frame.data, axis)
+    gaps = along_first(between_orders(order_table, frame.shape), axis)
+    gaps = np.where(along_first(frame.usable, axis) & np.isfinite(value), gaps, 0)
+    along, across, mean, error = _cells(value, gaps, clip_sigma)
+    if mean.size < _FEWEST_CELLS:
+        raise AlgorithmError("too little room between the orders to see scattered light", cells=float(mean.size))
+    surface = _Surface(value.shape, coefficients)
+    solution, covariance = _penalised_fit(surface, along, across, mean, error)
+    model, variance = surface.image(solution), surface.variance(covariance)
+    if axis == 1:
+        model, variance = np.ascontiguousarray(model.T), np.ascontiguousarray(variance.T)
+    return ScatteredLight(model, variance)
+
+
+def _cells(value, gaps, clip_sigma):
+    """(along, across, mean, error) of cells with enough pixels."""
+    row, column = np.nonzero(gaps)
+    stride = max(1, -(-row.size // _MOST_PIXELS))
+    # A stride over the flat list would sample a pattern; over rows, each cell keeps its share.
+    kept = row % stride == 0
+    row, column = row[kept], column[kept]
+    slots = -(-value.shape[1] // _CELL[1])
+    gap = gaps[row, column].astype(np.int64)
+    label = ((row // _CELL[0]) * (gaps.max() + 1) + gap) * slots + column // _CELL[1]
+    names, label = np.unique(label, return_inverse=True)
+    data = value[row, column].astype(np.float64)
+    by_value = np.argsort(data, kind="stable")
+    ranked = by_value[np.argsort(label[by_value], kind="stable")]
+    data, label, row, column = data[ranked], label[ranked], row[ranked], column[ranked]
+    count = np.bincount(label, minlength=names.size)
+    first = np.cumsum(count) - count
+    quantile = [data[first + np.minimum((q * count).astype(np.int64), count - 1)] for q in (0.159, 0.5, 0.841)]
+    sigma = np.maximum(0.5 * (quantile[2] - quantile[0]), 1e-6)
+    kept = np.abs(data - quantile[1][label]) <= clip_sigma * sigma[label]
+    label, data = label[kept], data[kept]
+    used = np.bincount(label, minlength=names.size)
+    enough = used >= max(40 // stride, 8)
+    total = np.maximum(used, 1)
+
+    def average(weights):
+        return np.bincount(label, weights=weights, minlength=names.size) / total
+
+    mean = average(data)
+    scatter = np.sqrt(np.maximum(average((data - mean[label]) ** 2), 1e-8))
+    return tuple(
+        column[enough] for column in (average(row[kept]), average(column[kept]), mean, scatter / np.sqrt(total))
+    )
+
+
+class _Surface:
+    """Tensor product of cubic B-splines over a frame."""
+
+    def __init__(self, shape, coefficients):
+        self.shape = shape
+        self.counts = coefficients
+        self._knots = [
+            np.concatenate([[-0.5] * 3, np.linspace(-0.5, size - 0.5, count - 2), [size - 0.5] * 3])
+            for size, count in zip(shape, coefficients, strict=True)
+        ]
+
+    def _basis(self, axis, position):
+        return BSpline.design_matrix(position, self._knots[axis], 3).toarray()
+
+    def design(self, along, across):
+        """(points, coefficients)."""
+        parts = self._basis(0, along)[:, :, None] * self._basis(1, across)[:, None, :]
+        return parts.reshape(along.size, self.counts[0] * self.counts[1])
+
+    def penalty(self):
+        """Squared second differences along each direction."""
+        along, across = (_second_differences(count) for count in self.counts)
+        return np.kron(along, np.eye(self.counts[1])) + np.kron(np.eye(self.counts[0]), across)
+
+    def image(self, solution):
+        rows, columns = (self._basis(k, np.arange(self.shape[k], dtype=np.float64)) for k in (0, 1))
+        return ((rows @ solution.reshape(self.counts)) @ columns.T).astype(np.float32)
+
+    def variance(self, covariance):
+        """Variance on a coarse grid, interpolated linearly: it is as smooth as the surface."""
+        grids = [np.linspace(0, size - 1, 25) for size in self.shape]
+        mesh = np.meshgrid(*grids, indexing="ij")
+        design = self.design(mesh[0].ravel(), mesh[1].ravel())
+        coarse = np.einsum("ij,jk,ik->i", design, covariance, design).reshape(25, 25)
+        weights = [_linear_weights(grid, size) for grid, size in zip(grids, self.shape, strict=True)]
+        return (weights[0] @ coarse @ weights[1].T).astype(np.float32)
+
+
+def _second_differences(count):
+    difference = np.diff(np.eye(count), n=2, axis=0)
+    return difference.T @ difference
+
+
+def _linear_weights(grid, size):
+    position = np.arange(size)
+    return np.stack([np.interp(position, grid, unit) for unit in np.eye(grid.size)], axis=1)
+
+
+def _penalised_fit(surface, along, across, mean, error):
+    """(solution, covariance) with the smoothness of least generalised cross-validation score."""
+    design, penalty = surface.design(along, across), surface.penalty()
+    # Cells of many pixels see structure finer than any surface: their errors are not below a tenth of the median.
+    error = np.hypot(error, 0.3 * np.median(error))
+    weight, scale = error**-2.0, 1.0
+    huber = np.ones_like(mean)
+    for _ in range(4):
+        solution, inverse, chi2, freedom = _least_score(design, penalty, mean, weight * huber)
+        pull = np.abs(mean - design @ solution) / error
+        scale = max(1.0, 1.4826 * float(np.median(pull)))
+        huber = np.minimum(1.0, 2.5 * scale / np.maximum(pull, 1e-12))
+        huber = np.where(pull > 8.0 * scale, 0.0, huber)
+    return solution, inverse * max(1.0, scale**2, chi2 / max(freedom, 1.0))
+
+
+def _least_score(design, penalty, mean, weight):
+    normal = design.T @ (design * weight[:, None])
+    target = design.T @ (weight * mean)
+    # A cell's weight in units of the normal matrix makes the smoothing parameter free of units.
+    unit = np.trace(normal) / np.trace(penalty)
+    ridge = 1e-9 * np.trace(normal) / normal.shape[0] * np.eye(normal.shape[0])
+    best = None
+    for exponent in np.arange(-5.0, 3.5, 0.5):
+        inverse = np.linalg.inv(normal + unit * 10.0**exponent * penalty + ridge)
+        solution = inverse @ target
+        freedom = mean.size - float(np.einsum("ij,ji->", inverse, normal))
+        chi2 = float((weight * (mean - design @ solution) ** 2).sum())
+        score = mean.size * chi2 / max(freedom, 1.0) ** 2
+        if best is None or score < best[0]:
+            best = (score, solution, inverse, chi2, freedom)
+    return best[1:]
