@@ -1,0 +1,267 @@
+"""What a frame is, from its header: a tag, an arm, or the reason why it cannot be used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from soxs_recipes.errors import InputError
+from soxs_recipes.instrument.keywords import header_value
+from soxs_recipes.instrument.load import load_instrument
+from soxs_recipes.instrument.model import Instrument
+
+__all__ = ["Classification", "arm_of", "classify", "instrument_of"]
+
+IMAGER = "ACQ"
+_ARM_NAMES = {
+    "VIS": "VIS", "UVB": "VIS", "UVVIS": "VIS", "UV-VIS": "VIS", "UV_VIS": "VIS", "NIR": "NIR", "IR": "NIR",
+    "ACQ": IMAGER, "ACQCAM": IMAGER, "CAMERA": IMAGER, "AC": IMAGER,
+}  # fmt: skip
+
+# Templates speak when DPR keywords are missing: (pattern in TPL ID or TPL NAME, TYPE, TECH, CATG).
+_TEMPLATES = (
+    ("ARCSMULTIPLEPINHOLE", "LAMP,WAVE", "ECHELLE,MULTI-PINHOLE", "CALIB"),
+    ("ARCSPINHOLE", "LAMP,WAVE", "ECHELLE,PINHOLE", "CALIB"),
+    ("LAMPFLATPINHOLE", "LAMP,FLAT", "ECHELLE,PINHOLE", "CALIB"),
+    ("LAMPFLAT", "LAMP,FLAT", "ECHELLE,SLIT", "CALIB"),
+    ("SPECPHOTSTDSTARE", "STD,FLUX", "ECHELLE,SLIT,STARE", "CALIB"),
+    ("TELLURICSTDSTARE", "STD,TELLURIC", "ECHELLE,SLIT,STARE", "CALIB"),
+    ("OBS_STARE", "OBJECT", "ECHELLE,SLIT,STARE", "SCIENCE"),
+    ("BIAS", "BIAS", "IMAGE", "CALIB"),
+    ("DARK", "DARK", "IMAGE", "CALIB"),
+)  # fmt: skip
+_MODES = (("STARE", "STARE"), ("NOD", "NOD"), ("OFFSET", "OFFSET"), ("MAP", "MAP"))
+_UNLIT = ("", "OFF", "NONE", "F", "FALSE", "0", "-")
+_LAMP_TYPES = frozenset({"QFLAT", "DFLAT", "FLAT"})
+_WAVE_TYPES = frozenset({"WAVE", "ARC", "ARCS", "FMTCHK"})
+_LINEARITY_TYPES = frozenset({"DETCHAR", "DETLIN", "LINEARITY", "DETCHECK"})
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What a frame is.
+
+    Attributes
+    ----------
+    tag : str
+        Empty when the frame is unusable.
+    arm : str
+        Name of the arm or camera; empty when unknown.
+    reason : str
+        `unusable: <why>` when the tag is empty.
+    is_product : bool
+    warnings : tuple of str
+        What had to be inferred.
+    """
+
+    tag: str
+    arm: str
+    reason: str = ""
+    is_product: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def instrument_of(header: Mapping[str, object]) -> Instrument:
+    """The instrument that wrote the header; SOXS when INSTRUME is missing, InputError when it is unknown."""
+    name = str(header.get("INSTRUME") or "SOXS").strip()
+    return load_instrument(name)
+
+
+def arm_of(header: Mapping[str, object], instrument: Instrument) -> str:
+    """Name of the arm (or camera) that took the frame, inferred when SEQ ARM is missing; empty when unknown."""
+    camera = _text(header, instrument, "CAMERA")
+    if camera.startswith("ACQ"):
+        return IMAGER
+    stated = _text(header, instrument, "ARM")
+    if stated in _ARM_NAMES:
+        return _ARM_NAMES[stated]
+    for word in re.split(r"[^A-Z]+", _text(header, instrument, "PRO_CATG"))[::-1]:
+        if word in _ARM_NAMES:
+            return _ARM_NAMES[word]
+    slits = [arm.name for arm in instrument.arms if header_value(header, instrument, "SLIT", arm.name) is not None]
+    if len(slits) == 1:
+        return slits[0]
+    template = _template(header, instrument)
+    named = [arm.name for arm in instrument.arms if arm.name in template]
+    if len(named) == 1:
+        return named[0]
+    return _arm_by_size(header, instrument)
+
+
+def _arm_by_size(header: Mapping[str, object], instrument: Instrument) -> str:
+    size = (header.get("NAXIS2"), header.get("NAXIS1"))
+    for arm in instrument.arms:
+        for y, x in arm.detector.binnings:
+            if size == (arm.detector.raw_shape[0] // y, arm.detector.raw_shape[1] // x):
+                return arm.name
+    return ""
+
+
+def _text(header: Mapping[str, object], instrument: Instrument, name: str, arm: str | None = None) -> str:
+    value = header_value(header, instrument, name, arm)
+    return "" if value is None else re.sub(r"\s*,\s*", ",", str(value).strip().upper())
+
+
+def _template(header: Mapping[str, object], instrument: Instrument) -> str:
+    return f"{_text(header, instrument, 'TPL_ID')} {_text(header, instrument, 'TPL_NAME')}"
+
+
+def classify(header: Mapping[str, object]) -> Classification:
+    """Classify a frame by its header.
+
+    Parameters
+    ----------
+    header : Mapping
+        An astropy Header or anything that maps keywords to values.
+
+    Returns
+    -------
+    Classification
+        `tag` is empty and `reason` begins with "unusable:" when the frame cannot be used.
+    """
+    try:
+        instrument = instrument_of(header)
+    except InputError as error:
+        return Classification("", "", f"unusable: {error}")
+    arm = arm_of(header, instrument)
+    product = _text(header, instrument, "PRO_CATG")
+    if product:
+        return Classification(product, arm, is_product=True)
+    warnings = [] if _text(header, instrument, "ARM") else [f"ESO SEQ ARM is missing; {arm or 'nothing'} inferred"]
+    if not arm:
+        return Classification("", "", "unusable: no ESO SEQ ARM and nothing else that tells the arm")
+    problem = _problem(header, instrument, arm)
+    if problem:
+        return Classification("", arm, f"unusable: {problem}")
+    dpr = [_text(header, instrument, f"DPR_{part}") for part in ("TYPE", "TECH", "CATG")]
+    if not all(dpr):
+        dpr, inferred = _completed(dpr, _template(header, instrument))
+        warnings += inferred
+    if not dpr[0]:
+        return Classification("", arm, "unusable: no ESO DPR TYPE, and the template does not tell it")
+    slit = _text(header, instrument, "SLIT", arm) if arm != IMAGER else ""
+    lamps = "".join(
+        lamp for lamp in ("QTH", "DEUTERIUM") if _text(header, instrument, f"LAMP_{lamp}") not in _UNLIT
+    )
+    has_bias = arm == IMAGER or instrument.arm(arm).detector.has_bias
+    stem, reason = _stem(dpr[0], dpr[1], _Context(arm, slit, lamps, _template(header, instrument), has_bias))
+    if not stem:
+        return Classification("", arm, f"unusable: {reason}", warnings=tuple(warnings))
+    return Classification(stem.format(arm=arm), arm, warnings=tuple(warnings))
+
+
+def _problem(header: Mapping[str, object], instrument: Instrument, arm: str) -> str:
+    """Why the frame cannot be used whatever it shows, empty when it can."""
+    if arm != IMAGER and str(header_value(header, instrument, "SHUTTER_SIMULATED", arm, "F")).upper() in (
+        "T",
+        "TRUE",
+    ):
+        return "the slit wheel was simulated (SWSIM = T)"
+    if header_value(header, instrument, "EXPTIME") is None and "BIAS" not in _text(header, instrument, "DPR_TYPE"):
+        return "no EXPTIME"
+    if (
+        header_value(header, instrument, "MJD_OBS") is None
+        and header_value(header, instrument, "DATE_OBS") is None
+    ):
+        return "neither MJD-OBS nor DATE-OBS"
+    return ""
+
+
+def _completed(dpr: list[str], template: str) -> tuple[list[str], list[str]]:
+    """DPR TYPE, TECH, CATG with what the template tells in place of what is missing."""
+    compact = template.replace(" ", "").replace("_SLT", "")
+    for pattern, *known in _TEMPLATES:
+        if pattern in compact:
+            filled = [value or other for value, other in zip(dpr, known, strict=True)]
+            return filled, ["ESO DPR keywords are missing; taken from the template"]
+    return dpr, []
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What decides beside DPR TYPE and TECH."""
+
+    arm: str
+    slit: str
+    lamps: str
+    template: str
+    has_bias: bool
+
+
+def _stem(kind: str, tech: str, context: _Context) -> tuple[str, str]:
+    """Tag with `{arm}`, and the reason when there is none."""
+    words = set(re.split(r"[,\s]+", kind))
+    if "BIAS" in words:
+        return ("BIAS_{arm}", "") if context.has_bias else ("", "biases of an infrared array are not used")
+    if "DARK" in words:
+        return "DARK_{arm}", ""
+    if context.arm == IMAGER:
+        return _imaging(words, kind)
+    if "BLANK" in context.slit and words & (_LAMP_TYPES | _WAVE_TYPES):
+        return "", f"lamp exposure behind a closed slit ({context.slit})"
+    if words & _LINEARITY_TYPES:
+        return f"DETLIN_{{arm}}{_on_off(words, tech, context)}", ""
+    if words & _WAVE_TYPES:
+        mask = _mask(tech, context)
+        stem = {"MPH": "WAVE_MPH_{arm}", "PIN": "WAVE_PIN_{arm}", "SLIT": "WAVE_SLIT_{arm}"}[mask]
+        return stem + ("" if mask == "SLIT" else _on_off(words, tech, context)), ""
+    if "ORDERDEF" in words or (words & _LAMP_TYPES and _mask(tech, context) != "SLIT"):
+        return f"ORDERDEF_{{arm}}{_on_off(words, tech, context)}", ""
+    if words & _LAMP_TYPES:
+        return f"FLAT_SLIT_{{arm}}{_on_off(words, tech, context) or _flat_lamp(words, context)}", ""
+    return _on_sky(words, kind, tech, context)
+
+
+def _imaging(words: set[str], kind: str) -> tuple[str, str]:
+    for word, stem in (("FLAT", "FLAT_IMG_{arm}"), ("STD", "STD_IMG_{arm}"), ("OBJECT", "OBJECT_IMG_{arm}")):
+        if word in words:
+            return stem, ""
+    return "", f"camera frame of type {kind} has no use"
+
+
+def _mask(tech: str, context: _Context) -> str:
+    """Which mask stood in the beam: MPH, PIN or SLIT; the slit's name speaks where TECH does not."""
+    for text in (tech, context.slit, context.template):
+        if "MULT" in text:
+            return "MPH"
+        if "PINHOLE" in text or re.search(r"\bPH\b", text):
+            return "PIN"
+        if "SLIT" in text:
+            return "SLIT"
+    return "SLIT"
+
+
+def _on_off(words: set[str], tech: str, context: _Context) -> str:
+    """Lamp state of an infrared calibration; CCD frames have none."""
+    if context.has_bias:
+        return ""
+    is_off = "OFF" in words or ("IMAGE" in tech and "ECHELLE" not in tech)
+    return "_OFF" if is_off else "_ON"
+
+
+def _flat_lamp(words: set[str], context: _Context) -> str:
+    if "DFLAT" in words:
+        return "_D2"
+    if "QFLAT" in words:
+        return "_QTH"
+    return {"QTH": "_QTH", "DEUTERIUM": "_D2"}.get(context.lamps, "")
+
+
+def _on_sky(words: set[str], kind: str, tech: str, context: _Context) -> tuple[str, str]:
+    mode = _mode(tech) or _mode(context.template) or "STARE"
+    if "SKY" in words:
+        return "SKY_OFFSET_{arm}", ""
+    if "STD" in words:
+        family = "STD_TELL" if words & {"TELLURIC", "TELL"} else "STD_FLUX"
+        return f"{family}_{mode}_{{arm}}", ""
+    if "OBJECT" in words:
+        return f"OBJECT_{mode}_{{arm}}", ""
+    return "", f"frames of type {kind} have no use"
+
+
+def _mode(text: str) -> str:
+    for word, mode in _MODES:
+        if word in text:
+            return mode
+    return ""

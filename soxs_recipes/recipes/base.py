@@ -1,0 +1,421 @@
+"""The recipe: declared as data, checked, run, written with header, QC and provenance.
+
+A recipe declares what it takes and gives and writes `process`; nothing else::
+
+    from soxs_recipes.recipes.base import Recipe
+    from soxs_recipes.recipes.declarations import Declaration, Parameter, Product, RawInput
+
+    class MasterBias(Recipe):
+        declaration = Declaration(
+            name="soxs_mbias",
+            synopsis="Combine biases into a master bias.",
+            description="What it does, for the man page.",
+            raws=(RawInput("BIAS_<ARM>", "bias frames", min_count=2, recommended=5, agree=("READ_MODE_ID",)),),
+            products=(Product("MASTER_BIAS_<ARM>", "mean bias with variance and quality"),),
+            parameters=(Parameter("frame-sigma", float, 5.0, "sigma", "Where values are clipped.", minimum=1.0),),
+            qc=(QCDefinition("RAW RON", "e-", "Read noise of one frame.", (0.0, 15.0)),),
+        )
+
+        def process(self, inputs, parameters, outputs):
+            from soxs_recipes.reduction.combine import combine  # numerics load here, never at the top
+            master, noise = combine(..., inputs.raw("BIAS"), sigma=parameters["frame-sigma"])
+            outputs.add("MASTER_BIAS", image_hdus(master), qc=[QCParameter("RAW RON", noise)])
+
+Numerics, astropy and `fits_files` are imported inside functions, so that listing recipes stays instant.
+
+In `process`:
+
+- `inputs.arm`, `inputs.raw("BIAS")` (paths, in order of time), `inputs.calibration("MASTER_BIAS")` (path or None),
+  `inputs.calibration_for("MASTER_DARK", "EXPTIME", 30.0)`, `inputs.keyword("EXPTIME", path)`;
+- `inputs.note("...")` records a decision (a rung of a ladder);
+  `inputs.mark_partial("...")` also marks all products;
+- `parameters["stack-sigma"]` is checked, typed and resolved (`auto` never reaches `process`);
+- `outputs.add(tag, hdus, qc=[...], partial=..., object_name=..., reference=path)` collects a product.
+
+An error class of `soxs_recipes.errors` ends the run as FAILED; nothing is written then.
+
+A product's header holds, beside the DFS keywords of `eso/dfs.py`: EXPTIME (mean), TEXPTIME (sum), MJD-OBS,
+MJD-END;
+`ESO QC STATUS` (COMPLETE or PARTIAL), REASON1... (why PARTIAL), NOTE1... (decisions); the declared `ESO QC`
+keywords that are defined; `ESO PRO RECi ALGO VERSION` and, from the cascade, `ESO PRO RECi CALL KEY`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from soxs_recipes import __version__
+from soxs_recipes.errors import InputError, Interrupted, SoxsError
+from soxs_recipes.eso import core, ui
+from soxs_recipes.eso.dfs import RecordedParameter
+from soxs_recipes.instrument.model import Arm
+from soxs_recipes.recipes.declarations import AUTO, Declaration, Parameter, parameter_name
+from soxs_recipes.recipes.inputs import Inputs, gather_inputs
+from soxs_recipes.recipes.outputs import COMPLETE, FAILED, PARTIAL, Outputs, WrittenProduct
+
+__all__ = ["Recipe", "RunResult", "resolve_parameters", "run_recipe"]
+
+_log = logging.getLogger(__name__)
+
+
+class Recipe(ui.PyRecipe):
+    """Base of all recipes; subclasses give `declaration` and `process`."""
+
+    declaration: ClassVar[Declaration | None] = None
+
+    # A runner that collects every PyRecipe it finds must be able to make one of this base, too.
+    _name = "soxs_recipe"
+    _author = "The soxs-recipes authors"
+    _email = "soxs-recipes@users.noreply.github.com"
+    _copyright = "GPL-3.0-or-later"
+    _synopsis = "Base of the SOXS recipes; does nothing by itself."
+    _description = _synopsis
+    _version = __version__
+
+    def __init_subclass__(cls, **keywords):
+        super().__init_subclass__(**keywords)
+        if cls.declaration is not None:
+            from soxs_recipes.recipes.man import description_text
+
+            cls._name = cls.declaration.name
+            cls._synopsis = cls.declaration.synopsis
+            cls._description = description_text(cls.declaration)
+
+    def __init__(self):
+        super().__init__()
+        self.parameters = parameter_list(self.declaration) if self.declaration else ui.ParameterList([])
+        self.output_directory: Path | None = None
+        self.cascade_key = ""
+        self.caller_notes: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        self.written: list[WrittenProduct] = []
+        self.inputs: Inputs | None = None
+
+    def process(self, inputs: Inputs, parameters: Mapping[str, object], outputs: Outputs) -> None:
+        """Reduce `inputs` into `outputs`."""
+        raise NotImplementedError(f"{self.name} has no process")
+
+    def run(self, frameset: ui.FrameSet, settings: Mapping[str, object] | None = None) -> ui.FrameSet:
+        """Check, process and write, as `cpl.ui` runs a recipe.
+
+        Parameters
+        ----------
+        frameset : FrameSet
+            Its frames are given their group.
+        settings : mapping
+            Values by full or short parameter name; unknown names only warn here.
+
+        Returns
+        -------
+        FrameSet
+            The products.
+        """
+        if self.declaration is None:
+            raise InputError("this is the base of the recipes; run one of them")
+        handler = _MsgHandler(self.name)
+        package_log = logging.getLogger("soxs_recipes")
+        previous_level = package_log.level
+        package_log.addHandler(handler)
+        package_log.setLevel(min(previous_level or logging.INFO, logging.INFO))
+        try:
+            given = self._known_settings(settings or {})
+            written = self._reduce([(frame.file, frame.tag) for frame in frameset], given, Path.cwd())
+        finally:
+            package_log.removeHandler(handler)
+            package_log.setLevel(previous_level)
+        self._set_groups(frameset)
+        return _product_frames(written)
+
+    def _known_settings(self, settings: Mapping[str, object]) -> dict[str, object]:
+        known = {}
+        for name, value in settings.items():
+            try:
+                known[self.declaration.parameter(name).name] = value
+            except InputError as error:
+                _log.warning("%s", error)
+        return known
+
+    def _reduce(
+        self, frames: Iterable[tuple[str, str]], settings: Mapping[str, object], folder: Path
+    ) -> list[WrittenProduct]:
+        """The run itself, whoever calls."""
+        folder = self.output_directory or folder
+        self.inputs = gather_inputs(self.declaration, frames)
+        for note in self.caller_notes[0]:
+            self.inputs.note(note)
+        for reason in self.caller_notes[1]:
+            self.inputs.mark_partial(reason)
+        values = resolve_parameters(self.declaration, settings, self.inputs.arm)
+        self._remember(settings)
+        outputs = Outputs(self.inputs, folder)
+        with _python_warnings_logged():
+            self.process(self.inputs, values, outputs)
+            recorded = [
+                RecordedParameter(entry.name, values[entry.name], entry.default, entry.sentence)
+                for entry in self.declaration.parameters
+            ]
+            self.written = outputs.write(recorded, self.cascade_key)
+        return self.written
+
+    def _remember(self, settings: Mapping[str, object]) -> None:
+        """Show the values used in `self.parameters`, which a runner may have replaced by a list of its own."""
+        by_name = {parameter_name(parameter.name): parameter for parameter in self.parameters}
+        for name, value in settings.items():
+            parameter = by_name.get(parameter_name(name))
+            if parameter is not None:
+                parameter.value = self.declaration.parameter(name).checked_or_auto(value)
+
+    def _set_groups(self, frameset: ui.FrameSet) -> None:
+        """RAW or CALIB on every frame: without a group CPL's own functions see nothing."""
+        groups = {str(file.path): ui.Frame.FrameGroup.RAW for file in self.inputs.raw_files}
+        groups |= {
+            str(file.path): ui.Frame.FrameGroup.CALIB
+            for file in (*self.inputs.calibration_files, *self.inputs.raw_files)
+            if file.classification.is_product
+        }
+        tags = {str(file.path): file.tag for file in (*self.inputs.raw_files, *self.inputs.calibration_files)}
+        for frame in frameset:
+            path = str(Path(frame.file))
+            if path in groups:
+                frame.group = groups[path]
+            elif path in tags:
+                frame.group = ui.Frame.FrameGroup.CALIB
+            if path in tags and not frame.tag:
+                frame.tag = tags[path]
+
+
+def parameter_list(declaration: Declaration) -> ui.ParameterList:
+    """The `cpl.ui` parameters of a declaration: `soxs.soxs_mflat.stack-sigma`, alias `stack-sigma`."""
+    return ui.ParameterList([_cpl_parameter(declaration, parameter) for parameter in declaration.parameters])
+
+
+def _cpl_parameter(declaration: Declaration, parameter: Parameter) -> ui.Parameter:
+    texts = (declaration.full_name(parameter), help_text(parameter), f"soxs.{declaration.name}")
+    if parameter.choices:
+        choices = [str(choice) if parameter.is_auto else choice for choice in parameter.choices]
+        alternatives = [AUTO, *choices] if parameter.is_auto else choices
+        result = ui.ParameterEnum(*texts, parameter.default, alternatives)
+    elif not parameter.is_auto and parameter.minimum is not None and parameter.maximum is not None:
+        limits = [parameter.type(value) for value in (parameter.default, parameter.minimum, parameter.maximum)]
+        result = ui.ParameterRange(*texts, *limits)
+    else:
+        result = ui.ParameterValue(*texts, parameter.default)
+    result.cli_alias = result.env_alias = result.cfg_alias = parameter.name
+    return result
+
+
+def help_text(parameter: Parameter) -> str:
+    """Sentence, unit and range of a parameter in one line."""
+    unit = f" [{parameter.unit}]" if parameter.unit else ""
+    limits = f" ({parameter.range_text()})" if parameter.range_text() else ""
+    return f"{parameter.sentence.rstrip('.')}{unit}{limits}."
+
+
+def resolve_parameters(declaration: Declaration, settings: Mapping[str, object], arm: Arm) -> dict[str, object]:
+    """Values of all parameters, `auto` resolved for the arm.
+
+    InputError names an unknown parameter (with the nearest known) or a value out of range.
+    """
+    given = {declaration.parameter(name).name: value for name, value in settings.items()}
+    values = {}
+    for parameter in declaration.parameters:
+        value = given.get(parameter.name, parameter.default)
+        if parameter.is_auto and str(value).strip().lower() == AUTO:
+            value = _automatic(declaration, parameter, arm)
+            _log.info("%s: %s = %s (auto, %s arm)", declaration.name, parameter.name, value, arm.label)
+        values[parameter.name] = parameter.checked(value)
+    return values
+
+
+def _automatic(declaration: Declaration, parameter: Parameter, arm: Arm) -> object:
+    for recipe in (declaration.name, declaration.name.removeprefix("soxs_")):
+        for name in (parameter.name, parameter.name.replace("-", "_")):
+            if f"{recipe}.{name}" in arm.defaults:
+                return arm.defaults[f"{recipe}.{name}"]
+    if parameter.typical is None:
+        raise InputError(
+            f"{declaration.name}: the {arm.label} arm has no default for {parameter.name}; give a value"
+        )
+    return parameter.typical
+
+
+def _product_frames(written: Iterable[WrittenProduct]) -> ui.FrameSet:
+    frames = ui.Frame
+    types = {"image": frames.FrameType.IMAGE, "table": frames.FrameType.TABLE, "spectrum": frames.FrameType.TABLE}
+    return ui.FrameSet(
+        [
+            ui.Frame(
+                str(product.path),
+                product.tag,
+                group=frames.FrameGroup.PRODUCT,
+                level=frames.FrameLevel.FINAL,
+                frameType=types[product.kind],
+            )
+            for product in written
+        ]
+    )
+
+
+class _MsgHandler(logging.Handler):
+    """Log records of the package as CPL messages, for a runner that shows those."""
+
+    def __init__(self, component: str):
+        super().__init__(logging.INFO)
+        self.component = component
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one record."""
+        send = core.Msg.info
+        if record.levelno >= logging.WARNING:
+            send = core.Msg.error if record.levelno >= logging.ERROR else core.Msg.warning
+        send(self.component, record.getMessage())
+
+
+class _python_warnings_logged:  # noqa: N801 - reads as a verb
+    """Python warnings of the numerics go to the log: stderr stays empty on success."""
+
+    def __enter__(self):
+        self._shown = warnings.showwarning
+        warnings.showwarning = self._log
+
+    def __exit__(self, *error):
+        warnings.showwarning = self._shown
+
+    @staticmethod
+    def _log(message, category, filename, lineno, file=None, line=None):
+        _log.warning("%s: %s (%s:%d)", category.__name__, message, Path(filename).name, lineno)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes
+    ----------
+    recipe, status : str
+        COMPLETE, PARTIAL or FAILED.
+    products : tuple of WrittenProduct
+    reasons : tuple of str
+        Why PARTIAL, over all products.
+    notes : tuple of str
+        Decisions taken.
+    qc : dict
+        `ESO QC` keyword -> value, over all products.
+    seconds : float
+    error : Exception or None
+        What made it fail; `error_class` and `exit_code` follow from it.
+    """
+
+    recipe: str
+    status: str
+    products: tuple[WrittenProduct, ...] = ()
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    qc: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: Exception | None = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Files of the products."""
+        return tuple(product.path for product in self.products)
+
+    @property
+    def error_class(self) -> str:
+        """Name of the error's class, empty when there was none."""
+        return "" if self.error is None else type(self.error).__name__
+
+    @property
+    def message(self) -> str:
+        """One line about the error, empty when there was none."""
+        return "" if self.error is None else " ".join(str(self.error).split()) or self.error_class
+
+    @property
+    def exit_code(self) -> int:
+        """0 for COMPLETE and PARTIAL, the error's own otherwise."""
+        return 0 if self.error is None else getattr(self.error, "exit_code", 1)
+
+
+def run_recipe(
+    recipe: type[Recipe],
+    frames: Iterable | str | Path,
+    settings: Mapping[str, object] | None = None,
+    output_directory: str | Path = ".",
+    *,
+    cascade_key: str = "",
+    notes: Iterable[str] = (),
+    partial_reasons: Iterable[str] = (),
+) -> RunResult:
+    """Run a recipe from plain Python; never raises but for a bug in the call itself.
+
+    Parameters
+    ----------
+    recipe : class
+    frames : path of a SOF, FrameSet, or iterable of paths or (path, tag) pairs
+    settings : mapping
+        Parameter values by full or short name; an unknown name is an InputError.
+    output_directory : path-like
+        Made when it is not there.
+    cascade_key : str
+        Written into the products.
+    notes, partial_reasons : iterables of str
+        What the caller knows of the inputs (marked rungs of ladders), put into the products' headers.
+
+    Returns
+    -------
+    RunResult
+        `exit_code` maps the error class; KeyboardInterrupt becomes Interrupted.
+    """
+    began = time.monotonic()
+    instance = recipe()
+    instance.output_directory = Path(output_directory)
+    instance.cascade_key = cascade_key
+    instance.caller_notes = (tuple(notes), tuple(partial_reasons))
+    error: Exception | None = None
+    try:
+        given = {instance.declaration.parameter(name).name: value for name, value in (settings or {}).items()}
+        instance._reduce(_pairs(frames), given, Path(output_directory))
+    except SoxsError as failure:
+        error = failure
+    except KeyboardInterrupt:
+        error = Interrupted(f"{instance.name} was interrupted; no product was written")
+    except MemoryError:
+        error = SoxsError(f"{instance.name} ran out of memory")
+    # The border of a recipe: whatever went wrong inside becomes a report, with the trace in the log.
+    except Exception as failure:  # noqa: BLE001
+        _log.error("%s failed unexpectedly", instance.name, exc_info=True)
+        error = SoxsError(f"{instance.name}: {type(failure).__name__}: {failure}")
+        error.__cause__ = failure
+    return _result(instance, error, time.monotonic() - began)
+
+
+def _pairs(frames: Iterable | str | Path) -> list[tuple[str, str]]:
+    if isinstance(frames, (str, Path)):
+        from soxs_recipes.eso.sof import read_sof
+
+        return [(str(entry.path), entry.tag) for entry in read_sof(frames)]
+    pairs = []
+    for frame in frames:
+        if hasattr(frame, "file"):
+            pairs.append((frame.file, frame.tag))
+        elif isinstance(frame, (str, Path)):
+            pairs.append((str(frame), ""))
+        else:
+            pairs.append((str(frame[0]), frame[1]))
+    return pairs
+
+
+def _result(instance: Recipe, error: Exception | None, seconds: float) -> RunResult:
+    if error is not None:
+        _log.error("%s", error)
+        return RunResult(instance.name, FAILED, seconds=seconds, error=error)
+    written = tuple(instance.written)
+    reasons = tuple(dict.fromkeys(reason for product in written for reason in product.reasons))
+    qc = {parameter.keyword: parameter.value for product in written for parameter in product.qc}
+    status = PARTIAL if reasons else COMPLETE
+    return RunResult(instance.name, status, written, reasons, tuple(instance.inputs.notes), qc, seconds)
