@@ -58,7 +58,7 @@ class Sources:
     def pypeit_lines(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(wavelength [nm, vacuum], ion, amplitude) of a PypeIt line list; a missing amplitude is 0."""
         text = self._member(self.pypeit, f"pypeit/data/arc_lines/lists/{name}", f"{PYPEIT}/{name}").decode()
-        rows = [line.strip("| \n").split("|") for line in text.splitlines() if line.startswith("|")]
+        rows = [line.strip().strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
         names = [cell.strip() for cell in rows[0]]
         columns = {key: [row[i].strip() for row in rows[1:]] for i, key in enumerate(names)}
         amplitude = np.array([float(cell or 0.0) for cell in columns["amplitude"]])

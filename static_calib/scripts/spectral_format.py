@@ -23,6 +23,7 @@ VIS_TABLE = "soxs/SOXS_MPH_TAB_VIS_ThAr_1x1.fits"
 NIR_TABLE = "soxs/ArHgNeXe_clean_within_2.0pixel.fits"
 # Lines of these ions lie within a pixel of one smooth surface; those tagged ArII, NeII, UNK do not (3.5 px).
 NIR_IONS = ("ArI", "HgI", "NeI", "XeI")
+ION_NAMES = {"Ar": "ArI"}  # one of the lists joined there names the element only
 SLIT_DOMAIN = (-6.0, 6.0)
 ECHELLE_DOMAIN = (18500.0, 20500.0)
 
@@ -49,7 +50,10 @@ def basis(terms: np.ndarray, *variables: np.ndarray) -> np.ndarray:
 def pinhole_positions(sources: Sources, arm: Arm) -> dict[str, np.ndarray]:
     """Columns order, wavelength (vacuum), slit, x, y, ion of the shipped pinhole positions."""
     rows = sources.soxspipe_table(NIR_TABLE if arm.echelle else VIS_TABLE)
-    ion = np.array([str(value).strip() for value in rows["ion"]]) if arm.echelle else np.full(len(rows), "ThAr")
+    ion = np.full(len(rows), "ThAr")
+    if arm.echelle:
+        names = [str(value).strip() for value in rows["ion"]]
+        ion = np.array([ION_NAMES.get(name, name) for name in names])
     keep = np.isin(np.asarray(rows["order"]), [order.number for order in arm.orders])
     return {
         "order": np.asarray(rows["order"], int)[keep],
@@ -91,7 +95,7 @@ def order_block(positions: dict[str, np.ndarray], number: int, limits: tuple[flo
 
 
 def echelle_block(positions: dict[str, np.ndarray], numbers: list[int]) -> DispersionBlock:
-    """All orders of a grating together: total degree 6 in (order, order * wavelength), quadratic along the slit."""
+    """All orders of a grating: total degree 6 in (order, order * wavelength), quadratic along the slit."""
     keep = np.isin(positions["ion"], NIR_IONS)
     positions = {name: values[keep] for name, values in positions.items()}
     flat = [(i, j, 0) for i in range(7) for j in range(6) if i + j <= 6]
