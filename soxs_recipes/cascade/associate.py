@@ -1,0 +1,169 @@
+"""Which calibration serves which frames: the ladders of `tasks.py`, climbed from the best rung down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from soxs_recipes.cascade.frames import FrameRecord
+from soxs_recipes.cascade.tasks import Association, Rung, TimeRange
+from soxs_recipes.recipes.declarations import resolved_tag
+
+__all__ = ["Candidate", "Link", "agree", "associate", "level_of", "shared_facts"]
+
+# Exposure times are equal when no dark could tell them apart.
+_EXPTIME_TOLERANCE = 0.01
+_EXPTIME_FLOOR = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Something that may serve as a calibration: a planned call, or files that are there.
+
+    Attributes
+    ----------
+    facts : mapping
+    job : str
+        Name of the planned call, "" for files.
+    frames : tuple of FrameRecord
+        The files, none for a call.
+    is_marked : bool
+        Whether its quality is known to be doubtful.
+    """
+
+    facts: Mapping[str, object]
+    job: str = ""
+    frames: tuple[FrameRecord, ...] = ()
+    is_marked: bool = False
+
+    @property
+    def identity(self) -> str:
+        """For a stable order."""
+        return self.job or (self.frames[0].path if self.frames else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One calibration of one call.
+
+    Attributes
+    ----------
+    name : str
+        The association's name.
+    tags : tuple of str
+        The first is there for certain.
+    job : str
+        The call that makes it; "" for files.
+    frames : tuple of FrameRecord
+    level : int or None
+        Quality level of the association; None for static tables.
+    age : float or None
+        Its time minus that of the frames it serves [days].
+    mark : str
+        What the product is told; "" when all is as planned.
+    """
+
+    name: str
+    tags: tuple[str, ...]
+    job: str = ""
+    frames: tuple[FrameRecord, ...] = ()
+    level: int | None = None
+    age: float | None = None
+    mark: str = ""
+
+
+def agree(name: str, ours: object, theirs: object) -> bool:
+    """Whether two values of a fact agree; an unknown one agrees with anything."""
+    if ours is None or theirs is None:
+        return True
+    if name == "exptime":
+        return abs(float(ours) - float(theirs)) <= max(_EXPTIME_FLOOR, _EXPTIME_TOLERANCE * float(ours))
+    return ours == theirs
+
+
+def level_of(ranges: Sequence[TimeRange], age: float) -> int | None:
+    """Level of the narrowest range that holds `age` [days], None when none does."""
+    levels = [r.level for r in ranges if -r.before <= age <= r.after]
+    return min(levels) if levels else None
+
+
+def shared_facts(frames: Iterable[FrameRecord]) -> dict[str, object]:
+    """Facts of a group: for each the first that is known; the mean time, the earliest start and the night."""
+    frames = sorted(frames, key=lambda frame: (frame.mjd, frame.path))
+    facts: dict[str, object] = {}
+    for frame in frames:
+        for name, value in frame.facts.items():
+            if facts.get(name) is None:
+                facts[name] = value
+    facts["mjd"] = sum(frame.mjd for frame in frames) / len(frames)
+    facts["start"] = frames[0].mjd
+    return facts
+
+
+def associate(
+    association: Association,
+    facts: Mapping[str, object],
+    candidates: Callable[[str, tuple[str, ...]], Iterable[Candidate]],
+    accepted: Callable[[str], bool] = lambda tag: True,
+) -> Link | None:
+    """The best that serves frames with these facts, None when nothing does.
+
+    Parameters
+    ----------
+    association : Association
+    facts : mapping
+        Of the frames to be calibrated.
+    candidates : callable
+        (source, resolved tags) -> candidates of that kind.
+    accepted : callable
+        Whether the recipe takes a tag; a rung whose first tag is not taken is passed over.
+    """
+    arm = str(facts["arm"])
+    for rung in association.rungs:
+        tags = tuple(resolved_tag(tag, arm) for tag in rung.tags)
+        if not accepted(tags[0]):
+            continue
+        tags = tuple(tag for tag in tags if accepted(tag))
+        ranked = _ranked(rung, facts, candidates(rung.source, tags))
+        if not ranked:
+            continue
+        chosen = [ranked[0]] if rung.source != "raw" else _equal_ones(rung, ranked)
+        level, age, first = chosen[0]
+        frames = tuple(frame for _, _, candidate in chosen for frame in candidate.frames)
+        return Link(association.name, tags, first.job, frames, level, age, rung.mark)
+    return None
+
+
+def _ranked(
+    rung: Rung, facts: Mapping[str, object], candidates: Iterable[Candidate]
+) -> list[tuple[int | None, float | None, Candidate]]:
+    fitting = []
+    for candidate in candidates:
+        if not all(agree(name, facts.get(name), candidate.facts.get(name)) for name in rung.match):
+            continue
+        if rung.source == "static":
+            fitting.append(((), None, None, candidate))
+            continue
+        age = float(candidate.facts["mjd"]) - float(facts["mjd"])
+        level = level_of(rung.ranges, age)
+        if level is not None:
+            order = (_distance(rung.nearest, facts, candidate.facts), candidate.is_marked, abs(age))
+            fitting.append((order, level, age, candidate))
+    fitting.sort(key=lambda entry: (entry[0], entry[3].identity))
+    return [entry[1:] for entry in fitting]
+
+
+def _equal_ones(rung: Rung, ranked: list) -> list:
+    """Raw frames serve together: all those of the first one's template and exposure time."""
+    first = ranked[0][2].facts
+    names = ("template_start", "exptime", "night")
+    return [e for e in ranked if all(agree(n, first.get(n), e[2].facts.get(n)) for n in names)]
+
+
+def _distance(name: str, facts: Mapping[str, object], theirs: Mapping[str, object]) -> float:
+    ours, other = facts.get(name), theirs.get(name)
+    if not name:
+        return 0.0
+    if ours is None or other is None:
+        return float("inf")
+    return abs(float(ours) - float(other))

@@ -1,0 +1,340 @@
+"""The plan of a night: its recipe calls, what each takes, and the key that says when it must run again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from soxs_recipes.cascade.associate import Candidate, Link, associate, shared_facts
+from soxs_recipes.cascade.frames import CLASSIFYING_FACTS, FrameRecord
+from soxs_recipes.cascade.tasks import TASKS, Association, Task
+from soxs_recipes.cascade.workspace import safe_name
+from soxs_recipes.instrument import load_instrument
+from soxs_recipes.recipes.declarations import Declaration, resolved_tag
+
+__all__ = ["Job", "Plan", "PlanInputs", "make_plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One recipe call.
+
+    Attributes
+    ----------
+    name : str
+        `<night>/<task>/<arm>_<label>`: unique, and the folder of its products.
+    task, recipe, arm : str
+    facts : mapping
+        What its frames share.
+    frames : tuple of FrameRecord
+        Raw main input.
+    links : tuple of Link
+        Calibrations, and the main input when that is a product.
+    marks : tuple of str
+        What the product is told: which rung of which ladder it stands on.
+    blocked : str
+        Why it cannot run, "" when it can.
+    parameters : mapping
+        Resolved.
+    key : str
+        Of everything that decides the result.
+    parts : mapping
+        What the key is made of, to tell what changed.
+    """
+
+    name: str
+    task: Task
+    recipe: str
+    arm: str
+    facts: Mapping[str, object]
+    frames: tuple[FrameRecord, ...]
+    links: tuple[Link, ...]
+    marks: tuple[str, ...]
+    blocked: str
+    parameters: Mapping[str, object]
+    key: str
+    parts: Mapping[str, object]
+
+    @property
+    def upstream(self) -> tuple[str, ...]:
+        """Names of the calls whose products it takes."""
+        return tuple(dict.fromkeys(link.job for link in self.links if link.job))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Calls in an order in which they can run, and the frames that none of them takes."""
+
+    jobs: tuple[Job, ...]
+    unused: Mapping[str, str] = field(default_factory=dict)
+
+    def job(self, name: str) -> Job:
+        """One call; KeyError when there is none of that name."""
+        for job in self.jobs:
+            if job.name == name:
+                return job
+        raise KeyError(name)
+
+    def dependents(self, name: str) -> list[str]:
+        """Names of the calls that take products of a call, directly or not."""
+        found = {name}
+        for job in self.jobs:
+            if found & set(job.upstream):
+                found.add(job.name)
+        return [job.name for job in self.jobs if job.name in found and job.name != name]
+
+
+@dataclass(frozen=True)
+class PlanInputs:
+    """What a plan is made from.
+
+    Attributes
+    ----------
+    frames : sequence of FrameRecord
+    declarations : mapping
+        Recipe name to its declaration; tasks of other recipes are left out.
+    parameters : callable
+        (recipe name, arm name) -> resolved parameters.
+    static : callable
+        Static tag -> checksum, or None when there is no such table.
+    unavailable : frozenset of (call, tag)
+        Products that do not exist although they were planned; tag "" for all of a call.
+    marked : frozenset of str
+        Calls whose products are of doubtful quality.
+    tasks : tuple of Task
+    """
+
+    frames: Sequence[FrameRecord]
+    declarations: Mapping[str, Declaration]
+    parameters: Callable[[str, str], Mapping[str, object]]
+    static: Callable[[str], str | None] = lambda tag: None
+    unavailable: frozenset[tuple[str, str]] = frozenset()
+    marked: frozenset[str] = frozenset()
+    tasks: tuple[Task, ...] = TASKS
+
+
+def make_plan(inputs: PlanInputs) -> Plan:
+    """Group the frames into calls and give each its calibrations, in the order of the table of tasks."""
+    return _Planner(inputs).plan()
+
+
+class _Planner:
+    def __init__(self, inputs: PlanInputs):
+        self.inputs = inputs
+        self.raw = [f for f in inputs.frames if not f.problem and not f.is_product]
+        self.earlier = [f for f in inputs.frames if not f.problem and f.is_product]
+        self.arms = {arm.name: arm for arm in load_instrument().arms}
+        self.jobs: dict[str, Job] = {}
+        self.by_task: dict[str, list[Job]] = defaultdict(list)
+
+    def plan(self) -> Plan:
+        for task in self.inputs.tasks:
+            declaration = self.inputs.declarations.get(task.recipe)
+            if declaration is None:
+                continue
+            groups = (
+                self._groups_of_products(task) if task.main_from else self._groups_of_frames(task, declaration)
+            )
+            for facts, frames, main_link in groups:
+                job = self._job(task, declaration, facts, frames, main_link)
+                self.jobs[job.name] = job
+                self.by_task[task.name].append(job)
+        jobs = self._without_idle_ones()
+        return Plan(jobs, self._unused(jobs))
+
+    # -- groups ---------------------------------------------------------------------------------------------
+    def _tags(self, task: Task, declaration: Declaration, arm_name: str) -> dict[str, str]:
+        """Tags of main frames in an arm, with the tag that the recipe knows them by."""
+        arm = self.arms.get(arm_name)
+        if arm is None or not _serves(task, arm):
+            return {}
+        tags = {resolved_tag(tag, arm_name): resolved_tag(tag, arm_name) for tag in task.main}
+        known = {resolved_tag(raw.tag, arm_name) for raw in declaration.raws if raw.serves(arm)}
+        if task.relabel:
+            return dict.fromkeys(tags, resolved_tag(task.relabel, arm_name))
+        return {tag: tag for tag in tags if tag in known}
+
+    def _groups_of_frames(
+        self, task: Task, declaration: Declaration
+    ) -> Iterable[tuple[dict[str, object], tuple[FrameRecord, ...], Link | None]]:
+        groups: dict[tuple, list[FrameRecord]] = defaultdict(list)
+        for frame in self.raw:
+            tags = self._tags(task, declaration, frame.arm)
+            if frame.tag in tags:
+                groups[tuple(frame.facts.get(name) for name in task.group)].append(frame)
+        ordered = sorted(
+            groups.values(), key=lambda group: (min(f.mjd for f in group), group[0].arm, group[0].path)
+        )
+        for group in ordered:
+            group.sort(key=lambda frame: (frame.mjd, frame.path))
+            largest = self._largest_count(declaration, group[0])
+            for start in range(0, len(group), largest or len(group)):
+                part = tuple(group[start : start + largest] if largest else group)
+                yield shared_facts(part), part, None
+
+    def _largest_count(self, declaration: Declaration, frame: FrameRecord) -> int | None:
+        counts = [r.max_count for r in declaration.raws if resolved_tag(r.tag, frame.arm) == frame.tag]
+        return counts[0] if counts else None
+
+    def _groups_of_products(self, task: Task) -> Iterable[tuple[dict[str, object], tuple, Link]]:
+        for source in self.by_task[task.main_from]:
+            tags = tuple(resolved_tag(tag, source.arm) for tag in task.main)
+            if self._is_available(source, tags[0]):
+                yield dict(source.facts), (), Link("main input", tags, source.name, (), 0, 0.0)
+
+    # -- one call -------------------------------------------------------------------------------------------
+    def _job(
+        self,
+        task: Task,
+        declaration: Declaration,
+        facts: dict[str, object],
+        frames: tuple[FrameRecord, ...],
+        main_link: Link | None,
+    ) -> Job:
+        arm_name = str(facts["arm"])
+        arm = self.arms[arm_name]
+        links = [main_link] if main_link else []
+        marks = []
+        accepted = {
+            resolved_tag(e.tag, arm_name) for e in (*declaration.calibrations, *declaration.raws) if e.serves(arm)
+        }
+        for association in task.associations:
+            if not _serves(association, arm) or not _wanted(association, arm_name, accepted):
+                continue
+            link = associate(association, facts, self._candidates_for(facts, frames), accepted.__contains__)
+            if link is not None:
+                links.append(link)
+            mark = link.mark if link else association.otherwise
+            if mark:
+                marks.append(mark)
+        static_sums = self._static_sums(declaration, arm)
+        blocked = self._blocked(declaration, arm, links, frames, static_sums)
+        parameters = dict(self.inputs.parameters(task.recipe, arm_name))
+        parts = self._parts(declaration, task, frames, links, static_sums, parameters)
+        return Job(
+            self._name(task, facts), task, task.recipe, arm_name, facts, frames, tuple(links), tuple(marks),
+            blocked, parameters, _digest(parts), parts,
+        )  # fmt: skip
+
+    def _candidates_for(
+        self, facts: Mapping[str, object], own: tuple[FrameRecord, ...]
+    ) -> Callable[[str, tuple[str, ...]], list[Candidate]]:
+        arm = facts["arm"]
+        own_paths = {frame.path for frame in own}
+
+        def candidates(source: str, tags: tuple[str, ...]) -> list[Candidate]:
+            if source == "raw":
+                frames = (f for f in self.raw if f.tag == tags[0] and f.path not in own_paths)
+                return [Candidate(f.facts, frames=(f,)) for f in frames]
+            if source == "static":
+                return [Candidate({"arm": arm})] if self.inputs.static(tags[0]) else []
+            found = [
+                Candidate(job.facts, job.name, is_marked=job.name in self.inputs.marked)
+                for job in self.by_task[source]
+                if job.arm == arm and self._is_available(job, tags[0])
+            ]
+            made = (f for f in self.earlier if f.tag == tags[0] and f.facts.get("arm") == arm)
+            return found + [Candidate(f.facts, frames=(f,)) for f in made]
+
+        return candidates
+
+    def _is_available(self, job: Job, tag: str) -> bool:
+        missing = self.inputs.unavailable
+        return not job.blocked and (job.name, "") not in missing and (job.name, tag) not in missing
+
+    def _static_sums(self, declaration: Declaration, arm) -> dict[str, str]:
+        tags = [resolved_tag(c.tag, arm.name) for c in declaration.calibrations if c.static and c.serves(arm)]
+        sums = {tag: self.inputs.static(tag) for tag in tags}
+        return {tag: checksum for tag, checksum in sums.items() if checksum}
+
+    def _blocked(
+        self, declaration: Declaration, arm, links: Sequence[Link], frames: Sequence[FrameRecord], static: Mapping
+    ) -> str:
+        there = {tag for link in links for tag in link.tags} | set(static)
+        for needed in declaration.calibrations:
+            tag = resolved_tag(needed.tag, arm.name)
+            if needed.required and needed.serves(arm) and tag not in there:
+                maker = f" (made by {needed.made_by})" if needed.made_by else ""
+                return f"needs {tag}{maker}, and there is none"
+        for raw in declaration.raws:
+            number = sum(frame.tag == resolved_tag(raw.tag, arm.name) for frame in frames)
+            if 0 < number < raw.min_count:
+                return f"needs {raw.min_count} frames {resolved_tag(raw.tag, arm.name)}, and there are {number}"
+        return ""
+
+    def _parts(
+        self,
+        declaration: Declaration,
+        task: Task,
+        frames: Sequence[FrameRecord],
+        links: Sequence[Link],
+        static_sums: Mapping[str, str],
+        parameters: Mapping[str, object],
+    ) -> dict[str, object]:
+        raw = [[f.tag, f.checksum, *(f.facts.get(n) for n in CLASSIFYING_FACTS)] for f in frames]
+        calibrations = {}
+        for link in links:
+            made_by = [self.jobs[link.job].key] if link.job else sorted(f.checksum for f in link.frames)
+            calibrations[link.name] = [list(link.tags), made_by, link.mark]
+        return {
+            "recipe": [task.recipe, declaration.algorithm_version],
+            "raw frames": sorted(raw, key=str),
+            "calibrations": calibrations,
+            "static tables": dict(sorted(static_sums.items())),
+            "parameters": {name: parameters[name] for name in sorted(parameters)},
+        }
+
+    def _name(self, task: Task, facts: Mapping[str, object]) -> str:
+        binning = facts.get("binning")
+        values = [facts["arm"], *(facts.get(name) for name in task.label), binning if binning != "1x1" else None]
+        label = "_".join(safe_name(_plain(value)) for value in values if value is not None)
+        name = f"{facts['night']}/{task.name}/{label}"
+        if name not in self.jobs:
+            return name
+        minutes = round(float(facts["start"]) % 1.0 * 1440.0)
+        timed = f"{name}_{minutes // 60:02d}h{minutes % 60:02d}"
+        count = 2
+        while timed in self.jobs:
+            timed, count = f"{name}_{minutes // 60:02d}h{minutes % 60:02d}_{count}", count + 1
+        return timed
+
+    # -- the whole ------------------------------------------------------------------------------------------
+    def _without_idle_ones(self) -> tuple[Job, ...]:
+        """Calls of tasks that run only when somebody takes their products (substitutes) are left out otherwise."""
+        wanted = {name for job in self.jobs.values() for name in job.upstream}
+        return tuple(job for job in self.jobs.values() if not job.task.on_demand or job.name in wanted)
+
+    def _unused(self, jobs: Iterable[Job]) -> dict[str, str]:
+        used = {frame.path for job in jobs for frame in job.frames}
+        used |= {frame.path for job in jobs for link in job.links for frame in link.frames}
+        reasons = {}
+        for frame in self.raw:
+            if frame.path not in used:
+                has_task = any(
+                    frame.tag == resolved_tag(t, frame.arm) for task in self.inputs.tasks for t in task.main
+                )
+                reasons[frame.path] = (
+                    f"{frame.tag}: no call needs it"
+                    if has_task
+                    else f"{frame.tag}: no recipe reduces such frames yet"
+                )
+        return reasons
+
+
+def _serves(entry: Task | Association, arm) -> bool:
+    return not entry.detector or (entry.detector == "ccd") == arm.detector.has_bias
+
+
+def _wanted(association: Association, arm_name: str, accepted: set[str]) -> bool:
+    return any(resolved_tag(rung.tags[0], arm_name) in accepted for rung in association.rungs)
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}s" if isinstance(value, float) else str(value)
+
+
+def _digest(parts: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]

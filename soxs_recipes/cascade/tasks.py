@@ -1,0 +1,372 @@
+"""The one table of the cascade: which frames make a task, what a task needs, and what to do when that is missing.
+
+Tags hold placeholders as in `recipes.declarations`. Facts are the names of `FrameRecord.facts`. Time ranges are in
+days relative to the frames that need the calibration; levels are ESO's: 0 as the calibration plan asks, 1 good,
+2 probably acceptable, 3 risky.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["LAMP_OFF", "TASKS", "Association", "Rung", "Task", "TimeRange", "task_by_name"]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """How far a calibration may lie from what it calibrates [days], and the level it then has."""
+
+    before: float
+    after: float
+    level: int
+
+
+# From the calibrations of the afternoon before to those of the morning after.
+NIGHT = TimeRange(0.7, 0.7, 0)
+WEEK = TimeRange(7.0, 7.0, 1)
+MONTH = TimeRange(30.0, 30.0, 2)
+EVER = TimeRange(1e9, 1e9, 3)
+UP_TO_A_WEEK = (NIGHT, WEEK)
+UP_TO_A_MONTH = (NIGHT, WEEK, MONTH)
+ALWAYS = (NIGHT, WEEK, MONTH, EVER)
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step of a ladder: a kind of calibration that would do.
+
+    Attributes
+    ----------
+    source : str
+        Name of the task that makes it, or "raw" for raw frames as they are.
+    tags : tuple of str
+        Tags that are handed on; the first must be there, the others come along when they are.
+    match : tuple of str
+        Facts that must agree (a fact that one side does not know agrees with anything).
+    ranges : tuple of TimeRange
+        The narrowest that holds gives the level.
+    nearest : str
+        Fact that ranks the candidates before their distance in time does.
+    mark : str
+        What the product is told when this rung is used; "" when it is as planned.
+    """
+
+    source: str
+    tags: tuple[str, ...]
+    match: tuple[str, ...] = ()
+    ranges: tuple[TimeRange, ...] = UP_TO_A_MONTH
+    nearest: str = ""
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Association:
+    """A calibration that a task wants: the ladder of what may serve, best first.
+
+    Attributes
+    ----------
+    name : str
+        For people.
+    rungs : tuple of Rung
+    otherwise : str
+        What the product is told when no rung holds; "" when nothing is lost.
+    detector : str
+        "ccd" or "infrared" when only such detectors need it, "" for all.
+    """
+
+    name: str
+    rungs: tuple[Rung, ...]
+    otherwise: str = ""
+    detector: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A kind of recipe call.
+
+    Attributes
+    ----------
+    name : str
+        Also the folder of its products.
+    recipe : str
+    main : tuple of str
+        Tags of its main input.
+    group : tuple of str
+        Facts that agree within one call.
+    associations : tuple of Association
+    main_from : str
+        Task whose products are the main input; "" for raw frames.
+    detector : str
+        As in Association.
+    label : tuple of str
+        Facts that make the name of a call.
+    seconds : float
+        Typical duration, to begin long work first.
+    megabytes : float
+        Typical size of its products, for the check of disk space.
+    is_target : bool
+        Whether it is what an observer asked for (it is in the closing table).
+    relabel : str
+        Tag under which the recipe gets its main frames, when that is not their own.
+    on_demand : bool
+        Whether it runs only when a ladder leads to it.
+    """
+
+    name: str
+    recipe: str
+    main: tuple[str, ...]
+    group: tuple[str, ...]
+    associations: tuple[Association, ...] = ()
+    main_from: str = ""
+    detector: str = ""
+    label: tuple[str, ...] = ()
+    seconds: float = 5.0
+    megabytes: float = 40.0
+    is_target: bool = False
+    relabel: str = ""
+    on_demand: bool = False
+
+
+SETUP = ("binning", "read_mode")
+LAMP_OFF = ("WAVE_PIN_<ARM>_OFF", "ORDERDEF_<ARM>_OFF", "FLAT_SLIT_<ARM>_OFF", "WAVE_MPH_<ARM>_OFF")
+
+BIAS = Association(
+    name="bias",
+    rungs=(Rung("bias", ("MASTER_BIAS_<ARM>", "BP_MAP_RP_<ARM>"), SETUP, UP_TO_A_WEEK),),
+    otherwise="no bias within a week: level from the overscan only",
+    detector="ccd",
+)
+_DARK_TAGS = ("MASTER_DARK_<ARM>", "BP_MAP_RP_<ARM>")
+_DARKS = (
+    Rung("dark", _DARK_TAGS, (*SETUP, "exptime"), UP_TO_A_MONTH),
+    Rung(
+        "dark", _DARK_TAGS, ("binning", "exptime"), ALWAYS, mark="dark older than a month or of another read mode"
+    ),
+    Rung(
+        "dark", _DARK_TAGS, ("binning",), ALWAYS, nearest="exptime", mark="dark of another exposure time, scaled"
+    ),
+    Rung(
+        "lamp_off_dark",
+        _DARK_TAGS,
+        ("binning",),
+        ALWAYS,
+        nearest="exptime",
+        mark="no dark: lamp-off frames of the calibrations instead",
+    ),
+)
+DARK = Association("dark", _DARKS, "no dark: thermal background and dark current stay in", "infrared")
+CCD_DARK = Association(
+    "dark", (Rung("dark", ("MASTER_DARK_<ARM>",), (*SETUP, "exptime"), UP_TO_A_MONTH),), detector="ccd"
+)
+
+
+def _lamp_off(off_tag: str) -> Association:
+    """Lamp-off frames of one template (or at least of the night) with equal exposure time, else a dark."""
+    return Association(
+        name="lamp-off",
+        rungs=(
+            Rung("raw", (off_tag,), ("template_start", "exptime", "binning"), UP_TO_A_WEEK),
+            Rung("raw", (off_tag,), ("night", "exptime", "binning"), UP_TO_A_WEEK),
+            *_DARKS[:3],
+            Rung(
+                "raw",
+                (off_tag,),
+                ("night", "binning"),
+                UP_TO_A_WEEK,
+                "exptime",
+                "lamp-off of another exposure time",
+            ),
+        ),
+        otherwise="no lamp-off frames and no dark: background stays in",
+        detector="infrared",
+    )
+
+
+DISPERSION = Association(
+    name="dispersion solution",
+    rungs=(
+        Rung("disp_solution", ("DISP_TAB_<ARM>",), ("binning",), UP_TO_A_WEEK),
+        Rung(
+            "disp_solution",
+            ("DISP_TAB_<ARM>",),
+            ("binning",),
+            ALWAYS,
+            mark="dispersion solution older than a week",
+        ),
+    ),
+    otherwise="no single-pinhole arc: dispersion of the format tables",
+)
+ORDER_CENTRES = Association(
+    name="order centres",
+    rungs=(
+        Rung("order_centres", ("ORDER_TAB_CENTR_<ARM>",), ("binning",), UP_TO_A_WEEK),
+        Rung(
+            "order_centres",
+            ("ORDER_TAB_CENTR_<ARM>",),
+            ("binning",),
+            ALWAYS,
+            mark="order centres older than a week",
+        ),
+    ),
+    otherwise="no pinhole flat: order positions of the format tables",
+)
+_FLAT_TAGS = ("MASTER_FLAT_<ARM>", "ORDER_TAB_EDGES_<ARM>", "BLAZE_<ARM>")
+FLAT = Association(
+    name="flat",
+    rungs=(
+        Rung("flat", _FLAT_TAGS, (*SETUP, "slit"), UP_TO_A_WEEK),
+        Rung(
+            "flat", _FLAT_TAGS, ("binning", "slit"), ALWAYS, mark="flat older than a week or of another read mode"
+        ),
+        Rung("flat", _FLAT_TAGS, ("binning",), ALWAYS, nearest="slit_width", mark="flat of another slit"),
+        Rung(
+            "order_centres",
+            ("ORDER_TAB_CENTR_<ARM>",),
+            ("binning",),
+            ALWAYS,
+            mark="no flat: pixel response stays in",
+        ),
+    ),
+    otherwise="no flat: pixel response and edges of the orders unknown",
+)
+ANY_FLAT = Association(
+    "flat", (FLAT.rungs[0], Rung("flat", _FLAT_TAGS, ("binning",), ALWAYS, nearest="slit_width"))
+)
+_SPATIAL_TAGS = ("DISP_TAB_2D_<ARM>", "DISP_IMAGE_<ARM>")
+SPATIAL = Association(
+    name="2-D solution",
+    rungs=(
+        Rung("spatial_solution", _SPATIAL_TAGS, ("binning",), (NIGHT,)),
+        Rung(
+            "spatial_solution",
+            _SPATIAL_TAGS,
+            ("binning",),
+            ALWAYS,
+            mark="2-D solution of another night, shifted to the sky lines",
+        ),
+        Rung(
+            "disp_solution",
+            ("DISP_TAB_<ARM>",),
+            ("binning",),
+            ALWAYS,
+            mark="no multi-pinhole arc: dispersion solution without slit term",
+        ),
+    ),
+    otherwise="no arcs: dispersion of the format tables, shifted to the sky lines",
+)
+RESPONSE = Association(
+    name="response",
+    rungs=(
+        Rung("response", ("RESP_TAB_<ARM>",), (), UP_TO_A_WEEK),
+        Rung("response", ("RESP_TAB_<ARM>",), (), ALWAYS, mark="response older than a week"),
+        Rung("static", ("RESP_ARCHIVE_<ARM>",), mark="no standard star: archive response"),
+    ),
+    otherwise="no standard star: spectrum in counts",
+)
+DETECTOR = (BIAS, DARK, CCD_DARK)
+
+
+def _exposed(prefix: str, recipe: str, name: str, *, target: bool) -> Task:
+    """An object that is extracted in stare mode: a standard or a science target."""
+    return Task(
+        name=name,
+        recipe=recipe,
+        main=(prefix + "_STARE_<ARM>",),
+        group=("arm", *SETUP, "slit", "night", "observation", "exptime"),
+        associations=(*DETECTOR, FLAT, SPATIAL, *((RESPONSE,) if target else ())),
+        label=("target", "slit"),
+        seconds=20.0,
+        megabytes=150.0,
+        is_target=target,
+    )
+
+
+TASKS = (
+    Task(
+        name="bias",
+        recipe="soxs_mbias",
+        main=("BIAS_<ARM>",),
+        group=("arm", *SETUP, "night"),
+        detector="ccd",
+        label=("read_mode",),
+        seconds=3.0,
+    ),
+    Task(
+        name="dark",
+        recipe="soxs_mdark",
+        main=("DARK_<ARM>",),
+        group=("arm", *SETUP, "exptime", "night"),
+        associations=(BIAS,),
+        label=("exptime",),
+        seconds=3.0,
+    ),
+    Task(
+        name="lamp_off_dark",
+        recipe="soxs_mdark",
+        main=LAMP_OFF,
+        group=("arm", *SETUP, "exptime", "night"),
+        detector="infrared",
+        label=("exptime",),
+        seconds=3.0,
+        relabel="DARK_<ARM>",
+        on_demand=True,
+    ),
+    Task(
+        name="disp_solution",
+        recipe="soxs_disp_solution",
+        main=("WAVE_PIN_<ARM>", "WAVE_PIN_<ARM>_ON"),
+        group=("arm", "binning", "night", "template_start", "exptime"),
+        associations=(BIAS, CCD_DARK, _lamp_off("WAVE_PIN_<ARM>_OFF")),
+        seconds=5.0,
+        megabytes=2.0,
+    ),
+    Task(
+        name="order_centres",
+        recipe="soxs_order_centres",
+        main=("ORDERDEF_<ARM>", "ORDERDEF_<ARM>_ON"),
+        group=("arm", "binning", "night", "template_start", "exptime"),
+        associations=(BIAS, CCD_DARK, _lamp_off("ORDERDEF_<ARM>_OFF"), DISPERSION),
+        seconds=3.0,
+        megabytes=2.0,
+    ),
+    Task(
+        name="flat",
+        recipe="soxs_mflat",
+        main=("FLAT_SLIT_<ARM>", "FLAT_SLIT_<ARM>_QTH", "FLAT_SLIT_<ARM>_D2", "FLAT_SLIT_<ARM>_ON"),
+        group=("arm", *SETUP, "slit", "night"),
+        associations=(BIAS, CCD_DARK, _lamp_off("FLAT_SLIT_<ARM>_OFF"), ORDER_CENTRES, DISPERSION),
+        label=("slit",),
+        seconds=8.0,
+        megabytes=120.0,
+    ),
+    Task(
+        name="spatial_solution",
+        recipe="soxs_spatial_solution",
+        main=("WAVE_MPH_<ARM>", "WAVE_MPH_<ARM>_ON"),
+        group=("arm", "binning", "night", "template_start", "exptime"),
+        associations=(BIAS, CCD_DARK, _lamp_off("WAVE_MPH_<ARM>_OFF"), DISPERSION, ORDER_CENTRES, ANY_FLAT),
+        seconds=10.0,
+        megabytes=100.0,
+    ),
+    _exposed("STD_FLUX", "soxs_stare", "standard", target=False),
+    Task(
+        name="response",
+        recipe="soxs_response",
+        main=("FLUX_SLIT_ORDER1D_<ARM>",),
+        main_from="standard",
+        group=(),
+        label=("target", "slit"),
+        seconds=3.0,
+        megabytes=2.0,
+    ),
+    _exposed("STD_TELL", "soxs_stare", "telluric", target=True),
+    _exposed("OBJECT", "soxs_stare", "science", target=True),
+)
+
+
+def task_by_name(name: str) -> Task:
+    """One task of the table; KeyError names those there are."""
+    for task in TASKS:
+        if task.name == name:
+            return task
+    raise KeyError(f"no task {name!r}; there are {', '.join(task.name for task in TASKS)}")
