@@ -1,0 +1,129 @@
+"""The lists that the sky and the lamps of the simulator start from, read from the static calibrations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from astropy.io import fits
+
+from soxs_recipes.errors import InputError
+from soxs_recipes.instrument.paths import static_calibration_path
+from soxs_recipes.simulator.effects import Effects
+from soxs_recipes.simulator.hardware import arm_hardware, generator
+
+__all__ = [
+    "EmissionLines",
+    "extinction_curve",
+    "lamp_lines",
+    "sky_lines",
+    "standard_star",
+    "telluric_curve",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class EmissionLines:
+    """Lines as they truly are in one seed's lamp or sky.
+
+    Attributes
+    ----------
+    wavelength : ndarray (n,) float64 [nm]
+        Vacuum, true.
+    strength : ndarray (n,) float64
+        Lamp: e- of a pinhole image at the peak of the blaze in the nominal exposure.
+        Sky: photon/s/m2/arcsec2.
+    catalogue_wavelength : ndarray (n,) float64 [nm]
+        What the list says; NaN for a line that no list knows.
+    """
+
+    wavelength: np.ndarray
+    strength: np.ndarray
+    catalogue_wavelength: np.ndarray
+
+
+def _table(tag: str) -> dict[str, np.ndarray]:
+    with fits.open(static_calibration_path(tag), memmap=False) as hdus:
+        rows = hdus[1].data
+        return {name: np.array(rows[name]) for name in rows.names}
+
+
+@lru_cache(maxsize=4)
+def _arc_catalogue(arm: str) -> tuple[np.ndarray, np.ndarray]:
+    """Wavelengths [nm] and intensities, 1 for the typical line that stands alone."""
+    rows = _table(f"ARC_LINE_LIST_{arm}")
+    wavelength, first = np.unique(np.round(rows["WAVELENGTH"].astype(float), 5), return_index=True)
+    alone = rows["INTENSITY"][~rows["BLEND"]]
+    return wavelength, rows["INTENSITY"].astype(float)[first] / float(np.median(alone))
+
+
+def lamp_lines(arm: str, seed: int, effects: Effects) -> EmissionLines:
+    """The arc lamps of an arm: the list's lines, displaced and of other strengths, and faint ones of their own."""
+    random = generator(seed, "lamp", arm)
+    catalogue, intensity = _arc_catalogue(arm)
+    # The lists' intensities span more than one lamp does on one detector: their logarithms are compressed.
+    strength = 4.1 + 0.75 * np.log10(np.maximum(intensity, 1e-4))
+    strength = strength + 0.3 * effects.line_intensity * random.normal(size=catalogue.size)
+    true = catalogue + 2e-4 * effects.line_displacement * random.normal(size=catalogue.size)
+    orders = arm_hardware(arm).orders
+    low, high = min(o.wavelength_min for o in orders), max(o.wavelength_max for o in orders)
+    count = 120
+    extra = random.uniform(low, high, count)
+    extra_strength = random.normal(2.6, 0.35, count)
+    if not effects.line_intensity:
+        extra, extra_strength = extra[:0], extra_strength[:0]
+    return EmissionLines(
+        np.concatenate([true, extra]),
+        10.0 ** np.clip(np.concatenate([strength, extra_strength]), 1.5, 5.3),
+        np.concatenate([catalogue, np.full(extra.size, np.nan)]),
+    )
+
+
+def sky_lines(seed: int, effects: Effects) -> EmissionLines:
+    """Airglow lines, displaced from the catalogue by its own errors (0.002 to 0.015 nm, some 0.1)."""
+    random = generator(seed, "airglow")
+    rows = _table("SKY_LINE_LIST")
+    catalogue, flux = rows["WAVELENGTH"].astype(float), rows["FLUX"].astype(float)
+    error = rows["WAVELENGTH_ERROR"].astype(float) * effects.line_displacement
+    true = catalogue + error * random.normal(size=catalogue.size)
+    activity = 10.0 ** (0.1 * effects.line_intensity * random.normal())
+    scatter = 10.0 ** (0.08 * effects.line_intensity * random.normal(size=catalogue.size))
+    return EmissionLines(true, effects.airglow * activity * flux * scatter, catalogue)
+
+
+@lru_cache(maxsize=1)
+def _extinction_table() -> tuple[np.ndarray, np.ndarray]:
+    rows = _table("EXTCOEFF_TABLE")
+    return rows["WAVELENGTH"].astype(float), rows["EXTINCTION"].astype(float)
+
+
+def extinction_curve(wavelength: np.ndarray) -> np.ndarray:
+    """Extinction [mag/airmass] at vacuum wavelengths [nm]."""
+    return np.interp(wavelength, *_extinction_table())
+
+
+@lru_cache(maxsize=1)
+def _telluric_table() -> tuple[np.ndarray, np.ndarray]:
+    rows = _table("TELLURIC_TRANSMISSION")
+    return rows["WAVELENGTH"].astype(float), rows["MOLECULES"].astype(float)
+
+
+def telluric_curve(wavelength: np.ndarray) -> np.ndarray:
+    """Molecular transmission at unit airmass of vacuum wavelengths [nm]."""
+    return np.interp(wavelength, *_telluric_table())
+
+
+@lru_cache(maxsize=8)
+def standard_star(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(wavelength [nm, vacuum], flux [erg/s/cm2/Angstrom]) above the atmosphere, at the star's own velocity."""
+    wanted = name.replace(" ", "").upper()
+    with fits.open(static_calibration_path("FLUX_STD_CATALOG"), memmap=False) as hdus:
+        index = hdus["INDEX"].data
+        names = [str(extension).strip().upper() for extension in index["EXTENSION"]]
+        if wanted not in names:
+            raise InputError(f"no standard star {name!r} in the catalogue, which holds {', '.join(names)}")
+        velocity = float(index["VELOCITY"][names.index(wanted)])
+        rows = hdus[wanted].data
+        wavelength, flux = np.array(rows["WAVELENGTH"], float), np.array(rows["FLUX"], float)
+    return wavelength * (1.0 + velocity / 299792.458), flux

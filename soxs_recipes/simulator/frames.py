@@ -1,0 +1,302 @@
+"""One raw frame of any type, in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from astropy.io import fits
+from astropy.time import Time
+
+from soxs_recipes.errors import InputError
+from soxs_recipes.simulator.catalogues import standard_star
+from soxs_recipes.simulator.detector import DetectorState, detector_state, expose
+from soxs_recipes.simulator.effects import Effects
+from soxs_recipes.simulator.hardware import ArmHardware, arm_hardware, generator
+from soxs_recipes.simulator.headers import FrameKind, Pointing, Sequence, frame_kind, raw_header
+from soxs_recipes.simulator.light import (
+    Observation,
+    PointSource,
+    Scene,
+    arc_scene,
+    flat_scene,
+    sky_scene,
+    sky_table,
+    source_light,
+)
+from soxs_recipes.simulator.optics import OpticalModel
+from soxs_recipes.simulator.spectra import supernova_flux
+from soxs_recipes.simulator.spectrograph import Spectrograph
+
+__all__ = ["FrameMaker", "FrameRequest", "SimulatedFrame", "default_request", "simulate_frame", "supernova"]
+
+SLIT_WIDTHS = {"SLIT0.5": 0.5, "SLIT1.0": 1.0, "SLIT1.5": 1.5, "SLIT5.0": 5.0}
+_FLAT_PEAK = {"VIS": 60000.0, "NIR": 45000.0}  # e-
+_PINHOLE_FLAT_PEAK = {"VIS": 30000.0, "NIR": 25000.0}  # e-
+_EXPOSURE_TIMES = {  # s
+    ("VIS", "bias"): 0.0, ("VIS", "pinhole_arc"): 60.0, ("VIS", "pinhole_flat"): 30.0, ("VIS", "slit_flat"): 20.0,
+    ("VIS", "multi_pinhole_arc"): 60.0, ("VIS", "standard"): 120.0, ("VIS", "science"): 900.0,
+    ("VIS", "dark"): 300.0, ("NIR", "bias"): 0.0, ("NIR", "dark"): 20.0, ("NIR", "pinhole_arc"): 20.0,
+    ("NIR", "pinhole_flat"): 20.0, ("NIR", "slit_flat"): 20.0, ("NIR", "multi_pinhole_arc"): 20.0,
+    ("NIR", "standard"): 180.0, ("NIR", "science"): 600.0,
+}  # fmt: skip
+_START = Time("2026-03-01T18:00:00.000", format="isot", scale="utc", precision=3)
+
+
+def supernova(magnitude: float = 18.0, slit_position: float = 0.6, redshift: float = 0.02) -> PointSource:
+    """The demonstration target: a type-Ia-like supernova."""
+    wavelength = np.arange(300.0, 2150.0, 0.02)
+    return PointSource("SN2026abc", wavelength, supernova_flux(wavelength, magnitude, redshift), slit_position)
+
+
+@lru_cache(maxsize=4)
+def standard(name: str = "LTT3218", slit_position: float = -0.4) -> PointSource:
+    """A spectrophotometric standard of the catalogue."""
+    return PointSource(name, *standard_star(name), slit_position)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRequest:
+    """What to expose.
+
+    Attributes
+    ----------
+    kind : FrameKind
+    arm : str
+    exposure_time : float [s]
+    slit : str
+    lamp : {"QTH", "D2"}
+    lamps_off : bool
+    sources : tuple of PointSource
+    observation : Observation or None
+    flexure : (dx, dy) [px]
+    index : int
+        Number of the exposure in the night; frames that differ only in it are independent.
+    lamp_scale : float
+        Brightness of the lamps against the nominal.
+    """
+
+    kind: FrameKind
+    arm: str
+    exposure_time: float
+    slit: str = "SLIT1.0"
+    lamp: str = "QTH"
+    lamps_off: bool = False
+    sources: tuple[PointSource, ...] = ()
+    observation: Observation | None = None
+    flexure: tuple[float, float] = (0.0, 0.0)
+    index: int = 0
+    lamp_scale: float = 1.0
+
+    @property
+    def scene_key(self) -> tuple:
+        """Equal for requests that show the same light."""
+        sources = tuple((s.name, s.slit_position) for s in self.sources)
+        return (
+            self.kind.name, self.slit, self.lamp, self.lamps_off, sources, self.observation, self.flexure,
+            self.lamp_scale, self.exposure_time,
+        )  # fmt: skip
+
+
+class SimulatedFrame(NamedTuple):
+    """A raw frame and its truth.
+
+    Attributes
+    ----------
+    data : ndarray raw shape uint16 [ADU]
+    header : fits.Header
+    truth : FrameTruth
+    """
+
+    data: np.ndarray
+    header: fits.Header
+    truth: FrameTruth
+
+
+@dataclass(frozen=True)
+class FrameTruth:
+    """What went into a frame.
+
+    Attributes
+    ----------
+    model : OpticalModel
+        With this exposure's flexure: where each (order, wavelength, slit) falls.
+    electrons : ndarray (ny, nx) float32 [e-] or None
+        Expected light on the trimmed detector, for a pixel response of 1, without dark; None is no light.
+    cosmic_rays : ndarray (ny, nx) float32 [e-]
+    tables : {name: ndarray}
+        See `SIMULATOR` in the docs: lines, lamp, sky and object per order.
+    detector : DetectorState
+    """
+
+    model: OpticalModel
+    electrons: np.ndarray | None
+    cosmic_rays: np.ndarray
+    tables: dict[str, np.ndarray]
+    detector: DetectorState
+
+
+@dataclass
+class FrameMaker:
+    """Makes frames of one arm and seed; the light of a set-up is computed once and kept.
+
+    Attributes
+    ----------
+    arm : str
+    seed : int
+    effects : Effects
+    """
+
+    arm: str
+    seed: int = 1
+    effects: Effects = field(default_factory=Effects)
+    _detector: DetectorState | None = None
+    _scenes: dict[tuple, Scene] = field(default_factory=dict)
+    _previous: np.ndarray | None = None
+
+    @property
+    def hardware(self) -> ArmHardware:
+        """The arm's fixed properties."""
+        return arm_hardware(self.arm)
+
+    @property
+    def detector(self) -> DetectorState:
+        """The detector of the seed."""
+        if self._detector is None:
+            self._detector = detector_state(self.arm, self.seed, self.effects)
+        return self._detector
+
+    def make(self, request: FrameRequest, sequence: Sequence, pointing: Pointing) -> SimulatedFrame:
+        """Expose, read and describe one frame."""
+        scene = self.scene(request)
+        random = generator(self.seed, "exposure", self.arm, request.kind.name, request.index)
+        electrons = None if scene is None else scene.electrons
+        raw, rays = expose(self.detector, electrons, request.exposure_time, random, self.effects, self._previous)
+        self._previous = electrons
+        header = raw_header(
+            request.kind, self.hardware, request.exposure_time, sequence, pointing, request.slit, request.lamp
+        )
+        model = OpticalModel.of_seed(self.arm, self.seed, self.effects).shifted(*request.flexure)
+        tables = {} if scene is None else scene.tables
+        return SimulatedFrame(raw, header, FrameTruth(model, electrons, rays, tables, self.detector))
+
+    def scene(self, request: FrameRequest) -> Scene | None:
+        """The light of a request; None for a dark one."""
+        if request.lamps_off or request.kind.name in ("bias", "dark"):
+            return None
+        if request.scene_key not in self._scenes:
+            self._scenes.clear()  # a night shows each set-up once, in sequence; a scene is 16 MB
+            self._scenes[request.scene_key] = self._light(request)
+        return self._scenes[request.scene_key]
+
+    def _light(self, request: FrameRequest) -> Scene:
+        spectrograph = Spectrograph.of_seed(self.arm, self.seed, self.effects, request.flexure)
+        if request.kind.on_sky:
+            return _sky_and_sources(spectrograph, request)
+        if request.kind.name == "pinhole_arc":
+            return arc_scene(spectrograph, np.array([0.0]), request.lamp_scale)
+        if request.kind.name == "multi_pinhole_arc":
+            return arc_scene(spectrograph, np.array(self.hardware.pinholes), request.lamp_scale)
+        if request.kind.name == "pinhole_flat":
+            return flat_scene(spectrograph, _PINHOLE_FLAT_PEAK[self.arm] * request.lamp_scale, request.lamp, None)
+        width = slit_width(request.slit)
+        return flat_scene(spectrograph, _FLAT_PEAK[self.arm] * request.lamp_scale, request.lamp, width)
+
+
+def _sky_and_sources(spectrograph: Spectrograph, request: FrameRequest) -> Scene:
+    observation = request.observation
+    sky = sky_scene(spectrograph, observation)
+    tables = sky_table(spectrograph, sky)
+    image = sky.electrons
+    for number, source in enumerate(request.sources):
+        truth = source_light(spectrograph, image, source, observation)
+        prefix = "object" if number == 0 else f"object{number + 1}"
+        tables.update({key.replace("object", prefix, 1): value for key, value in truth.items()})
+        tables[f"{prefix}_spectrum_wavelength"] = source.wavelength
+        tables[f"{prefix}_spectrum_flux"] = source.flux
+    return Scene(spectrograph.finish(image), sky.spectra, tables)
+
+
+def slit_width(name: str) -> float:
+    """Width [arcsec] of a slit of the wheel."""
+    if name not in SLIT_WIDTHS:
+        raise InputError(f"there is no slit {name!r}; slits are {', '.join(SLIT_WIDTHS)}")
+    return SLIT_WIDTHS[name]
+
+
+def default_request(kind: str, arm: str, seed: int = 1, **changes: object) -> FrameRequest:
+    """The usual frame of a kind; `changes` replace attributes of `FrameRequest` or of its `Observation`."""
+    chosen = frame_kind(kind)
+    values: dict[str, object] = {"kind": chosen, "arm": arm, "exposure_time": _EXPOSURE_TIMES[(arm, kind)]}
+    values["slit"] = "SLIT5.0" if kind == "standard" else "SLIT1.0"
+    sky = {name: changes.pop(name) for name in ("airmass", "seeing", "moon") if name in changes}
+    source = changes.pop("source", None)
+    values.update(changes)
+    if chosen.on_sky:
+        if source is not None:
+            values["sources"] = (source,)
+        values.setdefault("sources", (standard() if kind == "standard" else supernova(),))
+        width = slit_width(str(values["slit"]))
+        exposure = float(values["exposure_time"])
+        values.setdefault("observation", Observation(exposure, slit_width=width, **sky))
+    return FrameRequest(**values)
+
+
+@lru_cache(maxsize=2)
+def _maker(arm: str, seed: int, effects: Effects) -> FrameMaker:
+    return FrameMaker(arm, seed, effects)
+
+
+def simulate_frame(
+    kind: str,
+    arm: str,
+    seed: int = 1,
+    *,
+    effects: Effects | None = None,
+    start: Time | None = None,
+    **changes: object,
+) -> SimulatedFrame:
+    """Make one raw frame in memory.
+
+    Parameters
+    ----------
+    kind : str
+        "bias", "dark", "pinhole_arc", "pinhole_flat", "slit_flat", "multi_pinhole_arc", "standard", "science".
+    arm : {"VIS", "NIR"}
+    seed : int
+        Instrument, sky and noise are functions of it.
+    effects : Effects, optional
+    start : Time, optional
+        Of the exposure.
+    **changes
+        exposure_time [s], slit, lamp ("QTH" or "D2"), lamps_off, flexure (dx, dy) [px], index (independent noise),
+        lamp_scale, source (a PointSource), sources, airmass, seeing [arcsec], moon.
+
+    Returns
+    -------
+    SimulatedFrame
+        (data uint16, header, truth).
+    """
+    arm_hardware(arm)
+    request = default_request(kind, arm, seed, **changes)
+    start = start or _START
+    sequence = Sequence(start, start, lamps_off=request.lamps_off)
+    maker = _maker(arm, seed, effects or Effects())
+    maker._previous = None
+    return maker.make(request, sequence, pointing_of(request))
+
+
+_POSITIONS = {"LTT3218": (130.37599, -32.93266), "SN2026abc": (162.4313, -21.2750)}  # deg, in 2026
+
+
+def pointing_of(request: FrameRequest) -> Pointing:
+    """Where the telescope looks for a request; calibrations look at the zenith."""
+    if not request.kind.on_sky:
+        return Pointing(request.kind.type, 0.0, -29.2584)
+    name = request.sources[0].name if request.sources else "SKY"
+    ra, dec = _POSITIONS.get(name, (150.0, -30.0))
+    airmass = request.observation.airmass
+    change = 0.01 * request.observation.exposure_time / 600.0
+    return Pointing(name, ra, dec, airmass - change, airmass + change, request.observation.seeing)

@@ -1,0 +1,242 @@
+"""A whole night of raw frames: which templates run, when, and their files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.time import Time, TimeDelta
+
+from soxs_recipes.errors import InputError
+from soxs_recipes.fits_files.writing import write_bytes_atomic
+from soxs_recipes.simulator.effects import Effects
+from soxs_recipes.simulator.frames import FrameMaker, FrameRequest, default_request, pointing_of
+from soxs_recipes.simulator.hardware import generator
+from soxs_recipes.simulator.headers import Sequence
+from soxs_recipes.simulator.truth import FrameRecord, NightTruth
+
+__all__ = ["PLANS", "Template", "night_plan", "simulate_night"]
+
+_AFTERNOON = Time("2026-03-01T18:00:00.000", format="isot", scale="utc", precision=3)
+_NIGHT = Time("2026-03-02T02:00:00.000", format="isot", scale="utc", precision=3)
+_READOUT = {"VIS": 40.0, "NIR": 12.0}  # s
+_PINHOLE_TEMPLATES = ("pinhole_arc", "multi_pinhole_arc", "pinhole_flat")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Exposures that one template takes.
+
+    Attributes
+    ----------
+    arm, kind : str
+    count : int
+    off_count : int
+        Lamp-off frames after them.
+    slit : str
+    lamp : {"QTH", "D2"}
+    exposure_time : float or None [s]
+        None: the usual one.
+    """
+
+    arm: str
+    kind: str
+    count: int = 1
+    off_count: int = 0
+    slit: str | None = None
+    lamp: str = "QTH"
+    exposure_time: float | None = None
+
+
+def _arm_templates(arm: str, exposures: int, repeats: int) -> list[Template]:
+    if arm == "VIS":
+        start = [Template(arm, "bias", repeats)]
+        off = {}
+    else:
+        times = (20.0, 180.0, 600.0)
+        start = [Template(arm, "dark", repeats, exposure_time=time) for time in times]
+        off = {"off_count": 1}
+    return [
+        *start,
+        Template(arm, "pinhole_arc", **off),
+        Template(arm, "pinhole_flat", **off),
+        Template(arm, "slit_flat", repeats, slit="SLIT1.0", **({"off_count": repeats} if off else {})),
+        Template(arm, "slit_flat", repeats, slit="SLIT5.0", **({"off_count": repeats} if off else {})),
+        Template(arm, "multi_pinhole_arc", **off),
+        Template(arm, "standard", slit="SLIT5.0"),
+        Template(arm, "science", exposures, slit="SLIT1.0"),
+    ]
+
+
+def _both(exposures: int, repeats: int) -> list[Template]:
+    return [*_arm_templates("VIS", exposures, repeats), *_arm_templates("NIR", exposures, repeats)]
+
+
+def _without(templates: list[Template], kind: str, slit: str | None = None) -> list[Template]:
+    return [t for t in templates if t.kind != kind or (slit is not None and t.slit != slit)]
+
+
+def _full() -> list[Template]:
+    deuterium = [Template("VIS", "slit_flat", 5, slit=slit, lamp="D2") for slit in ("SLIT1.0", "SLIT5.0")]
+    other = [Template(arm, "slit_flat", 5, slit="SLIT1.5") for arm in ("VIS", "NIR")]
+    other += [Template(arm, "science", 3, slit="SLIT1.5") for arm in ("VIS", "NIR")]
+    return _both(4, 5) + deuterium + other
+
+
+PLANS: dict[str, Callable[[], list[Template]]] = {
+    "demo": lambda: _both(3, 5),
+    "full": _full,
+    "vis": lambda: _arm_templates("VIS", 3, 5),
+    "nir": lambda: _arm_templates("NIR", 3, 5),
+    "tiny": lambda: _both(1, 5),
+    "no-standard": lambda: _without(_both(3, 5), "standard"),
+    "no-wide-flat": lambda: _without(_both(3, 5), "slit_flat", "SLIT5.0"),
+    "dead-arc-lamp": lambda: _without(_both(3, 5), "nothing"),
+    "dead-flat-lamp": lambda: _without(_both(3, 5), "nothing"),
+}
+_DEAD = {"dead-arc-lamp": "arc", "dead-flat-lamp": "continuum"}
+
+
+def night_plan(name: str) -> list[Template]:
+    """The templates of a plan; InputError lists the plans."""
+    if name not in PLANS:
+        raise InputError(f"there is no plan {name!r}; plans are {', '.join(PLANS)}")
+    return PLANS[name]()
+
+
+@dataclass(frozen=True, slots=True)
+class _Exposure:
+    request: FrameRequest
+    sequence: Sequence
+
+
+def _exposures(plan: str, seed: int, effects: Effects) -> Iterator[_Exposure]:
+    """All exposures of a plan in time order of each arm, calibrations in the afternoon."""
+    dead = _DEAD.get(plan)
+    clocks: dict[tuple[str, bool], Time] = {}
+    flexure = generator(seed, "flexure")
+    index = 0
+    for block, template in enumerate(night_plan(plan)):
+        sky = template.kind in ("standard", "science")
+        offset = 0.0 if template.arm == "VIS" else 7.0
+        clock = clocks.get((template.arm, sky), (_NIGHT if sky else _AFTERNOON) + TimeDelta(offset, format="sec"))
+        start = clock + TimeDelta(5.0, format="sec")
+        request = _request(template, seed)
+        if dead and request.kind.lamp == dead and template.arm == "NIR":
+            request = replace(request, lamp_scale=1e-6)
+        spread = (0.2 if sky else 0.03) * effects.flexure
+        common = flexure.normal(0.0, spread, 2)
+        moment = start
+        for number in range(template.count + template.off_count):
+            index += 1
+            drift = flexure.normal(0.0, 0.05, 2) * effects.flexure if sky else np.zeros(2)
+            off = number >= template.count
+            one = replace(request, index=index, lamps_off=off, flexure=tuple(float(f) for f in common + drift))
+            sequence = Sequence(
+                moment, start, number + 1, template.count + template.off_count, 200000000 + block, off
+            )
+            yield _Exposure(one, sequence)
+            wait = one.exposure_time + _READOUT[template.arm] + float(flexure.uniform(0.0, 0.5))
+            moment = moment + TimeDelta(wait, format="sec")
+        clocks[(template.arm, sky)] = moment
+
+
+def _request(template: Template, seed: int) -> FrameRequest:
+    changes: dict[str, object] = {"lamp": template.lamp}
+    if template.slit is not None:
+        changes["slit"] = template.slit
+    if template.exposure_time is not None:
+        changes["exposure_time"] = template.exposure_time
+    if template.kind in ("standard", "science"):
+        conditions = generator(seed, "conditions", template.kind)
+        changes["airmass"] = float(conditions.uniform(1.05, 1.4))
+        changes["seeing"] = float(conditions.uniform(0.75, 1.1))
+        changes["moon"] = float(generator(seed, "moon").uniform(0.0, 0.5))
+    return default_request(template.kind, template.arm, seed, **changes)
+
+
+def simulate_night(
+    folder: str | Path,
+    seed: int = 1,
+    plan: str = "demo",
+    effects: Effects | None = None,
+    keep_images: bool = False,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> NightTruth:
+    """Write a night of raw frames and its truth.
+
+    Parameters
+    ----------
+    folder : path
+        Made if needed; frames go there, truth to `truth/` in it.
+    seed : int
+        Instrument, sky and noise are functions of it.
+    plan : str
+        One of `PLANS`.
+    effects : Effects, optional
+        The instrument's own by default.
+    keep_images : bool
+        Whether truth files hold the expected electrons of every pixel, too.
+    progress : callable, optional
+        Called with (frames done, frames in all, file name).
+
+    Returns
+    -------
+    NightTruth
+    """
+    effects = effects or Effects()
+    folder = Path(folder)
+    exposures = list(_exposures(plan, seed, effects))
+    (folder / "truth").mkdir(parents=True, exist_ok=True)
+    makers: dict[str, FrameMaker] = {}
+    records = []
+    for done, exposure in enumerate(exposures):
+        arm = exposure.request.arm
+        if arm not in makers:
+            makers = {arm: FrameMaker(arm, seed, effects)}
+        record = _write_frame(folder, makers[arm], exposure, keep_images)
+        records.append(record)
+        if progress is not None:
+            progress(done + 1, len(exposures), record.file)
+    night = NightTruth(folder, seed, plan, effects, tuple(records))
+    night.save()
+    return night
+
+
+def _write_frame(folder: Path, maker: FrameMaker, exposure: _Exposure, keep_images: bool) -> FrameRecord:
+    request = exposure.request
+    pointing = pointing_of(request)
+    frame = maker.make(request, exposure.sequence, pointing)
+    name = f"SOXS.{exposure.sequence.start.isot}.fits"
+    write_bytes_atomic(folder / name, raw_bytes(frame.data, frame.header))
+    tables = dict(frame.truth.tables)
+    if keep_images and frame.truth.electrons is not None:
+        tables["electrons"] = frame.truth.electrons
+    if tables:
+        with (folder / "truth" / f"{name.removesuffix('.fits')}.npz").open("wb") as stream:
+            np.savez(stream, **tables)
+    return FrameRecord(
+        file=name,
+        kind=request.kind.name,
+        arm=request.arm,
+        slit=request.slit,
+        lamp=request.lamp,
+        exposure_time=request.exposure_time,
+        flexure=request.flexure,
+        lamps_off=request.lamps_off,
+        target=pointing.target,
+        airmass=0.5 * (pointing.airmass_start + pointing.airmass_end),
+        seeing=pointing.seeing,
+        index=request.index,
+    )
+
+
+def raw_bytes(data: np.ndarray, header: fits.Header) -> bytes:
+    """A raw FITS file with checksums."""
+    stream = io.BytesIO()
+    fits.PrimaryHDU(data, header).writeto(stream, checksum=True)
+    return stream.getvalue()
