@@ -66,9 +66,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Calls in an order in which they can run, and the frames that none of them takes."""
+    """Calls in an order in which they can run, substitutes that nobody needs, and the frames that none takes."""
 
     jobs: tuple[Job, ...]
+    spare: tuple[Job, ...] = ()
     unused: Mapping[str, str] = field(default_factory=dict)
 
     def job(self, name: str) -> Job:
@@ -142,8 +143,8 @@ class _Planner:
                 job = self._job(task, declaration, facts, frames, main_link)
                 self.jobs[job.name] = job
                 self.by_task[task.name].append(job)
-        jobs = self._without_idle_ones()
-        return Plan(jobs, self._unused(jobs))
+        jobs, spare = self._needed_and_spare()
+        return Plan(jobs, spare, self._unused(jobs))
 
     # -- groups ---------------------------------------------------------------------------------------------
     def _tags(self, task: Task, declaration: Declaration, arm_name: str) -> dict[str, str]:
@@ -302,10 +303,12 @@ class _Planner:
         return timed
 
     # -- the whole ------------------------------------------------------------------------------------------
-    def _without_idle_ones(self) -> tuple[Job, ...]:
-        """Calls of tasks that run only when somebody takes their products (substitutes) are left out otherwise."""
+    def _needed_and_spare(self) -> tuple[tuple[Job, ...], tuple[Job, ...]]:
+        """Calls of tasks that run only when somebody takes their products (substitutes) are spare otherwise."""
         wanted = {name for job in self.jobs.values() for name in job.upstream}
-        return tuple(job for job in self.jobs.values() if not job.task.on_demand or job.name in wanted)
+        needed = {name for name, job in self.jobs.items() if not job.task.on_demand or name in wanted}
+        parts = ([job for name, job in self.jobs.items() if (name in needed) is part] for part in (True, False))
+        return tuple(tuple(part) for part in parts)
 
     def _unused(self, jobs: Iterable[Job]) -> dict[str, str]:
         used = {frame.path for job in jobs for frame in job.frames}

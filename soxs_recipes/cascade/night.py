@@ -1,0 +1,104 @@
+"""From a folder to a plan: open the workspace, learn the frames, read the settings."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import logging
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+from soxs_recipes import __version__
+from soxs_recipes.cascade.plan import PlanInputs
+from soxs_recipes.cascade.results import find_results
+from soxs_recipes.cascade.scan import ScanResult, scan_folder
+from soxs_recipes.cascade.workspace import Workspace, find_workspace
+from soxs_recipes.errors import SoxsError
+from soxs_recipes.instrument import load_instrument, static_calibration_path
+from soxs_recipes.recipes.declarations import Declaration
+from soxs_recipes.recipes.registry import RECIPES
+
+__all__ = ["known_results", "open_workspace", "plan_inputs", "prepare", "recipe_declarations"]
+
+_log = logging.getLogger(__name__)
+# Raised when the same header would be described differently: what the index remembers is then read anew.
+_DESCRIPTION_VERSION = 1
+
+
+def open_workspace(folder: Path, output: Path | None = None, session: str | None = None) -> Workspace:
+    """The workspace of a folder (or the folder itself when it is one); made when there is none."""
+    raw_folder, root = find_workspace(folder, output)
+    return Workspace(root, raw_folder, session)
+
+
+def prepare(workspace: Workspace, progress: Callable[[int, int], None] = lambda done, total: None) -> ScanResult:
+    """Learn what is in the raw folder and remember it in the index."""
+    stamp = f"{__version__}/{_DESCRIPTION_VERSION}"
+    fresh = workspace.index.note("description") == stamp
+    known = {frame.path: frame for frame in workspace.index.frames()} if fresh else {}
+    result = scan_folder(workspace.raw_folder, exclude=workspace.root, known=known, progress=progress)
+    if list(known.values()) != list(result.frames):
+        workspace.index.replace_frames(result.frames)
+        workspace.index.set_note("description", stamp)
+    return result
+
+
+def known_results(workspace: Workspace) -> dict[str, dict[str, object]]:
+    """Results of all calls, from the index; from the products themselves when the index is new or was damaged."""
+    results = workspace.index.results()
+    if not results:
+        found = list(find_results(workspace))
+        if found:
+            _log.info("index rebuilt from %d results on disk", len(found))
+            workspace.index.replace_results(found)
+            results = workspace.index.results()
+    for name, result in results.items():
+        if result["products"]:
+            result["folder"] = str(workspace.place("products", name))
+    return results
+
+
+@cache
+def recipe_declarations() -> dict[str, Declaration]:
+    """Declarations of all recipes that can be loaded; of others a warning tells."""
+    found = {}
+    for name, entry in RECIPES.items():
+        try:
+            importlib.import_module(f"soxs_recipes.recipes.{entry.module}")
+        except ImportError as error:
+            _log.warning("recipe %s cannot be loaded: %s", name, error)
+            continue
+        found[name] = entry.load().declaration
+    return found
+
+
+@cache
+def static_checksum(tag: str) -> str | None:
+    """Checksum of a static table, None when there is no such table."""
+    try:
+        path = static_calibration_path(tag)
+    except SoxsError:
+        return None
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def plan_inputs(workspace: Workspace, scan: ScanResult, settings_file: Path | None = None) -> PlanInputs:
+    """What the plan of a workspace is made from: its frames, the recipes, and the settings of the session."""
+    return PlanInputs(scan.frames, recipe_declarations(), _parameters(workspace, settings_file), static_checksum)
+
+
+def _parameters(workspace: Workspace, settings_file: Path | None) -> Callable[[str, str], Mapping[str, object]]:
+    from soxs_recipes.recipes.base import resolve_parameters
+    from soxs_recipes.recipes.settings import Settings, read_settings
+
+    path = settings_file or (workspace.settings if workspace.settings.is_file() else None)
+    settings = read_settings(path) if path is not None else Settings()
+    instrument = load_instrument()
+
+    @cache
+    def parameters(recipe: str, arm_name: str) -> Mapping[str, object]:
+        given = settings.of(recipe, arm_name)
+        return resolve_parameters(recipe_declarations()[recipe], given, instrument.arm(arm_name))
+
+    return parameters

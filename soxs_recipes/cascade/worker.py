@@ -1,0 +1,182 @@
+"""What a worker process does: one recipe call after another, and the plots when there is time."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+__all__ = ["call_recipe", "draw_plots", "serve", "warm_up"]
+
+_log = logging.getLogger(__name__)
+_LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+def call_recipe(request: Mapping[str, object]) -> dict[str, object]:
+    """Run one recipe and tell how it went, in plain values.
+
+    Parameters
+    ----------
+    request : mapping
+        recipe, frames (pairs of path and tag), settings, folder, key, notes, partial, log.
+    """
+    from soxs_recipes.recipes.base import run_recipe
+    from soxs_recipes.recipes.registry import recipe_class
+
+    with _logged_to(request.get("log")):
+        result = run_recipe(
+            recipe_class(str(request["recipe"])),
+            [(path, tag) for path, tag in request["frames"]],
+            request["settings"],
+            str(request["folder"]),
+            cascade_key=str(request["key"]),
+            notes=request["notes"],
+            partial_reasons=request["partial"],
+        )
+        texts = _write_ascii_spectra(result.products)
+    products = [
+        {
+            "name": product.path.name,
+            "tag": product.tag,
+            "status": product.status,
+            "qc": {parameter.keyword: parameter.value for parameter in product.qc},
+        }
+        for product in result.products
+    ]
+    return {
+        "status": result.status,
+        "reasons": list(result.reasons),
+        "notes": list(result.notes),
+        "products": products,
+        "texts": texts,
+        "seconds": result.seconds,
+        "error": result.message,
+        "error_class": result.error_class,
+    }
+
+
+def _write_ascii_spectra(products) -> list[str]:
+    """The merged spectra as plain text beside the products; names of the files."""
+    from soxs_recipes.fits_files import ascii_spectrum, read_header, read_merged_spectrum, write_text_atomic
+
+    written = []
+    for product in products:
+        if "_MERGE1D_" not in product.tag or "_TELL_" in product.tag:
+            continue
+        header = read_header(product.path)
+        comments = [
+            f"{key} {header[key]}" for key in ("OBJECT", "DATE-OBS", "MJD-OBS", "TEXPTIME") if key in header
+        ]
+        path = product.path.with_suffix(".txt")
+        write_text_atomic(path, ascii_spectrum(read_merged_spectrum(product.path), [product.tag, *comments]))
+        written.append(path.name)
+    return written
+
+
+def draw_plots(request: Mapping[str, object]) -> dict[str, object]:
+    """Plots of finished products; all that goes wrong is told, nothing fails."""
+    from soxs_recipes.recipes.product_plots import for_products, plot_all_arms
+
+    began = time.monotonic()
+    paths = [Path(path) for path in request["products"]]
+    folder = Path(str(request["folder"]))
+    if request.get("all_arms"):
+        drawn = plot_all_arms(paths, folder, str(request["all_arms"]))
+    else:
+        drawn = for_products(paths, folder)
+    return {"status": "COMPLETE", "plots": [str(path) for path in drawn], "seconds": time.monotonic() - began}
+
+
+class _logged_to:  # noqa: N801 - reads as a word
+    """Send the log of the package to a file while a call runs."""
+
+    def __init__(self, path: object):
+        self.path = Path(str(path)) if path else None
+        self.handler: logging.Handler | None = None
+
+    def __enter__(self) -> None:
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.handler = logging.FileHandler(self.path, mode="w", encoding="utf-8")
+        self.handler.setFormatter(logging.Formatter(_LOG_FORMAT))
+        package = logging.getLogger("soxs_recipes")
+        package.setLevel(logging.INFO)
+        package.addHandler(self.handler)
+
+    def __exit__(self, *_: object) -> None:
+        if self.handler is not None:
+            logging.getLogger("soxs_recipes").removeHandler(self.handler)
+            self.handler.close()
+
+
+def warm_up() -> None:
+    """Import what every recipe needs, before the first call."""
+    for module in (
+        "numpy",
+        "astropy.io.fits",
+        "scipy.linalg",
+        "soxs_recipes.recipes.base",
+        "soxs_recipes.fits_files",
+    ):
+        importlib.import_module(module)
+
+
+def _resolved(target: str) -> Callable[[Mapping[str, object]], dict[str, object]]:
+    module, name = target.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _end_with_parent(sentinel: int) -> None:
+    """A worker whose parent is gone has nobody to report to."""
+    from multiprocessing.connection import wait
+
+    wait([sentinel])
+    os._exit(1)
+
+
+def serve(connection: Connection, target: str) -> None:
+    """Answer requests until the other side closes: the main function of a worker process."""
+    import multiprocessing
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with_parent, args=(parent.sentinel,), daemon=True).start()
+    call = _resolved(target)
+    if target.startswith(__name__):
+        warm_up()
+    while True:
+        try:
+            kind, request = connection.recv()
+        except (EOFError, OSError):
+            return
+        connection.send(_answer(call if kind == "recipe" else draw_plots, request))
+
+
+def _answer(call: Callable, request: Mapping[str, object]) -> dict[str, object]:
+    began = time.monotonic()
+    try:
+        answer = call(request)
+    # The border of the process: whatever went wrong becomes an answer.
+    except Exception as error:  # noqa: BLE001
+        _log.debug("call failed", exc_info=True)
+        text = " ".join(str(error).split()) or "no message"
+        answer = {"status": "FAILED", "error": text, "error_class": type(error).__name__}
+    answer.setdefault("seconds", time.monotonic() - began)
+    answer["peak_mb"] = _peak_megabytes()
+    return answer
+
+
+def _peak_megabytes() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)

@@ -1,0 +1,68 @@
+"""What worker processes call in tests: products are one line of text; targets and levels tell how to behave."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from fake_recipes import DECLARATIONS
+
+from soxs_recipes.recipes.declarations import resolved_tag
+
+
+def run(request):
+    recipe, folder = request["recipe"], Path(request["folder"])
+    tags = [tag for _, tag in request["frames"]]
+    (folder.parent.parent / "calls.txt").open("a").write(f"{recipe}\n")
+    arm = next(word for word in ("VIS", "NIR") if any(word in tag.split("_") for tag in tags))
+    behave(request, arm)
+    kind = "FLUX" if any("STD_FLUX" in tag for tag in tags) else "SCI"
+    products = []
+    for product in DECLARATIONS[recipe].products:
+        tag = resolved_tag(product.tag, arm, kind)
+        if f"no {product.short};" in os.environ.get("FAKE", ""):
+            continue
+        name = f"{tag}.fits"
+        (folder / name).write_text(" ".join(sorted(Path(path).name for path, _ in request["frames"])))
+        products.append({"name": name, "tag": tag, "status": "COMPLETE", "qc": {"ESO QC LEVEL": 1.5}})
+    reasons = list(request["partial"])
+    rule = os.environ.get("FAKE", "").split()
+    if rule[:1] == ["doubtful"] and rule[1] in request["log"]:
+        reasons.append("QC LEVEL = 9 is outside 1 .. 2")
+    return {"status": "PARTIAL" if reasons else "COMPLETE", "reasons": reasons, "notes": [], "products": products,
+            "texts": []}  # fmt: skip
+
+
+def behave(request, arm):
+    """`FAKE` says which recipes misbehave: `soxs_mflat NIR crash; ...`."""
+    for rule in os.environ.get("FAKE", "").split(";"):
+        words = rule.split()
+        if len(words) == 3 and words[0] == request["recipe"] and words[1] == arm:
+            {"crash": crash, "hang": hang, "fail": fail, "raise": stumble}[words[2]](request)
+        if len(words) == 2 and words[0] == "bad" and any(words[1] in path for path, _ in request["frames"]):
+            path = next(path for path, _ in request["frames"] if words[1] in path)
+            raise UnprocessableData(f"{path}: all pixels are NaN")
+
+
+class UnprocessableData(Exception):
+    pass
+
+
+class AlgorithmError(Exception):
+    pass
+
+
+def crash(request):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hang(request):
+    time.sleep(60)
+
+
+def fail(request):
+    raise AlgorithmError("the fit went nowhere (points = 3)")
+
+
+def stumble(request):
+    raise OSError("something odd")
