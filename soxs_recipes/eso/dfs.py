@@ -12,7 +12,7 @@ from soxs_recipes.eso import core, drs_identifier
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["InputFrame", "RecordedParameter", "dicb_sorted", "product_header", "record_index"]
+__all__ = ["InputFrame", "RecordedParameter", "dicb_sorted", "printable", "product_header", "record_index"]
 
 _INHERITED = (
     "ORIGIN", "TELESCOP", "INSTRUME", "OBJECT", "RA", "DEC", "EPOCH", "EQUINOX", "RADESYS", "DATE-OBS", "MJD-OBS",
@@ -133,30 +133,41 @@ def _plain(keyword: str) -> str:
     return keyword.upper().removeprefix("HIERARCH ")
 
 
+def printable(text: str) -> str:
+    """Text with `?` for what a FITS card cannot hold."""
+    return "".join(character if 32 <= ord(character) < 127 else "?" for character in text)
+
+
 def _put(header: Header, keyword: str, value, comment: str = "") -> None:
     keyword = _plain(keyword)
     stored = f"HIERARCH {keyword}" if keyword.startswith("ESO ") else keyword
     if isinstance(value, str):
-        value = "".join(character if 32 <= ord(character) < 127 else "?" for character in value)
-    # A HIERARCH card has no room for long text; the comment goes first, then the text is cut.
-    room = 80 - len(stored) - len(" = ''") if stored.startswith("HIERARCH") else 68
-    if isinstance(value, str) and stored.startswith("HIERARCH"):
-        value = value[:room].rstrip() if len(value.replace("'", "''")) > room else value
-        while len(value.replace("'", "''")) > room:
-            value = value[:-1]
-    comment = _fitting_comment(stored, value, comment)
-    header[stored] = (value, comment)
+        value = printable(value)
+        if stored.startswith("HIERARCH"):
+            # Such a card has no room for long text and cannot be continued.
+            value = _cut(value, 80 - len(stored) - len(" = ''"))
+    header[stored] = (value, _fitting_comment(stored, value, printable(comment)))
+
+
+def _cut(value: str, room: int) -> str:
+    """`value` no longer than `room`, each quote counted twice."""
+    while len(value) + value.count("'") > room:
+        value = value[:-1]
+    return value
 
 
 def _fitting_comment(keyword: str, value, comment: str) -> str:
-    comment = "".join(character if 32 <= ord(character) < 127 else "?" for character in comment)
-    text = f"'{value}'".replace("'", "''") if isinstance(value, str) else str(value)
+    """What of `comment` fits behind the value; nothing when only a stump would."""
+    is_text = isinstance(value, str)
+    if value == "":
+        # Readers take '' / ' for the beginning of a longer text.
+        comment = comment.replace("'", "")
+    length = len(value) + value.count("'") + 2 if is_text else len(str(value))
     if keyword.startswith("HIERARCH"):
-        room = (
-            80 - len(keyword) - len(" = ") - max(len(text), 20 if not isinstance(value, str) else 8) - len(" / ")
-        )
+        used = len(keyword) + len(" = ") + max(length, 10 if is_text else 20)
     else:
-        room = 80 - 10 - max(len(text), 20) - len(" / ")
+        used = 10 + max(length, 20)
+    room = 80 - used - len(" / ")
     return comment[:room].rstrip() if room > 4 else ""
 
 

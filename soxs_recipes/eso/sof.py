@@ -14,6 +14,7 @@ __all__ = ["SofEntry", "parse_sof", "read_sof", "sof_text", "write_sof"]
 
 _GROUPS = frozenset({"RAW", "CALIB", "PRODUCT"})
 _SIZE_LIMIT = 10_000_000
+_QUOTES = ('"', "'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,8 @@ def read_sof(path: str | os.PathLike) -> list[SofEntry]:
     """Entries of a SOF file.
 
     `#` begins a comment (at a line's start or after white space). Relative paths are tried from the SOF's folder,
-    then from the working directory; `$VAR` and `~` are expanded. A path with blanks is written in quotes; without,
-    the last words are taken as tag and group.
+    then from the working directory; `$VAR` and `~` are expanded. A path with blanks is written in quotes, in which
+    nothing is expanded; without them, the last words are taken as tag and group.
 
     Raises
     ------
@@ -55,12 +56,13 @@ def parse_sof(text: str, folder: Path) -> list[SofEntry]:
     for line in text.splitlines():
         words = _words(line)
         if words:
-            entries.append(_entry(words, folder))
+            is_quoted = line.lstrip().startswith(_QUOTES)
+            entries.append(_entry(words, folder, expand=not is_quoted))
     return entries
 
 
 def _words(line: str) -> list[str]:
-    if line.lstrip().startswith(('"', "'")):
+    if line.lstrip().startswith(_QUOTES):
         lexer = shlex.shlex(line, posix=True, punctuation_chars=False)
         lexer.whitespace_split, lexer.commenters = True, ""
         # Only what `sof_text` writes is quoted so: no escapes but of the quote itself.
@@ -76,16 +78,21 @@ def _words(line: str) -> list[str]:
     return words
 
 
-def _entry(words: list[str], folder: Path) -> SofEntry:
-    first = _located(words[0], folder)
-    if len(words) == 1 or first.exists():
+def _entry(words: list[str], folder: Path, *, expand: bool) -> SofEntry:
+    first = _located(words[0], folder, expand=expand)
+    if len(words) == 1 or _exists(first):
         return _tagged(first, words[1:])
     # Not there: perhaps a path with blanks, whose last words are tag and group.
     for cut in range(len(words), 1, -1):
-        path = _located(" ".join(words[:cut]), folder)
-        if path.exists():
+        path = _located(" ".join(words[:cut]), folder, expand=expand)
+        if _exists(path):
             return _tagged(path, words[cut:])
     return _tagged(first, words[1:])
+
+
+def _exists(path: Path) -> bool:
+    # os.path answers False where pathlib raises: names too long or with a NUL.
+    return os.path.exists(path)  # noqa: PTH110
 
 
 def _tagged(path: Path, rest: list[str]) -> SofEntry:
@@ -93,14 +100,14 @@ def _tagged(path: Path, rest: list[str]) -> SofEntry:
     return SofEntry(path, rest[0] if rest else "", group)
 
 
-def _located(text: str, folder: Path) -> Path:
+def _located(text: str, folder: Path, *, expand: bool) -> Path:
     """Absolute path: from the SOF's folder, else from the working directory, else as from the SOF's folder."""
-    plain = Path(os.path.expanduser(os.path.expandvars(text)))  # noqa: PTH111
+    plain = Path(os.path.expanduser(os.path.expandvars(text)) if expand else text)  # noqa: PTH111
     if plain.is_absolute():
         return plain
     beside = Path(os.path.normpath(folder / plain))
     here = Path.cwd() / plain
-    return here if not beside.exists() and here.exists() else beside
+    return here if not _exists(beside) and _exists(here) else beside
 
 
 def sof_text(entries: Iterable[SofEntry]) -> str:

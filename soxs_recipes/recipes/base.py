@@ -384,6 +384,9 @@ def run_recipe(
         error = failure
     except KeyboardInterrupt:
         error = Interrupted(f"{instance.name} was interrupted; no product was written")
+    except OSError as failure:
+        where = f"{failure.filename}: " if failure.filename else ""
+        error = InputError(f"{instance.name}: {where}{failure.strerror or failure}")
     except MemoryError:
         error = SoxsError(f"{instance.name} ran out of memory")
     # The border of a recipe: whatever went wrong inside becomes a report, with the trace in the log.

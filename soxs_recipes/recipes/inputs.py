@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,7 +200,7 @@ def _without_repeats(frames: Iterable[tuple[str | Path, str]]) -> list[tuple[str
 
 
 def _described(path: Path, tag: str) -> InputFile:
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - False, too, for names that pathlib raises on
         raise InputError(f"{path}: there is no such file; correct the set of frames")
     header = _read_header(path)
     return InputFile(path, tag.strip(), header, classify(header))

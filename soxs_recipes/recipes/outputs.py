@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from soxs_recipes import __version__
 from soxs_recipes.data.qc import QCDefinition, QCParameter
-from soxs_recipes.eso.dfs import InputFrame, RecordedParameter, product_header, record_index
+from soxs_recipes.errors import InputError
+from soxs_recipes.eso.dfs import InputFrame, RecordedParameter, printable, product_header, record_index
 from soxs_recipes.recipes.declarations import Declaration, Product, resolved_tag
 from soxs_recipes.recipes.inputs import InputFile, Inputs
 
@@ -74,6 +75,12 @@ class Outputs:
     def __init__(self, inputs: Inputs, folder: Path):
         self._inputs = inputs
         self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{folder}: cannot be made ({error.strerror}); choose another output folder"
+            ) from error
         self._pending: dict[str, _Pending] = {}
 
     def add(
@@ -146,21 +153,29 @@ class Outputs:
 
     def write(self, parameters: Sequence[RecordedParameter], cascade_key: str = "") -> list[WrittenProduct]:
         """Write all products; each file appears whole or not at all."""
+        written: list[WrittenProduct] = []
+        try:
+            for name, pending in self._pending.items():
+                written.append(self._written(name, pending, parameters, cascade_key))
+        except BaseException:
+            # A call gives all its products or none.
+            for product in written:
+                product.path.unlink(missing_ok=True)
+            raise
+        return written
+
+    def _written(self, name: str, pending: _Pending, parameters, cascade_key: str) -> WrittenProduct:
         from soxs_recipes.fits_files import write_product
 
-        self._folder.mkdir(parents=True, exist_ok=True)
-        written = []
-        for name, pending in self._pending.items():
-            reasons = [*self._inputs.partial_reasons, *pending.partial, *self._out_of_range(pending.qc)]
-            reasons = list(dict.fromkeys(reasons))
-            header = self._header(name, pending, reasons, parameters, cascade_key)
-            path = write_product(self._folder / name, hdus=pending.hdus, header=header)
-            status = PARTIAL if reasons else COMPLETE
-            tag = resolved_tag(pending.product.tag, self._inputs.arm.name, self._inputs.kind)
-            qc = tuple(parameter for parameter in pending.qc if parameter.is_defined)
-            written.append(WrittenProduct(Path(path), tag, pending.product.kind, status, tuple(reasons), qc))
-            pending.hdus.clear()  # the pixels are on disk; let them go
-        return written
+        reasons = [*self._inputs.partial_reasons, *pending.partial, *self._out_of_range(pending.qc)]
+        reasons = list(dict.fromkeys(reasons))
+        header = self._header(name, pending, reasons, parameters, cascade_key)
+        path = write_product(self._folder / name, hdus=pending.hdus, header=header)
+        pending.hdus.clear()  # the pixels are on disk; let them go
+        tag = resolved_tag(pending.product.tag, self._inputs.arm.name, self._inputs.kind)
+        qc = tuple(parameter for parameter in pending.qc if parameter.is_defined)
+        status = PARTIAL if reasons else COMPLETE
+        return WrittenProduct(Path(path), tag, pending.product.kind, status, tuple(reasons), qc)
 
     def _out_of_range(self, qc: Iterable[QCParameter]) -> list[str]:
         reasons = []
@@ -194,7 +209,7 @@ class Outputs:
         )
         for label, sentences in (("REASON", reasons), ("NOTE", inputs.notes)):
             for number, sentence in enumerate(sentences[:99], start=1):
-                header[f"{label}{number}"] = "".join(c if 32 <= ord(c) < 127 else "?" for c in sentence)
+                header[f"{label}{number}"] = printable(sentence)
         return header
 
     def _applied(self, pending: _Pending, reasons: Sequence[str], cascade_key: str) -> dict[str, tuple]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import importlib
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("soxs", deadline=None)  # a busy machine is no error
+hypothesis.settings.load_profile("soxs")
 
 
 @pytest.fixture(params=["stand-in", "PyCPL"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hypothesis
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -9,6 +10,9 @@ from astropy.io import fits
 from soxs_recipes.data.qc import QCDefinition, QCParameter
 from soxs_recipes.recipes.base import Recipe
 from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
+
+hypothesis.settings.register_profile("soxs", deadline=None)  # a busy machine is no error
+hypothesis.settings.load_profile("soxs")
 
 
 class MeanFrame(Recipe):

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+import pytest
+from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soxs_recipes.recipes.base import run_recipe
+from soxs_recipes.recipes.outputs import file_name_part, product_file_name
+
+HOSTILE = [
+    "../../etc/passwd",
+    "a/b",
+    "..",
+    ".",
+    "",
+    "con:",
+    "x\0y",
+    "-rf",
+    "SN 2026abc",
+    "näme",
+    "a\nb",
+    "💥",
+    "'; DROP",
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [("SN 2026abc", "SN-2026abc"), ("../../etc/passwd", "etc-passwd"), ("näme", "name"),
+     ("CD-32 5613", "CD-32-5613"), ("..", ""), ("-rf", "rf"), ("BD+17 4708", "BD+17-4708")],
+)  # fmt: skip
+def test_parts(text, part):
+    assert file_name_part(text) == part
+
+
+@given(st.one_of(st.text(), st.sampled_from(HOSTILE)))
+def test_any_object_gives_a_safe_part(text):
+    part = file_name_part(text)
+    assert re.fullmatch(r"[A-Za-z0-9+-]*", part)
+    assert len(part) <= 40
+    assert not part.startswith("-")
+    assert not part.endswith("-")
+    assert file_name_part(part) == part
+
+
+@given(
+    date=st.one_of(st.text(), st.just("2026-02-03T04:05:06.789")),
+    name=st.one_of(st.text(), st.sampled_from(HOSTILE)),
+)
+def test_any_header_gives_a_file_in_the_folder(date, name):
+    file_name = product_file_name(date, "VIS", "MASTER_BIAS", name)
+    assert PurePosixPath(file_name).name == file_name
+    assert re.fullmatch(r"[A-Za-z0-9_+-]+\.fits", file_name)
+    assert "_VIS_MASTER_BIAS" in file_name
+    assert len(file_name) < 100
+    assert file_name == product_file_name(date, "VIS", "MASTER_BIAS", name)
+
+
+def test_dates_are_compact():
+    assert product_file_name("2026-02-03T04:05:06.789", "NIR", "DISP_TAB") == "20260203T040506_NIR_DISP_TAB.fits"
+    assert product_file_name("", "NIR", "DISP_TAB") == "undated_NIR_DISP_TAB.fits"
+
+
+def test_long_reasons_stand_whole_in_the_header(mean_frame, make_raw, tmp_path):
+    sentence = (
+        "no multi-pinhole arc of this night: the 2-D solution of 2026-01-05 moved by (0.31, -0.12) px to sky lines"
+    )
+    frames = [make_raw(f"b{index}.fits") for index in range(3)]
+    result = run_recipe(
+        mean_frame, frames, {}, tmp_path / "out", notes=["told by the caller"], partial_reasons=[sentence]
+    )
+    assert result.reasons == (sentence,)
+    header = fits.getheader(result.paths[1])
+    assert header["REASON1"] == sentence
+    assert header["NOTE1"] == "told by the caller"
+    assert header["ESO QC STATUS"] == "PARTIAL"
+
+
+def test_a_partial_calibration_is_noted(mean_frame, make_raw, tmp_path):
+    frames = [make_raw(f"b{index}.fits") for index in range(3)]
+    calibration = make_raw(
+        "map.fits", **{"ESO PRO CATG": "BP_MAP_RP_VIS", "ESO QC STATUS": "PARTIAL", "REASON1": "few darks"}
+    )
+    result = run_recipe(mean_frame, [*frames, calibration], {}, tmp_path / "out")
+    assert result.status == "COMPLETE"
+    assert result.notes == ("BP_MAP_RP_VIS map.fits is itself PARTIAL: few darks",)
+    header = fits.getheader(result.paths[0])
+    assert header["ESO PRO REC1 CAL1 CATG"] == "BP_MAP_RP_VIS"
+    assert header["ESO PRO DATANCOM"] == 3
+
+
+def test_what_the_recipe_does_not_need_is_left_out(mean_frame, make_raw, tmp_path, caplog):
+    frames = [make_raw(f"b{index}.fits") for index in range(3)]
+    other = make_raw("flat.fits", **{"ESO DPR TYPE": "LAMP,FLAT", "ESO DPR TECH": "ECHELLE,SLIT"})
+    result = run_recipe(mean_frame, [*frames, other], {}, tmp_path / "out")
+    assert result.status == "COMPLETE"
+    assert "flat.fits is left out" in caplog.text
+    assert not [key for key in fits.getheader(result.paths[0]) if "RAW4" in key]
+
+
+def test_tags_of_the_peer_are_left_to_the_header(mean_frame, make_raw, tmp_path):
+    pairs = [(make_raw(f"b{index}.fits"), "BIAS,IMAGE_VIS") for index in range(3)]
+    header = fits.getheader(run_recipe(mean_frame, pairs, {}, tmp_path / "out").paths[0])
+    assert header["ESO PRO REC1 RAW1 CATG"] == "BIAS_VIS"
+
+
+def test_a_sof_is_a_way_to_run(mean_frame, make_raw, tmp_path):
+    sof = tmp_path / "x.sof"
+    sof.write_text("".join(f"{make_raw(f'b{index}.fits')} BIAS_VIS\n" for index in range(3)))
+    assert run_recipe(mean_frame, sof, {}, tmp_path / "out").status == "COMPLETE"
+    missing = run_recipe(mean_frame, tmp_path / "none.sof", {}, tmp_path / "out")
+    assert (missing.status, missing.error_class) == ("FAILED", "InputError")
+    assert "none.sof" in missing.message
+
+
+def test_a_folder_that_cannot_be_written(mean_frame, make_raw, tmp_path):
+    frames = [make_raw(f"b{index}.fits") for index in range(3)]
+    (tmp_path / "out").write_text("a file is in the way")
+    result = run_recipe(mean_frame, frames, {}, tmp_path / "out")
+    assert (result.status, result.error_class) == ("FAILED", "InputError")
+    assert "out" in result.message
+
+
+def test_reference_and_used_frames(mean_frame, make_raw, tmp_path):
+    class Chosen(mean_frame):
+        def process(self, inputs, parameters, outputs):
+            _, second, third = inputs.raw("BIAS")
+            outputs.add("COUNT_TAB", [fits.PrimaryHDU()], reference=third, used=[second, third])
+
+    frames = [
+        make_raw(f"b{i}.fits", **{"DATE-OBS": f"2026-02-03T04:05:0{i}", "MJD-OBS": 61000.0 + i}) for i in range(3)
+    ]
+    result = run_recipe(Chosen, frames, {}, tmp_path / "out")
+    assert result.paths[0].name == "20260203T040502_VIS_COUNT_TAB.fits"
+    header = fits.getheader(result.paths[0])
+    assert header["ESO PRO REC1 RAW1 NAME"] == "b2.fits"
+    assert header["ESO PRO REC1 RAW2 NAME"] == "b1.fits"
+    assert header["ESO PRO DATANCOM"] == 2
+    assert header["MJD-OBS"] == 61001.0
+
+
+def test_undeclared_products_and_qc_are_refused(mean_frame, make_raw, tmp_path):
+    from soxs_recipes.data.qc import QCParameter
+
+    for arguments in (
+        ("NONSENSE", []),
+        ("MEAN_FRAME", [QCParameter("NONSENSE", 1.0)]),
+        ("MEAN_FRAME", [QCParameter("MEAN LEVEL", 1.0, order=3)]),
+    ):
+
+        class Wrong(mean_frame):
+            def process(self, inputs, parameters, outputs, arguments=arguments):
+                outputs.add(arguments[0], [fits.PrimaryHDU()], qc=arguments[1])
+
+        frames = [make_raw(f"{arguments[0]}{len(arguments[1])}{index}{id(arguments)}.fits") for index in range(3)]
+        result = run_recipe(Wrong, frames, {}, tmp_path / "out")
+        assert result.status == "FAILED"
+        assert "declares no" in result.message
+
+
+def test_a_failed_write_leaves_no_product(mean_frame, make_raw, tmp_path, monkeypatch):
+    from soxs_recipes import fits_files
+    from soxs_recipes.errors import InputError
+
+    real, calls = fits_files.write_product, []
+
+    def second_fails(path, hdus, header=None):
+        calls.append(path)
+        if len(calls) == 2:
+            raise InputError(f"{path}: cannot be written, the disk is full; free some space")
+        return real(path, hdus=hdus, header=header)
+
+    monkeypatch.setattr(fits_files, "write_product", second_fails, raising=False)
+    frames = [make_raw(f"b{index}.fits") for index in range(3)]
+    result = run_recipe(mean_frame, frames, {}, tmp_path / "out")
+    assert "disk is full" in result.message
+    assert len(calls) == 2
+    assert list((tmp_path / "out").iterdir()) == []
