@@ -43,6 +43,7 @@ keywords that are defined; `ESO PRO RECi ALGO VERSION` and, from the cascade, `E
 from __future__ import annotations
 
 import logging
+import shlex
 import time
 import warnings
 from collections.abc import Iterable, Mapping
@@ -57,6 +58,7 @@ from soxs_recipes.eso.dfs import RecordedParameter
 from soxs_recipes.instrument.model import Arm
 from soxs_recipes.recipes.declarations import AUTO, Declaration, Parameter, parameter_name
 from soxs_recipes.recipes.inputs import Inputs, gather_inputs
+from soxs_recipes.recipes.man import description_text, shown
 from soxs_recipes.recipes.outputs import COMPLETE, FAILED, PARTIAL, Outputs, WrittenProduct
 
 __all__ = ["Recipe", "RunResult", "resolve_parameters", "run_recipe"]
@@ -81,8 +83,6 @@ class Recipe(ui.PyRecipe):
     def __init_subclass__(cls, **keywords):
         super().__init_subclass__(**keywords)
         if cls.declaration is not None:
-            from soxs_recipes.recipes.man import description_text
-
             cls._name = cls.declaration.name
             cls._synopsis = cls.declaration.synopsis
             cls._description = description_text(cls.declaration)
@@ -152,6 +152,8 @@ class Recipe(ui.PyRecipe):
             self.inputs.mark_partial(reason)
         values = resolve_parameters(self.declaration, settings, self.inputs.arm)
         self._remember(settings)
+        _log.info("%s: %s", self.name, _inputs_text(self.inputs))
+        _log.info("to repeat: %s", repeat_command(self.declaration, self.inputs, settings, folder))
         outputs = Outputs(self.inputs, folder)
         with _python_warnings_logged():
             self.process(self.inputs, values, outputs)
@@ -187,6 +189,21 @@ class Recipe(ui.PyRecipe):
                 frame.group = ui.Frame.FrameGroup.CALIB
             if path in tags and not frame.tag:
                 frame.tag = tags[path]
+
+
+def _inputs_text(inputs: Inputs) -> str:
+    """Which frames a run works on, in one line."""
+    tags = [file.tag for file in (*inputs.raw_files, *inputs.calibration_files)]
+    counts = ", ".join(f"{tags.count(tag)} {tag}" for tag in dict.fromkeys(tags))
+    return f"{inputs.arm.label} arm, {counts}"
+
+
+def repeat_command(declaration: Declaration, inputs: Inputs, settings: Mapping[str, object], folder: Path) -> str:
+    """The command that does the same again."""
+    words = ["soxs", declaration.name.removeprefix("soxs_")]
+    words += [str(file.path.absolute()) for file in (*inputs.raw_files, *inputs.calibration_files)]
+    words += [f"--{name}={shown(value)}" for name, value in settings.items()]
+    return shlex.join([*words, "-o", str(folder.absolute())])
 
 
 def parameter_list(declaration: Declaration) -> ui.ParameterList:

@@ -133,6 +133,9 @@ class CalibrationInput(_ForDetector):
         "ccd" or "infrared" when only such arms use it.
     agree_binning : bool
         Its binning must be that of the raw frames.
+    agree : tuple of str
+        Keyword names in which it should agree with the raw frames ("SLIT", "READ_MODE_ID"): products made with
+        one that does not are marked PARTIAL.
     """
 
     tag: str
@@ -143,6 +146,7 @@ class CalibrationInput(_ForDetector):
     static: bool = False
     detector: str = ""
     agree_binning: bool = True
+    agree: tuple[str, ...] = ()
 
     def __post_init__(self):
         self._check()

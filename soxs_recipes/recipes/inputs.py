@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soxs_recipes.errors import CalibrationMissing, InputError
-from soxs_recipes.instrument import header_value, static_calibration_path
+from soxs_recipes.instrument import header_value, load_instrument, static_calibration_path
 from soxs_recipes.instrument.classify import Classification, arm_of, classify, instrument_of
 from soxs_recipes.instrument.model import Arm, Instrument
-from soxs_recipes.recipes.declarations import Declaration, RawInput, resolved_tag, short_tag
+from soxs_recipes.instrument.times import observation_mjd
+from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, RawInput, resolved_tag, short_tag
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -184,7 +186,7 @@ def gather_inputs(declaration: Declaration, frames: Iterable[tuple[str | Path, s
     given = [_described(Path(path), tag) for path, tag in _without_repeats(frames)]
     if not given:
         raise InputError(f"{declaration.name}: the set of frames is empty")
-    instrument = instrument_of(given[0].header)
+    instrument = _common_instrument(declaration, given)
     files, left_out = _sorted_by_use(declaration, instrument, given)
     arm = _common_arm(declaration, instrument, files, left_out)
     for file, why in left_out:
@@ -193,6 +195,23 @@ def gather_inputs(declaration: Declaration, frames: Iterable[tuple[str | Path, s
     _check_raws(inputs)
     _check_calibrations(inputs)
     return inputs
+
+
+def _common_instrument(declaration: Declaration, given: Sequence[InputFile]) -> Instrument:
+    """The instrument of the files that name one; InputError names the file that names another."""
+    names: dict[str, InputFile] = {}
+    for file in given:
+        if str(file.header.get("INSTRUME") or "").strip():
+            names.setdefault(str(file.header["INSTRUME"]).strip().upper(), file)
+    if len(names) > 1:
+        (first, one), (second, other) = list(names.items())[:2]
+        raise InputError(
+            f"{declaration.name}: {one.path.name} is of {first}, {other.path.name} of {second}; give frames of one"
+        )
+    try:
+        return instrument_of(given[0].header) if not names else load_instrument(next(iter(names)))
+    except InputError as error:
+        raise InputError(f"{declaration.name}: {next(iter(names.values())).path.name}: {error}") from None
 
 
 def _without_repeats(frames: Iterable[tuple[str | Path, str]]) -> list[tuple[str, str]]:
@@ -206,9 +225,9 @@ def _described(path: Path, tag: str) -> InputFile:
     return InputFile(path, tag.strip(), header, classify(header))
 
 
-def _time(file: InputFile) -> tuple:
-    moment = file.header.get("MJD-OBS")
-    return (float(moment) if isinstance(moment, (int, float)) else 0.0, file.path.name)
+def _time(file: InputFile) -> tuple[float, str]:
+    moment = observation_mjd(file.header)
+    return (moment if math.isfinite(moment) else 0.0, file.path.name)
 
 
 def _sorted_by_use(
@@ -303,9 +322,22 @@ def _check_raws(inputs: Inputs) -> None:
             raise InputError(f"{declaration.name} needs {tags}, and none is given; add such frames")
     files = [file for file in inputs.raw_files if not file.classification.is_product]
     _check_agreement(inputs, files, ("BINNING_X", "BINNING_Y"))
+    _check_binning(inputs, files)
     for entry in entries:
         tagged = [file for file in files if file.path in inputs.raw(entry.tag)]
         _check_agreement(inputs, tagged, entry.agree)
+
+
+def _check_binning(inputs: Inputs, files: Sequence[InputFile]) -> None:
+    known = inputs.arm.detector.binnings
+    for file in files[:1]:
+        binning = (_stated(inputs, "BINNING_Y", file.path), _stated(inputs, "BINNING_X", file.path))
+        if binning not in known:
+            allowed = ", ".join(f"{x}x{y}" for y, x in known)
+            raise InputError(
+                f"{inputs.declaration.name}: {file.path.name} is binned {binning[1]}x{binning[0]} (x, y); the "
+                f"{inputs.arm.label} detector has {allowed}"
+            )
 
 
 def _check_count(inputs: Inputs, entry: RawInput) -> None:
@@ -359,8 +391,20 @@ def _check_calibrations(inputs: Inputs) -> None:
             reference = [file for file in inputs.raw_files if not file.classification.is_product][:1]
             if reference:
                 _check_agreement(inputs, [*reference, *given], ("BINNING_X", "BINNING_Y"))
+        for keyword in entry.agree:
+            _mark_other_setup(inputs, entry, keyword)
     for file in inputs.calibration_files:
         status = str(file.header.get("ESO QC STATUS", "") or "").strip()
         if status == "PARTIAL":
             reason = file.header.get("REASON1", "see its header")
             inputs.note(f"{file.tag} {file.path.name} is itself PARTIAL: {reason}")
+
+
+def _mark_other_setup(inputs: Inputs, entry: CalibrationInput, keyword: str) -> None:
+    """A calibration of another setup serves, and the products say so."""
+    wanted = _stated(inputs, keyword, inputs.raw_files[0].path)
+    for file in inputs.calibration_files:
+        own = _stated(inputs, keyword, file.path)
+        if inputs._paths([file], entry.tag) and None not in (wanted, own) and own != wanted:
+            what = keyword.lower().replace("_", " ")
+            inputs.mark_partial(f"{file.tag} has {what} {own}, the frames have {wanted}")

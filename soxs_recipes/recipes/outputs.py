@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from soxs_recipes import __version__
 from soxs_recipes.data.qc import QCDefinition, QCParameter
 from soxs_recipes.errors import InputError
 from soxs_recipes.eso.dfs import InputFrame, RecordedParameter, printable, product_header, record_index
+from soxs_recipes.instrument.times import iso_from_mjd, observation_mjd
 from soxs_recipes.recipes.declarations import Declaration, Product, resolved_tag
 from soxs_recipes.recipes.inputs import InputFile, Inputs
 
@@ -132,7 +134,7 @@ class Outputs:
         raws = {file.path: file for file in self._inputs.raw_files}
         source = raws[Path(reference)] if reference is not None else self._inputs.raw_files[0]
         chosen = [raws[Path(path)] for path in used] if used is not None else list(raws.values())
-        date = str(source.header.get("DATE-OBS") or "")
+        date = str(source.header.get("DATE-OBS") or "") or iso_from_mjd(observation_mjd(source.header))
         path = self._folder / product_file_name(date, self._inputs.arm.name, product.short, object_name or "")
         if path.name in self._pending:
             raise ValueError(f"two products of one call are named {path.name}; give an object_name or a reference")
@@ -278,15 +280,20 @@ def exposure_cards(inputs: Inputs, used: Sequence[InputFile]) -> dict[str, tuple
     if times:
         cards["EXPTIME"] = (sum(times) / len(times), "[s] Exposure time, mean of the frames")
         cards["TEXPTIME"] = (sum(times), "[s] Total exposure time")
-    starts, ends = [], []
+    starts: list[float] = []
+    ends: list[float] = []
     for file in used:
-        start = inputs.keyword("MJD_OBS", file.path)
-        if isinstance(start, (int, float)):
+        start = observation_mjd(file.header)
+        if math.isfinite(start):
             end = inputs.keyword("MJD_END", file.path)
             length = inputs.keyword("EXPTIME", file.path, 0.0)
-            starts.append(float(start))
-            ends.append(float(end) if isinstance(end, (int, float)) else float(start) + float(length) / 86400.0)
+            starts.append(start)
+            ends.append(float(end) if isinstance(end, (int, float)) else start + _seconds(length) / 86400.0)
     if starts:
         cards["MJD-OBS"] = (min(starts), "[d] Start of the first exposure")
         cards["MJD-END"] = (max(ends), "[d] End of the last exposure")
     return cards
+
+
+def _seconds(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import PurePosixPath
 
 import pytest
@@ -180,3 +181,70 @@ def test_a_failed_write_leaves_no_product(mean_frame, make_raw, tmp_path, monkey
     assert "disk is full" in result.message
     assert len(calls) == 2
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_dates_are_inferred_from_each_other(mean_frame, make_raw, tmp_path):
+    by_mjd = [make_raw(f"m{index}.fits", **{"DATE-OBS": None}) for index in range(3)]
+    result = run_recipe(mean_frame, by_mjd, {}, tmp_path / "m")
+    assert result.paths[0].name.startswith("20260203T040506_VIS_")
+    by_date = [make_raw(f"d{index}.fits", EXPTIME=86.4, **{"MJD-OBS": None}) for index in range(3)]
+    header = fits.getheader(run_recipe(mean_frame, by_date, {}, tmp_path / "d").paths[0])
+    assert header["MJD-OBS"] == pytest.approx(61074.170217465, abs=1e-8)
+    assert header["MJD-END"] == pytest.approx(61074.171217465, abs=1e-8)
+
+
+def test_unknown_binning(mean_frame, make_raw, tmp_path):
+    frames = [make_raw(f"b{i}.fits", **{"ESO DET BINX": 7, "ESO DET BINY": 3}) for i in range(3)]
+    result = run_recipe(mean_frame, frames, {}, tmp_path)
+    assert "b0.fits is binned 7x3 (x, y)" in result.message
+    assert "1x1" in result.message
+
+
+def test_calibration_of_another_setup_marks(mean_frame, make_raw, tmp_path):
+    from dataclasses import replace
+
+    entry = replace(mean_frame.declaration.calibrations[0], agree=("SLIT", "READ_MODE_ID"))
+
+    class Agreeing(mean_frame):
+        declaration = replace(mean_frame.declaration, calibrations=(entry,))
+
+    frames = [make_raw(f"b{index}.fits") for index in range(3)]
+    other = make_raw("map.fits", **{"ESO PRO CATG": "BP_MAP_RP_VIS", "ESO INS VISE NAME": "SLIT5.0"})
+    result = run_recipe(Agreeing, [*frames, other], {}, tmp_path / "out")
+    assert result.reasons == ("BP_MAP_RP_VIS has slit SLIT5.0, the frames have SLIT1.0",)
+
+
+def test_calibration_of_another_binning_is_refused(mean_frame, make_raw, tmp_path):
+    frames = [make_raw(f"b{index}.fits") for index in range(3)]
+    other = make_raw("map.fits", **{"ESO PRO CATG": "BP_MAP_RP_VIS", "ESO DET BINX": 2})
+    result = run_recipe(mean_frame, [*frames, other], {}, tmp_path / "out")
+    assert result.error_class == "InputError"
+    assert "map.fits has 2" in result.message
+
+
+def test_frames_of_two_instruments(mean_frame, make_raw, tmp_path):
+    frames = [make_raw("a.fits"), make_raw("b.fits"), make_raw("x.fits", INSTRUME="XSHOOTER")]
+    result = run_recipe(mean_frame, frames, {}, tmp_path / "out")
+    assert "a.fits is of SOXS, x.fits of XSHOOTER" in result.message
+    result = run_recipe(mean_frame, frames[2:], {}, tmp_path / "out")
+    assert result.error_class == "InputError"
+    assert "x.fits" in result.message
+
+
+def test_the_log_tells_how_to_repeat(mean_frame, make_raw, tmp_path, caplog):
+    caplog.set_level("INFO")
+    frames = [make_raw(f"b {index}.fits") for index in range(3)]
+    run_recipe(mean_frame, frames, {"iterations": 4, "keep": True}, tmp_path / "out")
+    command = next(line for line in caplog.messages if line.startswith("to repeat: "))
+    words = shlex.split(command.removeprefix("to repeat: "))
+    expected = [
+        "soxs",
+        "mean_frame",
+        *map(str, frames),
+        "--iterations=4",
+        "--keep=true",
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    assert words == expected
+    assert "UV-VIS arm, 3 BIAS_VIS" in caplog.text
