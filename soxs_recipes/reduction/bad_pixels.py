@@ -1,0 +1,196 @@
+"""Hot, cold, dead and noisy pixels, by what they do over several frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.ndimage import median_filter
+from scipy.stats import chi2, norm
+
+from soxs_recipes.data.frame import Frame
+from soxs_recipes.data.quality import UNUSABLE, QualityFlag
+from soxs_recipes.errors import AlgorithmError
+from soxs_recipes.reduction.combine import Combination
+
+__all__ = ["find_bad_pixels", "local_level"]
+
+# Expected false flags of each kind on a clean frame, as a fraction of its pixels.
+_FALSE_FRACTION = 1e-6
+_BLOCK = 32
+_CHUNK_ROWS = 256
+_INVALID_BLOCK_FRACTION = 0.2
+
+
+def find_bad_pixels(
+    frames: Sequence[Frame],
+    combination: Combination,
+    *,
+    deviation_sigma: float = 4.0,
+    level: np.ndarray | None = None,
+    false_fraction: float = _FALSE_FRACTION,
+) -> np.ndarray:
+    """Quality bits of the pixels that misbehave.
+
+    HOT and COLD: the combined value lies more than `deviation_sigma` of one frame's noise from the local level,
+    and further than the number of pixels explains by chance given the combination's own noise. NOISY (three frames
+    or more): chi-square of the frames about their mean, the worst frame of each pixel left out (a cosmic ray is
+    no fault of the pixel), that chance explains in less than `false_fraction` of pixels. DEAD: one value in all
+    frames where the readout noise makes that impossible.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        What was combined; variances are those of single frames, without Poisson noise of a hot pixel.
+    combination : Combination
+    deviation_sigma : float
+    level : ndarray (ny, nx) [e-] or None
+        Expected structure; None for `local_level` of the combination.
+    false_fraction : float
+        Of each kind of flag, on clean frames.
+
+    Returns
+    -------
+    ndarray (ny, nx) int32
+
+    Raises
+    ------
+    AlgorithmError
+        No frames.
+    """
+    if not frames:
+        raise AlgorithmError("no frames to judge pixels by", frames=0)
+    master = combination.frame
+    if level is None:
+        level = local_level(master.data, master.quality)
+    quality = _deviating(frames[0], combination, level, deviation_sigma, false_fraction)
+    if len(frames) > 1:
+        quality |= _fluctuating(frames, combination, level, false_fraction)
+    return quality
+
+
+def local_level(data: np.ndarray, quality: np.ndarray | None = None) -> np.ndarray:
+    """Level around each pixel (ny, nx) float32: medians of blocks, smoothed 3 x 3, plus columns' and rows' own.
+
+    Unusable pixels are left out; single deviating pixels have no influence.
+    """
+    values = np.asarray(data, dtype=np.float32)
+    if quality is not None and quality.any():
+        values = np.where((quality & np.int32(UNUSABLE)) == 0, values, np.float32(np.nan))
+    blocks = _block_medians(values, _BLOCK)
+    coarse = median_filter(blocks, size=3, mode="nearest")
+    smooth = _spread(coarse, values.shape, _BLOCK)
+    for axis in (0, 1):
+        profile = _finite_median(values - smooth, axis)
+        smooth += profile[None, :] if axis == 0 else profile[:, None]
+    return smooth
+
+
+def _block_medians(values: np.ndarray, block: int) -> np.ndarray:
+    ny, nx = (-(-length // block) for length in values.shape)
+    padded = np.full((ny * block, nx * block), np.nan, np.float32)
+    padded[: values.shape[0], : values.shape[1]] = values
+    cells = padded.reshape(ny, block, nx, block).swapaxes(1, 2).reshape(ny, nx, -1)
+    return _finite_median(cells, 2)
+
+
+def _finite_median(values: np.ndarray, axis: int) -> np.ndarray:
+    """Median of the finite values along an axis, 0 where there is none."""
+    finite = np.isfinite(values)
+    if finite.all():
+        return np.median(values, axis=axis).astype(np.float32)
+    ordered = np.sort(np.where(finite, values, np.float32(np.inf)), axis=axis)
+    number = finite.sum(axis=axis, keepdims=True)
+    low = np.take_along_axis(ordered, np.maximum((number - 1) // 2, 0), axis)
+    high = np.take_along_axis(ordered, np.minimum(number // 2, values.shape[axis] - 1), axis)
+    number, low, high = (np.squeeze(array, axis) for array in (number, low, high))
+    with np.errstate(invalid="ignore"):
+        return np.where(number > 0, 0.5 * (low + high), np.float32(0.0)).astype(np.float32)
+
+
+def _spread(coarse: np.ndarray, shape: tuple[int, int], block: int) -> np.ndarray:
+    """Linear interpolation of block values to pixels."""
+    values = coarse
+    for axis in (0, 1):
+        position = (np.arange(shape[axis]) - 0.5 * (block - 1)) / block
+        position = np.clip(position, 0.0, values.shape[axis] - 1.0)
+        low = np.minimum(position.astype(int), max(values.shape[axis] - 2, 0))
+        high = np.minimum(low + 1, values.shape[axis] - 1)
+        fraction = (position - low).astype(np.float32)
+        fraction = fraction[:, None] if axis == 0 else fraction[None, :]
+        values = values.take(low, axis) * (1 - fraction) + values.take(high, axis) * fraction
+    return values
+
+
+def _deviating(
+    frame: Frame, combination: Combination, level: np.ndarray, deviation_sigma: float, false_fraction: float
+) -> np.ndarray:
+    master = combination.frame
+    chance = float(norm.isf(0.5 * false_fraction))
+    limit = np.maximum(
+        np.float32(deviation_sigma) * np.sqrt(frame.variance), np.float32(chance) * np.sqrt(master.variance)
+    )
+    deviation = master.data - level
+    known = (master.quality & np.int32(UNUSABLE)) == 0
+    quality = np.zeros(master.shape, np.int32)
+    quality[known & (deviation > limit)] = np.int32(QualityFlag.HOT)
+    quality[known & (deviation < -limit)] = np.int32(QualityFlag.COLD)
+    return quality
+
+
+def _fluctuating(
+    frames: Sequence[Frame], combination: Combination, level: np.ndarray, false_fraction: float
+) -> np.ndarray:
+    """NOISY and DEAD bits from chi-square about the mean."""
+    master = combination.frame
+    quality = np.zeros(master.shape, np.int32)
+    chi_square, degrees, spread = (np.zeros(master.shape, np.float32) for _ in range(3))
+    for start in range(0, master.shape[0], _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS)
+        chi_square[rows], degrees[rows], spread[rows] = _chi_square(frames, combination, level, rows)
+    measured = degrees > 0
+    if not measured.any():
+        return quality
+    scale = _variance_scale(chi_square[measured], degrees[measured])
+    for number in np.unique(degrees[measured]):
+        limit = chi2.isf(false_fraction, number) * scale
+        quality[(degrees == number) & (chi_square > limit)] |= np.int32(QualityFlag.NOISY)
+    # All values equal: how probable that is depends on how many units the noise spans.
+    gain = frames[0].meta.gain
+    span = np.sqrt(2.0 * np.pi) * np.sqrt(float(np.median(frames[0].variance))) / gain
+    if span > 1.0 and (len(frames) - 1) * np.log(span) > -np.log(0.1 * false_fraction):
+        quality[measured & (spread == 0)] |= np.int32(QualityFlag.DEAD)
+    return quality
+
+
+def _chi_square(
+    frames: Sequence[Frame], combination: Combination, level: np.ndarray, rows: slice
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Chi-square about the mean without the worst frame, its degrees of freedom, and the range of values."""
+    master = combination.frame
+    mean = master.data[rows]
+    # What stands above the local level is charge, whose Poisson noise is no misbehaviour.
+    charge = np.maximum(mean - level[rows], np.float32(0.0))
+    total, number, worst = (np.zeros_like(mean) for _ in range(3))
+    low, high = np.full_like(mean, np.inf), np.full_like(mean, -np.inf)
+    for frame in frames:
+        value = frame.data[rows]
+        usable = (frame.quality[rows] & np.int32(UNUSABLE)) == 0
+        squared = np.where(usable, np.square(value - mean) / (frame.variance[rows] + charge), np.float32(0.0))
+        total += squared
+        number += usable
+        np.maximum(worst, squared, out=worst)
+        np.minimum(low, value, out=low)
+        np.maximum(high, value, out=high)
+    return total - worst, np.maximum(number - 2.0, 0.0), high - low
+
+
+def _variance_scale(chi_square: np.ndarray, degrees: np.ndarray) -> float:
+    """Measured over expected variance, from medians.
+
+    Chi-square without its worst term is smaller than that of one degree less, so the scale starts below 1 for
+    clean frames; at least 1 is returned, so that small scatter makes no pixel noisy.
+    """
+    usual = float(np.median(degrees))
+    expected = float(chi2.median(usual))
+    return max(float(np.median(chi_square[degrees == usual])) / expected, 1.0)

@@ -1,0 +1,204 @@
+"""A master without most of its noise: smooth structure where it suffices, measured values where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import maximum_filter, uniform_filter
+
+from soxs_recipes.data.frame import Frame
+from soxs_recipes.data.quality import UNUSABLE
+from soxs_recipes.reduction.combine import Combination
+
+__all__ = ["DenoisedMaster", "denoise_master", "noise_scale"]
+
+# A pixel keeps this much of its deviation from the structure even when noise alone explains it. It costs some
+# 10 % of the master's noise variance (1 % of signal-to-noise at most, with five frames) and makes the error of the
+# result pixel noise of known size, not the structure's error, which neighbours share and nobody can bound.
+_WEIGHT_FLOOR = 0.25
+# Deviations [sigma] between which a pixel goes over from the structure to its own value.
+_RAMP = (2.5, 3.5)
+_CLIP_SIGMA = 4.0
+_BLOCK = 64
+# Shapes (y, x) of regions in which structure that the model lacks would show, and the sigma that proves it.
+_REGIONS = ((128, 1), (1, 128), (16, 16))
+_REGION_SIGMA = 5.5
+_PATTERN_SIGMA = 4.0
+_TRUNCATION = 3.0
+_TRUNCATED_VARIANCE = 0.97334  # of a normal deviate, within 3 sigma
+# The pattern is judged by the core, which warm pixels hardly reach.
+_CORE = 1.5
+_CORE_VARIANCE = 0.55152  # of a normal deviate, within 1.5 sigma
+_ITERATIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DenoisedMaster:
+    """What denoising gives.
+
+    Attributes
+    ----------
+    frame : Frame
+        Value = structure + weight (measured - structure); its variance is that of this value.
+    structure : ndarray (ny, nx) float32 [e-]
+    pattern_variance : float [e-^2]
+        Fixed pixel-to-pixel pattern beyond the noise, 0 when the noise explains all.
+    kept_fraction : float
+        Fraction of pixels that keep their measured value.
+    """
+
+    frame: Frame
+    structure: np.ndarray
+    pattern_variance: float
+    kept_fraction: float
+
+
+def noise_scale(frames: Sequence[Frame], combination: Combination) -> float:
+    """Measured over expected variance of single frames, from their scatter about the mean; 1 for one frame.
+
+    The mean of squared pulls within 3 sigma, corrected for the truncation and for the mean's own noise.
+    """
+    count = len(frames)
+    if count < 2:
+        return 1.0
+    correction = np.float32(np.sqrt(count / (count - 1.0)))
+    complete = combination.count == count
+    scale = 1.0
+    for _ in range(3):
+        squares, number = 0.0, 0
+        for frame in frames:
+            pull = (frame.data - combination.frame.data) * correction / np.sqrt(frame.variance * np.float32(scale))
+            inner = pull[complete & (np.abs(pull) < _TRUNCATION)]
+            squares += float(np.square(inner, dtype=np.float64).sum())
+            number += inner.size
+        scale *= squares / max(number, 1) / _TRUNCATED_VARIANCE if number else 1.0
+    return scale
+
+
+def denoise_master(master: Frame, *, weight_floor: float = _WEIGHT_FLOOR) -> DenoisedMaster:
+    """Replace a master's noise by its structure, where nothing says that a pixel is different.
+
+    The structure is the sum of a smooth surface (means of blocks), a profile along x and one along y, fitted
+    without deviating pixels. A pixel then moves towards it: by an empirical-Bayes weight (James & Stein 1961) from
+    the pixel-to-pixel pattern that exceeds the noise, at least `weight_floor`, rising to 1 where the pixel itself
+    deviates by 3.5 sigma, and 1 in regions (pieces of columns, of rows, squares) whose mean deviates. For noise
+    alone value and variance are scaled together, so pulls stay normal.
+
+    Parameters
+    ----------
+    master : Frame
+        Its variance must be that of the measured values: see `noise_scale`.
+    weight_floor : float
+        1 leaves the master as it is.
+    """
+    structure, parameters = _structure(master)
+    sigma = np.sqrt(np.maximum(master.variance, np.float32(1e-12)))
+    known = (master.quality & np.int32(UNUSABLE)) == 0
+    pull = (master.data - structure) / sigma
+    protected = _structured_regions(np.where(known, pull, np.float32(0.0)))
+    ratio = _pattern_ratio(pull[known & ~protected], parameters / max(master.data.size, 1))
+    floor = max(weight_floor, ratio / (1.0 + ratio))
+    low, high = (edge * np.sqrt(1.0 + ratio) for edge in _RAMP)
+    ramp = np.clip((np.abs(pull) - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
+    weight = np.float32(floor) + np.float32(1.0 - floor) * ramp
+    weight[protected | ~known] = 1.0
+    structure_share = np.float32(parameters / max(master.data.size, 1))
+    retained = np.square(weight) * (1 - structure_share) + structure_share
+    variance = master.variance * (retained + np.square(1 - weight) * np.float32(ratio))
+    data = structure + weight * (master.data - structure)
+    pattern = ratio * float(np.median(master.variance))
+    frame = master.with_arrays(data=data.astype(np.float32), variance=variance.astype(np.float32))
+    return DenoisedMaster(frame, structure, pattern, float((weight > 0.99).mean()))
+
+
+def _structure(master: Frame) -> tuple[np.ndarray, int]:
+    """Smooth surface plus row and column profiles (ny, nx) float32, and how many numbers describe it."""
+    usable = (master.quality & np.int32(UNUSABLE)) == 0
+    sigma = np.sqrt(master.variance)
+    structure = np.full(master.shape, _typical(master.data[usable]), np.float32)
+    spread = _typical_spread((master.data - structure)[usable])
+    limit = np.maximum(np.float32(_CLIP_SIGMA) * sigma, np.float32(_CLIP_SIGMA * spread))
+    for _ in range(_ITERATIONS):
+        residual = master.data - structure
+        weight = (usable & (np.abs(residual) < limit)).astype(np.float32)
+        for axis in (0, 1):
+            profile = _profile(residual, weight, axis)
+            residual -= profile
+            structure += profile
+        structure += _surface(residual, weight)
+        spread = _typical_spread((master.data - structure)[usable])
+        limit = np.maximum(np.float32(_CLIP_SIGMA) * sigma, np.float32(_CLIP_SIGMA * spread))
+    ny, nx = master.shape
+    return structure, ny + nx + -(-ny // _BLOCK) * -(-nx // _BLOCK)
+
+
+def _typical(values: np.ndarray) -> float:
+    return float(np.median(values)) if values.size else 0.0
+
+
+def _typical_spread(values: np.ndarray) -> float:
+    return 1.4826 * float(np.median(np.abs(values[:: max(values.size // 200_000, 1)]))) if values.size else 0.0
+
+
+def _profile(residual: np.ndarray, weight: np.ndarray, axis: int) -> np.ndarray:
+    """Weighted mean along an axis (0 where nothing weighs), broadcastable to the frame."""
+    total = weight.sum(axis=axis, keepdims=True)
+    summed = np.einsum("ij,ij->j" if axis == 0 else "ij,ij->i", residual, weight)
+    return np.reshape(summed, total.shape) / np.maximum(total, np.float32(1.0))
+
+
+def _surface(residual: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Block means, joined linearly."""
+    cells = tuple(-(-length // _BLOCK) for length in residual.shape)
+    edges = [np.arange(0, length, _BLOCK) for length in residual.shape]
+    total = np.add.reduceat(np.add.reduceat(weight, edges[0], axis=0), edges[1], axis=1)
+    summed = np.add.reduceat(np.add.reduceat(residual * weight, edges[0], axis=0), edges[1], axis=1)
+    values = summed / np.maximum(total, np.float32(1.0))
+    for axis in (0, 1):
+        if cells[axis] == 1:
+            values = np.repeat(values, residual.shape[axis], axis=axis)
+            continue
+        ends = np.append(edges[axis][1:], residual.shape[axis])
+        centres = 0.5 * (edges[axis] + ends - 1)
+        values = _joined(values, centres, residual.shape[axis], axis)
+    return values.astype(np.float32)
+
+
+def _joined(values: np.ndarray, centres: np.ndarray, length: int, axis: int) -> np.ndarray:
+    """Linear interpolation between block centres; the outermost halves keep the last block's value."""
+    position = np.clip(np.interp(np.arange(length), centres, np.arange(len(centres))), 0, len(centres) - 1)
+    low = np.minimum(position.astype(int), len(centres) - 2)
+    fraction = (position - low).astype(np.float32)
+    fraction = fraction[:, None] if axis == 0 else fraction[None, :]
+    return values.take(low, axis) * (1 - fraction) + values.take(low + 1, axis) * fraction
+
+
+def _structured_regions(pull: np.ndarray) -> np.ndarray:
+    """Where the mean over a region proves structure that the model lacks."""
+    clipped = np.clip(pull, -_CLIP_SIGMA, _CLIP_SIGMA)
+    protected = np.zeros(pull.shape, bool)
+    for region in _REGIONS:
+        size = tuple(min(extent, length) for extent, length in zip(region, pull.shape, strict=True))
+        # Zeros beyond the border: repeating the border's pixels would make their noise significant.
+        mean = uniform_filter(clipped, size, mode="constant")
+        struck = np.abs(mean) * np.sqrt(np.prod(size)) > _REGION_SIGMA
+        if struck.any():
+            protected |= maximum_filter(struck.view(np.uint8), size) > 0
+    return protected
+
+
+def _pattern_ratio(pull: np.ndarray, share: float) -> float:
+    """Variance of a fixed pixel-to-pixel pattern over that of the noise; 0 when chance explains it."""
+    if pull.size == 0:
+        return 0.0
+    width = 1.0
+    # The limits move with the width: a fixed point, reached by a third each time.
+    for _ in range(12):
+        inner = pull[np.abs(pull) < _CORE * width]
+        if inner.size == 0:
+            return 0.0
+        width = float(np.sqrt(np.square(inner, dtype=np.float64).mean() / _CORE_VARIANCE))
+    ratio = width**2 / (1.0 - share) - 1.0
+    return ratio if ratio > _PATTERN_SIGMA * np.sqrt(8.0 / pull.size) + 0.004 else 0.0

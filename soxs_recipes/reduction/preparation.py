@@ -1,0 +1,299 @@
+"""From raw units to electrons with variance and quality: level, trimming, gain, noise model, flags, masters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.ndimage import correlate1d
+
+from soxs_recipes.data.frame import Frame, FrameMeta
+from soxs_recipes.data.quality import QualityFlag
+from soxs_recipes.errors import UnprocessableData
+from soxs_recipes.reduction.overscan import OverscanLevel, overscan_level
+from soxs_recipes.reduction.reference_pixels import ReferencePattern, reference_level
+
+__all__ = [
+    "Amplifier",
+    "ReadoutLayout",
+    "ReadoutReport",
+    "divide_by_flat",
+    "local_signal",
+    "prepare",
+    "subtract_master",
+    "subtract_off",
+    "with_poisson_noise",
+]
+
+# A frame with more saturated or missing pixels than this holds nothing to reduce.
+_LOST_FRACTION_MAX = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Amplifier:
+    """One output of a CCD, in pixels of the raw frame (half-open column ranges).
+
+    Attributes
+    ----------
+    columns : (x0, x1)
+        Light-sensitive columns that it reads.
+    overscan, prescan : (x0, x1) or None
+    """
+
+    columns: tuple[int, int]
+    overscan: tuple[int, int] | None = None
+    prescan: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadoutLayout:
+    """Where things are in a raw frame.
+
+    Attributes
+    ----------
+    science_window : (y0, y1, x0, x1)
+        Half-open.
+    amplifiers : tuple of Amplifier
+        Empty for a frame without overscan.
+    reference_border : int
+        Width of the border of reference pixels, 0 when there is none.
+    reference_static : ReferencePattern or None
+        What a master dark keeps in its own pattern.
+    """
+
+    science_window: tuple[int, int, int, int]
+    amplifiers: tuple[Amplifier, ...] = ()
+    reference_border: int = 0
+    reference_static: ReferencePattern | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadoutReport:
+    """What the unlit pixels told.
+
+    Attributes
+    ----------
+    level : float [e-]
+        Mean electronic level that was subtracted; 0 when none was.
+    noise : tuple of float [e-]
+        Of one readout, quantisation included; one an amplifier (or of the reference pixels), empty when unknown.
+    drift : float [e-]
+        Largest minus smallest row level.
+    prescan_difference : float [e-]
+        Overscan minus prescan level; NaN when one is missing.
+    subtracted : bool
+        Whether a level was subtracted.
+    """
+
+    level: float
+    noise: tuple[float, ...]
+    drift: float
+    prescan_difference: float
+    subtracted: bool
+
+
+def prepare(
+    data: np.ndarray, layout: ReadoutLayout, meta: FrameMeta, *, saturation: float, linear_limit: float = np.inf
+) -> tuple[Frame, ReadoutReport]:
+    """A trimmed frame in electrons, electronic level subtracted, with the variance of its readout.
+
+    Parameters
+    ----------
+    data : ndarray (ny, nx) float32 [ADU]
+        NaN and Inf become 0 with NO_DATA.
+    layout : ReadoutLayout
+    meta : FrameMeta
+        `gain`, `read_noise` and `name` are used.
+    saturation : float [ADU]
+        Raw value from which a pixel is saturated.
+    linear_limit : float [e-]
+        Signal beyond which it is not linear.
+
+    Returns
+    -------
+    frame : Frame
+        Variance is read noise^2 + gain^2 / 12 + that of the level; see `with_poisson_noise` for the signal's.
+    report : ReadoutReport
+
+    Raises
+    ------
+    UnprocessableData
+        The frame is all zero, one value everywhere, mostly missing or mostly saturated.
+    """
+    y0, y1, x0, x1 = layout.science_window
+    science = data[y0:y1, x0:x1]
+    finite = np.isfinite(science)
+    _refuse_hopeless(science, finite, saturation, meta.name)
+    signal, level_variance, report = _without_level(data, layout, meta.gain)
+    signal *= np.float32(meta.gain)
+    quality = np.zeros(science.shape, np.int32)
+    if not finite.all():
+        signal[~finite] = 0.0
+        quality[~finite] |= np.int32(QualityFlag.NO_DATA)
+        science = np.where(finite, science, np.float32(0.0))
+    quality[science >= saturation] |= np.int32(QualityFlag.SATURATED)
+    quality[signal > linear_limit] |= np.int32(QualityFlag.NON_LINEAR)
+    readout = meta.read_noise**2 + meta.gain**2 / 12.0 + level_variance
+    variance = np.full(science.shape, readout, np.float32)
+    full = saturation * meta.gain - report.level
+    return Frame(signal, variance, quality, replace(meta, saturation=min(meta.saturation, full))), report
+
+
+def _refuse_hopeless(science: np.ndarray, finite: np.ndarray, saturation: float, name: str) -> None:
+    total = science.size
+    missing = total - int(np.count_nonzero(finite))
+    if missing > _LOST_FRACTION_MAX * total:
+        raise UnprocessableData(f"{name}: {missing} of {total} pixels have no value; the frame cannot be used")
+    low, high = float(np.nanmin(science)), float(np.nanmax(science, initial=-np.inf, where=finite))
+    if low == high:
+        what = "all pixels are zero" if low == 0 else f"all {total} pixels have the value {low:g}"
+        raise UnprocessableData(f"{name}: {what}; the detector was not read")
+    saturated = int(np.count_nonzero(science >= saturation))
+    if saturated > _LOST_FRACTION_MAX * total:
+        raise UnprocessableData(f"{name}: {saturated} of {total} pixels are saturated; expose for less time")
+
+
+def _without_level(
+    data: np.ndarray, layout: ReadoutLayout, gain: float
+) -> tuple[np.ndarray, float, ReadoutReport]:
+    """Science window without its electronic level [ADU], variance of the level [e-^2], report."""
+    y0, y1, x0, x1 = layout.science_window
+    if layout.reference_border:
+        reference = reference_level(data, layout.reference_border, static=layout.reference_static)
+        if reference is not None:
+            signal = data[y0:y1, x0:x1] - reference.level[y0:y1, x0:x1]
+            report = ReadoutReport(
+                float(reference.level.mean()) * gain,
+                (reference.noise * gain,) if reference.noise > 0 else (),
+                reference.drift * gain,
+                float("nan"),
+                subtracted=True,
+            )
+            return signal, reference.variance * gain**2, report
+    signal = data[y0:y1, x0:x1].astype(np.float32)
+    if not any(amplifier.overscan or amplifier.prescan for amplifier in layout.amplifiers):
+        return signal, 0.0, ReadoutReport(0.0, (), 0.0, float("nan"), subtracted=False)
+    levels, differences = [], []
+    for amplifier in layout.amplifiers:
+        level, difference = _amplifier_level(data[y0:y1], amplifier)
+        first, last = amplifier.columns[0] - x0, amplifier.columns[1] - x0
+        signal[:, max(first, 0) : last] -= level.level[:, None].astype(np.float32)
+        levels.append(level)
+        differences.append(difference)
+    report = ReadoutReport(
+        float(np.mean([level.level.mean() for level in levels])) * gain,
+        tuple(level.noise * gain for level in levels if level.noise > 0),
+        max(level.drift for level in levels) * gain,
+        max(differences, key=abs) * gain,
+        subtracted=True,
+    )
+    return signal, max(level.variance for level in levels) * gain**2, report
+
+
+def _amplifier_level(rows: np.ndarray, amplifier: Amplifier) -> tuple[OverscanLevel, float]:
+    """Level of one amplifier (overscan before prescan) and their difference [ADU], NaN without both."""
+    strips = []
+    for strip in (amplifier.overscan, amplifier.prescan):
+        if strip is None or strip[1] <= strip[0]:
+            continue
+        side = "low" if strip[0] >= amplifier.columns[1] else "high"
+        strips.append(overscan_level(rows[:, strip[0] : strip[1]], side))
+    if len(strips) < 2:
+        return strips[0], float("nan")
+    return strips[0], float(strips[0].level.mean() - strips[1].level.mean())
+
+
+def local_signal(data: np.ndarray) -> np.ndarray:
+    """Smoothed signal (ny, nx) float32 that stands in for a model: 1-2-1 weights along both axes.
+
+    One pixel's own noise enters with weight 1/4, so variances made from it hardly follow the noise.
+    """
+    kernel = np.array([0.25, 0.5, 0.25], dtype=np.float32)
+    smooth = correlate1d(data, kernel, axis=0, mode="nearest")
+    return correlate1d(smooth, kernel, axis=1, mode="nearest")
+
+
+def with_poisson_noise(frame: Frame, model: np.ndarray | None = None) -> Frame:
+    """The frame with the Poisson variance of its signal added.
+
+    Parameters
+    ----------
+    frame : Frame
+        Bias and dark subtracted, its variance still without a Poisson term.
+    model : ndarray (ny, nx) [e-] or None
+        Expected signal, dark current included; None for `local_signal`. Negative values count as 0.
+    """
+    model = local_signal(frame.data) if model is None else np.asarray(model, dtype=np.float32)
+    return frame.with_arrays(variance=frame.variance + np.maximum(model, np.float32(0.0)))
+
+
+def subtract_master(frame: Frame, master: Frame, scale: float = 1.0) -> Frame:
+    """The frame minus `scale` times a master, whose variance becomes shared and whose quality bits stay.
+
+    ValueError when the shapes differ.
+    """
+    if frame.shape != master.shape:
+        raise ValueError(f"a frame of shape {frame.shape} and a master of {master.shape} do not fit")
+    scale = np.float32(scale)
+    added = scale**2 * master.variance
+    shared = added if frame.shared_variance is None else frame.shared_variance + added
+    quality = frame.quality | master.quality
+    if scale != 1.0:
+        quality = quality | np.int32(QualityFlag.SCALED_DARK)
+    data = frame.data - scale * master.data
+    data[(quality & np.int32(QualityFlag.NO_DATA)) != 0] = 0.0
+    return frame.with_arrays(data=data, variance=frame.variance + added, quality=quality, shared_variance=shared)
+
+
+def divide_by_flat(frame: Frame, flat: Frame) -> Frame:
+    """The frame divided by a flat near 1; the flat's variance, times the signal squared, is shared.
+
+    Where the flat is not positive or not usable the frame stays as it is, with NO_FLAT. ValueError when the
+    shapes differ.
+    """
+    if frame.shape != flat.shape:
+        raise ValueError(f"a frame of shape {frame.shape} and a flat of {flat.shape} do not fit")
+    good = np.isfinite(flat.data) & (flat.data > 0) & ((flat.quality & np.int32(QualityFlag.NO_DATA)) == 0)
+    divisor = np.where(good, flat.data, np.float32(1.0))
+    relative = np.where(good, flat.variance, np.float32(0.0)) / np.square(divisor)
+    square = np.square(divisor)
+    signal = local_signal(frame.data) / divisor
+    added = np.square(signal) * relative
+    before = 0.0 if frame.shared_variance is None else frame.shared_variance / square
+    quality = frame.quality | flat.quality | np.where(good, np.int32(0), np.int32(QualityFlag.NO_FLAT))
+    return frame.with_arrays(
+        data=frame.data / divisor,
+        variance=frame.variance / square + added,
+        quality=quality,
+        shared_variance=before + added,
+    )
+
+
+def subtract_off(on: Frame, off: Frame | Sequence[Frame]) -> Frame:
+    """A lamp-on frame minus the mean of lamp-off frames of the same exposure time.
+
+    Independent variances add; what both share (the same masters subtracted from both) cancels. A pixel that is
+    unusable in an off frame is so in the result.
+    """
+    offs = [off] if isinstance(off, Frame) else list(off)
+    data, independent, quality = on.data.copy(), _independent(on).copy(), on.quality.copy()
+    root = np.sqrt(_shared(on))
+    count = np.float32(len(offs))
+    for frame in offs:
+        data -= frame.data / count
+        independent += _independent(frame) / count**2
+        root -= np.sqrt(_shared(frame)) / count
+        quality |= frame.quality & ~np.int32(QualityFlag.NON_LINEAR)
+    data[(quality & np.int32(QualityFlag.NO_DATA)) != 0] = 0.0
+    shared = np.square(root)
+    left = shared if on.shared_variance is not None else None
+    return on.with_arrays(data=data, variance=independent + shared, quality=quality, shared_variance=left)
+
+
+def _independent(frame: Frame) -> np.ndarray:
+    return frame.variance - _shared(frame)
+
+
+def _shared(frame: Frame) -> np.ndarray:
+    return np.zeros_like(frame.variance) if frame.shared_variance is None else frame.shared_variance

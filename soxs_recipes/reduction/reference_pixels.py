@@ -1,0 +1,214 @@
+"""Electronic level of an infrared array from its border of pixels that see no light."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from soxs_recipes.reduction.overscan import smooth_by_risk
+
+__all__ = ["ReferenceLevel", "ReferencePattern", "reference_level", "reference_pattern"]
+
+# Generous, as the median deviation of coarse integers may be a third too small.
+_CLIP_SIGMA = 6.0
+# Excess of chi-square beyond which groups of columns really differ.
+_CHANCE_SIGMA = 5.0
+_GROUPS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencePattern:
+    """What the reference pixels show in every frame, relative to their mean.
+
+    A master dark made with it holds the same pattern in its own pixels; frames that the master is subtracted from
+    must be corrected for deviations from it only.
+
+    Attributes
+    ----------
+    groups : ndarray (2, groups) float64 [ADU]
+        Of each group of columns, rows below and above.
+    rows : ndarray (ny,) float64 [ADU]
+        Of each row, columns at both sides.
+    frames : int
+        How many frames were averaged.
+    """
+
+    groups: np.ndarray
+    rows: np.ndarray
+    frames: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceLevel:
+    """What the reference pixels say of the electronic level.
+
+    Attributes
+    ----------
+    level : ndarray (ny, nx) float32 [ADU]
+        To be subtracted from the whole frame, border included.
+    noise : float [ADU]
+        Standard deviation of a reference pixel; 0 when they carry no noise.
+    variance : float [ADU^2]
+        Of `level`, largely common to a group of columns and to neighbouring rows.
+    per_group : bool
+        Whether groups of columns were corrected one by one.
+    row_window : int
+        Rows averaged for the row-to-row level; 0 when it did not vary.
+    drift : float [ADU]
+        Largest minus smallest row level.
+    """
+
+    level: np.ndarray
+    noise: float
+    variance: float
+    per_group: bool
+    row_window: int
+    drift: float
+
+
+def reference_pattern(frames: Sequence[np.ndarray], border: int, groups: int = _GROUPS) -> ReferencePattern | None:
+    """Mean pattern of the reference pixels of some raw frames [ADU]; None when a border holds nothing to go by."""
+    measured = [_measure(data, border, groups) for data in frames]
+    if not measured or any(entry is None for entry in measured):
+        return None
+    return ReferencePattern(
+        np.mean([entry.groups for entry in measured], axis=0),
+        np.mean([entry.rows for entry in measured], axis=0),
+        len(measured),
+    )
+
+
+def reference_level(
+    data: np.ndarray, border: int, groups: int = _GROUPS, static: ReferencePattern | None = None
+) -> ReferenceLevel | None:
+    """Level of each pixel from the reference border.
+
+    The mean of the border is the level. The rows of reference pixels below and above tell how each group of
+    columns (one output each) differs from it, linearly along the columns; the columns at both sides tell how each
+    row does, smoothed over as many rows as the noise supports. Differences that the noise alone explains are not
+    corrected.
+
+    Parameters
+    ----------
+    data : ndarray (ny, nx) [ADU]
+        NaN is ignored.
+    border : int
+        Width of the frame of reference pixels.
+    groups : int
+        Outputs side by side along x; 1 when nx cannot be divided so.
+    static : ReferencePattern or None
+        Pattern that a master keeps: only deviations from it are corrected.
+
+    Returns
+    -------
+    ReferenceLevel or None
+        None when the border holds nothing to go by (not finite, or one value everywhere).
+    """
+    measured = _measure(data, border, groups)
+    if measured is None:
+        return None
+    ny, nx = data.shape
+    by_group, by_row, extra = measured.groups, measured.rows, 1.0
+    if static is not None and static.groups.shape == by_group.shape and static.rows.shape == by_row.shape:
+        by_group, by_row = by_group - static.groups, by_row - static.rows
+        extra = 1.0 + 1.0 / static.frames
+    groups = by_group.shape[1]
+    pixel_variance = measured.noise**2
+    group_variance = extra * pixel_variance / (border * (nx // groups))
+    variance = pixel_variance / (2 * border * (nx + ny))
+    level = np.full((ny, nx), measured.overall)
+    by_group = by_group - by_group.mean()
+    per_group = _differ(by_group, group_variance)
+    if per_group:
+        columns = _along_columns(by_group, ny, nx)
+        level += columns
+        by_row = by_row - 0.5 * (columns[:, :border].mean(axis=1) + columns[:, -border:].mean(axis=1))
+        variance += group_variance / 2.0
+    row_variance = extra * pixel_variance / (2 * border)
+    rows, window, smooth_variance = smooth_by_risk(by_row - by_row.mean(), row_variance)
+    if window:
+        level += rows[:, None]
+        variance += smooth_variance
+    return ReferenceLevel(
+        level.astype(np.float32),
+        measured.noise,
+        variance,
+        per_group,
+        window,
+        float(np.ptp(rows)) if window else 0.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    overall: float
+    groups: np.ndarray
+    rows: np.ndarray
+    noise: float
+
+
+def _measure(data: np.ndarray, border: int, groups: int) -> _Measured | None:
+    """Overall level, differences of groups and of rows from it, noise [ADU]."""
+    ny, nx = data.shape
+    mask = np.ones(data.shape, bool)
+    mask[border:-border, border:-border] = False
+    pixels = data[mask].astype(np.float64)
+    finite = pixels[np.isfinite(pixels)]
+    if finite.size < pixels.size // 2 or np.ptp(finite) == 0:
+        return None
+    groups = groups if nx % groups == 0 else 1
+    kept = _clipped(finite)
+    overall = float(kept.mean())
+    ends = (data[:border], data[ny - border :])
+    levels = np.array([[_level(part) for part in np.split(end, groups, axis=1)] for end in ends]) - overall
+    levels = np.where(np.isfinite(levels), levels, 0.0)
+    noise = _noise([end - overall for end in ends], levels)
+    sides = np.concatenate([data[:, :border], data[:, -border:]], axis=1).astype(np.float64) - overall
+    # Eight values a row: a robust mean of their own would be noisier than what it guards against.
+    good = np.isfinite(sides) & (np.abs(np.nan_to_num(sides)) <= _limit(kept - overall))
+    rows = np.where(good, sides, 0.0).sum(axis=1) / np.maximum(good.sum(axis=1), 1)
+    return _Measured(overall, levels, rows, noise)
+
+
+def _limit(residual: np.ndarray) -> float:
+    return _CLIP_SIGMA * max(1.4826 * float(np.median(np.abs(residual))), 0.75)
+
+
+def _clipped(values: np.ndarray) -> np.ndarray:
+    residual = values - np.median(values)
+    return values[np.abs(residual) <= _limit(residual)]
+
+
+def _level(part: np.ndarray) -> float:
+    """Clipped mean of the finite values; NaN when there is none."""
+    values = part[np.isfinite(part)].astype(np.float64)
+    return float(_clipped(values).mean()) if values.size else float("nan")
+
+
+def _noise(ends: list[np.ndarray], levels: np.ndarray) -> float:
+    squares, number = 0.0, 0
+    for end, own in zip(ends, levels, strict=True):
+        residual = end - np.repeat(own, end.shape[1] // levels.shape[1])[None, :]
+        residual = residual[np.isfinite(residual)]
+        residual = residual[np.abs(residual) <= _limit(residual)]
+        squares += float(np.square(residual, dtype=np.float64).sum())
+        number += residual.size
+    return float(np.sqrt(squares / max(number - levels.size, 1)))
+
+
+def _differ(values: np.ndarray, variance: float) -> bool:
+    """Whether values scatter about their mean by more than their variance explains."""
+    degrees = values.size - 1
+    if degrees == 0:
+        return False
+    chi_square = float(np.square(values - values.mean()).sum()) / max(variance, 1e-30)
+    return chi_square > degrees + _CHANCE_SIGMA * np.sqrt(2.0 * degrees)
+
+
+def _along_columns(by_group: np.ndarray, ny: int, nx: int) -> np.ndarray:
+    """Groups' differences, linear from the rows below to those above (ny, nx)."""
+    fraction = np.arange(ny) / max(ny - 1, 1)
+    along = by_group[0][None, :] + fraction[:, None] * (by_group[1] - by_group[0])[None, :]
+    return np.repeat(along, nx // by_group.shape[1], axis=1)
