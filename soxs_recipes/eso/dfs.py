@@ -162,9 +162,10 @@ def _fitting_comment(keyword: str, value, comment: str) -> str:
     if value == "":
         # Readers take '' / ' for the beginning of a longer text.
         comment = comment.replace("'", "")
-    length = len(value) + value.count("'") + 2 if is_text else len(str(value))
+    # Numbers may be written with a longer exponent than Python's.
+    length = len(value) + value.count("'") + 2 if is_text else len(str(value)) + 3 * isinstance(value, float)
     if keyword.startswith("HIERARCH"):
-        used = len(keyword) + len(" = ") + max(length, 10 if is_text else 20)
+        used = len(keyword) + len(" = ") + max(length, 10 if is_text else 1)
     else:
         used = 10 + max(length, 20)
     room = 80 - used - len(" / ")
@@ -271,13 +272,16 @@ def _text(value: bool | int | float | str) -> str:
 
 
 def dicb_sorted(header: Header) -> Header:
-    """A copy with primary keywords first, then the ESO groups in DICB's order; order within a group is kept."""
+    """A copy with primary keywords first, then the ESO groups: DICB's in their order, others by name.
+
+    Order within a group is kept.
+    """
     from astropy.io.fits import Header
 
-    def rank(card) -> int:
+    def rank(card) -> tuple[int, str]:
         if not card.keyword.startswith("ESO "):
-            return -1
+            return -1, ""
         group = card.keyword.split()[1]
-        return _DICB_GROUPS.index(group) if group in _DICB_GROUPS else len(_DICB_GROUPS)
+        return (_DICB_GROUPS.index(group), "") if group in _DICB_GROUPS else (len(_DICB_GROUPS), group)
 
     return Header(sorted(header.cards, key=rank))
