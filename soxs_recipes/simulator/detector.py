@@ -98,9 +98,9 @@ def _bias_pattern(hardware: ArmHardware, seed: int, effects: Effects) -> np.ndar
     random = generator(seed, "bias", hardware.name)
     pattern = np.full((ny, nx), hardware.pedestal * hardware.gain, dtype=np.float32)
     columns = random.normal(0.0, 1.0, nx)
-    smooth = gaussian_filter1d(random.normal(0.0, 1.0, nx), 25.0) * 6.0
-    ramp = np.exp(-np.arange(ny) / 400.0) * 4.0
-    structure = (0.8 * columns + smooth)[None, :] + ramp[:, None]
+    smooth = gaussian_filter1d(random.normal(0.0, 1.0, nx), 25.0) * 3.0
+    ramp = -np.expm1(-np.arange(ny) / 400.0) * 3.0
+    structure = (0.5 * columns + smooth)[None, :] + ramp[:, None]
     return pattern + (effects.bias_structure * structure).astype(np.float32)
 
 
@@ -210,7 +210,8 @@ def _limit(signal: np.ndarray, hardware: ArmHardware, effects: Effects) -> np.nd
     """Departure from linearity above the linear limit, and the full well."""
     if effects.nonlinearity:
         excess = np.maximum(signal - np.float32(hardware.linear_limit), 0.0)
-        signal = signal - np.float32(0.15 * effects.nonlinearity) * excess**2 / np.float32(hardware.full_well)
+        lost = np.float32(0.15 * effects.nonlinearity) * excess**2 / (np.float32(hardware.full_well) + excess)
+        signal = signal - np.minimum(lost, 0.9 * excess)
     return np.minimum(signal, np.float32(hardware.full_well)) if effects.saturation else signal
 
 

@@ -108,14 +108,14 @@ class Misalignment:
 
 
 def _draw_waves(hardware: ArmHardware, random: np.random.Generator, strength: float) -> np.ndarray:
-    """Three sine waves an axis, 0.3 px rms together, longer than 1.3 times the detector."""
+    """Three sine waves an axis, 0.3 px rms together, 0.6 to 1.3 detectors long."""
     length = float(max(hardware.shape))
     waves = []
     for axis in (0, 1):
         parts = random.uniform(0.5, 1.0, 3)
         amplitudes = 0.3 * strength * np.sqrt(2.0) * parts / np.sqrt((parts**2).sum())
         for amplitude in amplitudes:
-            number = 2.0 * np.pi / (length * random.uniform(1.3, 3.0))
+            number = 2.0 * np.pi / (length * random.uniform(0.6, 1.3))
             angle, phase = random.uniform(0.0, 2.0 * np.pi, 2)
             waves.append((axis, amplitude, number * np.cos(angle), number * np.sin(angle), phase))
     return np.array(waves)

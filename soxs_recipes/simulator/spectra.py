@@ -42,7 +42,7 @@ def planck_photons(wavelength: np.ndarray, temperature: float) -> np.ndarray:
 def quartz_lamp(wavelength: np.ndarray) -> np.ndarray:
     """Photon spectrum of the quartz lamp behind its colour-balance filter, 1 at 850 nm."""
     shape = planck_photons(wavelength, 2900.0) / planck_photons(np.array(850.0), 2900.0)
-    return shape ** np.where(np.asarray(wavelength) < 850.0, 0.6, 0.8)
+    return shape ** np.where(np.asarray(wavelength) < 850.0, 0.45, 0.8)
 
 
 def deuterium_lamp(wavelength: np.ndarray) -> np.ndarray:
