@@ -165,7 +165,9 @@ def _fitting_comment(keyword: str, value, comment: str) -> str:
     # Numbers may be written with a longer exponent than Python's.
     length = len(value) + value.count("'") + 2 if is_text else len(str(value)) + 3 * isinstance(value, float)
     if keyword.startswith("HIERARCH"):
-        used = len(keyword) + len(" = ") + max(length, 10 if is_text else 1)
+        # astropy pads the value of a short keyword as FITS asks for standard ones.
+        least = 20 if len(keyword) <= len("HIERARCH ") + 8 else 10 if is_text else 1
+        used = len(keyword) + len(" = ") + max(length, least)
     else:
         used = 10 + max(length, 20)
     room = 80 - used - len(" / ")

@@ -210,7 +210,10 @@ def test_next_record():
 
 @given(
     value=st.one_of(
-        st.text(max_size=200), st.floats(allow_nan=False, allow_infinity=False), st.integers(), st.booleans()
+        st.text(max_size=200),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.integers(-(2**63), 2**63),
+        st.booleans(),
     ),
     comment=st.text(max_size=120),
     keyword=st.sampled_from(["ESO QC X", "ESO INS SOME VERY LONG KEYWORD NAME VALUE", "OBJECT"]),
