@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +9,8 @@ from scipy.ndimage import maximum_filter, uniform_filter
 
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.quality import UNUSABLE
-from soxs_recipes.reduction.combine import Combination
 
-__all__ = ["DenoisedMaster", "denoise_master", "noise_scale"]
+__all__ = ["DenoisedMaster", "denoise_master"]
 
 # A pixel keeps this much of its deviation from the structure even when noise alone explains it. It costs some
 # 10 % of the master's noise variance (1 % of signal-to-noise at most, with five frames) and makes the error of the
@@ -26,8 +24,6 @@ _BLOCK = 64
 _REGIONS = ((128, 1), (1, 128), (16, 16))
 _REGION_SIGMA = 5.5
 _PATTERN_SIGMA = 4.0
-_TRUNCATION = 3.0
-_TRUNCATED_VARIANCE = 0.97334  # of a normal deviate, within 3 sigma
 # The pattern is judged by the core, which warm pixels hardly reach.
 _CORE = 1.5
 _CORE_VARIANCE = 0.55152  # of a normal deviate, within 1.5 sigma
@@ -47,34 +43,15 @@ class DenoisedMaster:
         Fixed pixel-to-pixel pattern beyond the noise, 0 when the noise explains all.
     kept_fraction : float
         Fraction of pixels that keep their measured value.
+    noise_fraction : float
+        Mean squared noise that is left, over that of the measured values.
     """
 
     frame: Frame
     structure: np.ndarray
     pattern_variance: float
     kept_fraction: float
-
-
-def noise_scale(frames: Sequence[Frame], combination: Combination) -> float:
-    """Measured over expected variance of single frames, from their scatter about the mean; 1 for one frame.
-
-    The mean of squared pulls within 3 sigma, corrected for the truncation and for the mean's own noise.
-    """
-    count = len(frames)
-    if count < 2:
-        return 1.0
-    correction = np.float32(np.sqrt(count / (count - 1.0)))
-    complete = combination.count == count
-    scale = 1.0
-    for _ in range(3):
-        squares, number = 0.0, 0
-        for frame in frames:
-            pull = (frame.data - combination.frame.data) * correction / np.sqrt(frame.variance * np.float32(scale))
-            inner = pull[complete & (np.abs(pull) < _TRUNCATION)]
-            squares += float(np.square(inner, dtype=np.float64).sum())
-            number += inner.size
-        scale *= squares / max(number, 1) / _TRUNCATED_VARIANCE if number else 1.0
-    return scale
+    noise_fraction: float
 
 
 def denoise_master(master: Frame, *, weight_floor: float = _WEIGHT_FLOOR) -> DenoisedMaster:
@@ -89,7 +66,7 @@ def denoise_master(master: Frame, *, weight_floor: float = _WEIGHT_FLOOR) -> Den
     Parameters
     ----------
     master : Frame
-        Its variance must be that of the measured values: see `noise_scale`.
+        Its variance must be that of the measured values.
     weight_floor : float
         1 leaves the master as it is.
     """
@@ -109,8 +86,10 @@ def denoise_master(master: Frame, *, weight_floor: float = _WEIGHT_FLOOR) -> Den
     variance = master.variance * (retained + np.square(1 - weight) * np.float32(ratio))
     data = structure + weight * (master.data - structure)
     pattern = ratio * float(np.median(master.variance))
+    left = np.square(weight * np.clip(pull, -_CLIP_SIGMA, _CLIP_SIGMA))[known]
     frame = master.with_arrays(data=data.astype(np.float32), variance=variance.astype(np.float32))
-    return DenoisedMaster(frame, structure, pattern, float((weight > 0.99).mean()))
+    noise = float(left.mean()) if left.size else 1.0
+    return DenoisedMaster(frame, structure, pattern, float((weight > 0.99).mean()), noise)
 
 
 def _structure(master: Frame) -> tuple[np.ndarray, int]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from soxs_recipes.reduction.overscan import smooth_by_risk
 
-__all__ = ["ReferenceLevel", "ReferencePattern", "reference_level", "reference_pattern"]
+__all__ = ["ReferenceLevel", "ReferencePattern", "mean_pattern", "reference_level", "reference_pattern"]
 
 # Generous, as the median deviation of coarse integers may be a third too small.
 _CLIP_SIGMA = 6.0
@@ -68,15 +68,20 @@ class ReferenceLevel:
     drift: float
 
 
-def reference_pattern(frames: Sequence[np.ndarray], border: int, groups: int = _GROUPS) -> ReferencePattern | None:
-    """Mean pattern of the reference pixels of some raw frames [ADU]; None when a border holds nothing to go by."""
-    measured = [_measure(data, border, groups) for data in frames]
-    if not measured or any(entry is None for entry in measured):
+def reference_pattern(data: np.ndarray, border: int, groups: int = _GROUPS) -> ReferencePattern | None:
+    """Pattern of the reference pixels of a raw frame [ADU]; None when its border holds nothing to go by."""
+    measured = _measure(data, border, groups)
+    return None if measured is None else ReferencePattern(measured.groups, measured.rows)
+
+
+def mean_pattern(patterns: Sequence[ReferencePattern]) -> ReferencePattern | None:
+    """Mean of the patterns of some frames; None without any."""
+    if not patterns:
         return None
     return ReferencePattern(
-        np.mean([entry.groups for entry in measured], axis=0),
-        np.mean([entry.rows for entry in measured], axis=0),
-        len(measured),
+        np.mean([pattern.groups for pattern in patterns], axis=0),
+        np.mean([pattern.rows for pattern in patterns], axis=0),
+        sum(pattern.frames for pattern in patterns),
     )
 
 

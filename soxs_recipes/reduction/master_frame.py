@@ -1,0 +1,175 @@
+"""Master bias and master dark from prepared frames: combination, true variance, bad pixels, denoising."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from soxs_recipes.data.frame import Frame
+from soxs_recipes.data.quality import UNUSABLE, QualityFlag
+from soxs_recipes.reduction.bad_pixels import find_bad_pixels, local_level
+from soxs_recipes.reduction.combine import Combination, combine_frames
+from soxs_recipes.reduction.frame_scatter import frame_noises, noise_scale, pattern_peak, structure_slopes
+from soxs_recipes.reduction.master_structure import denoise_master
+
+__all__ = ["MasterFrame", "MasterStatistics", "build_master"]
+
+# Charge of a pixel above its surroundings [sigma of the master] that counts as charge and not as noise.
+_CHARGE_SIGMA = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class MasterStatistics:
+    """Numbers about a master.
+
+    Attributes
+    ----------
+    frame_noises : tuple of float [e-]
+        Noise of each frame.
+    noise_scale : float
+        Measured over expected variance of single frames.
+    master_noise : float [e-]
+        Median noise of the delivered master.
+    noise_cost : float
+        What subtracting the master costs in signal-to-noise where read noise dominates, as a fraction.
+    median : float [e-]
+    slopes : (x, y) [e- per 1000 px]
+    structure_rms : float [e-]
+        Of the smooth structure and the profiles along rows and columns.
+    pattern_rms : float [e-]
+        Of the fixed pixel-to-pixel pattern beyond the noise.
+    pattern_peak : float
+        Largest periodic power in a single frame over that of white noise.
+    """
+
+    frame_noises: tuple[float, ...]
+    noise_scale: float
+    master_noise: float
+    noise_cost: float
+    median: float
+    slopes: tuple[float, float]
+    structure_rms: float
+    pattern_rms: float
+    pattern_peak: float
+
+
+@dataclass(frozen=True, slots=True)
+class MasterFrame:
+    """A master.
+
+    Attributes
+    ----------
+    frame : Frame
+        To be subtracted; `meta.read_noise` is what the frames themselves showed.
+    bad_pixels : ndarray (ny, nx) int32
+    statistics : MasterStatistics
+    """
+
+    frame: Frame
+    bad_pixels: np.ndarray
+    statistics: MasterStatistics
+
+
+def build_master(
+    frames: Sequence[Frame],
+    *,
+    clip_sigma: float = 5.0,
+    deviation_sigma: float = 4.0,
+    collects_charge: bool = False,
+    denoise: bool = True,
+) -> MasterFrame:
+    """Combine biases or darks into a master whose variance is true.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        Prepared alike, variance without Poisson noise.
+    clip_sigma, deviation_sigma : float
+        See `combine_frames` and `find_bad_pixels`.
+    collects_charge : bool
+        Whether a positive level is charge, which has Poisson noise (darks).
+    denoise : bool
+        See `denoise_master`.
+
+    Returns
+    -------
+    MasterFrame
+        Its variance is the expected one times how much more the frames scatter than expected.
+    """
+    combination = combine_frames(frames, clip_sigma=clip_sigma)
+    level = local_level(combination.frame.data, combination.frame.quality)
+    if collects_charge:
+        frames, combination = _with_charge(frames, combination, np.maximum(level, np.float32(0.0)))
+    scale = noise_scale(frames, combination)
+    # Flags first take the noise as measured, then decide what is charge.
+    measured = _scaled(combination, scale)
+    quality = find_bad_pixels(
+        [frame.with_arrays(variance=frame.variance * np.float32(scale)) for frame in frames],
+        measured,
+        deviation_sigma=deviation_sigma,
+        level=level,
+    )
+    master = measured.frame
+    if collects_charge:
+        charge = master.data - level
+        charge[charge < _CHARGE_SIGMA * np.sqrt(master.variance)] = 0.0
+        master = master.with_arrays(variance=master.variance + charge / np.maximum(combination.count, 1))
+    noises = tuple(frame_noises(frames, combination))
+    peak = pattern_peak(frames[0].data - master.data, combination.count == len(frames))
+    meta = replace(master.meta, read_noise=_read_noise(frames, scale, level, collects_charge))
+    master = master.with_arrays(quality=master.quality | quality, meta=meta)
+    denoised = denoise_master(master, weight_floor=0.25 if denoise else 1.0)
+    return MasterFrame(
+        denoised.frame,
+        denoised.frame.quality & _STATIC_BITS,
+        _statistics(denoised, combination, noises, scale, peak),
+    )
+
+
+_STATIC_BITS = np.int32(
+    QualityFlag.DEAD | QualityFlag.HOT | QualityFlag.COLD | QualityFlag.NOISY | QualityFlag.NO_DATA
+)
+
+
+def _with_charge(
+    frames: Sequence[Frame], combination: Combination, charge: np.ndarray
+) -> tuple[list[Frame], Combination]:
+    """Poisson variance of a smooth level added to frames and combination."""
+    frames = [frame.with_arrays(variance=frame.variance + charge) for frame in frames]
+    master = combination.frame
+    variance = master.variance + charge / np.maximum(combination.count, 1)
+    return frames, Combination(master.with_arrays(variance=variance), combination.count)
+
+
+def _scaled(combination: Combination, scale: float) -> Combination:
+    master = combination.frame
+    return Combination(master.with_arrays(variance=master.variance * np.float32(scale)), combination.count)
+
+
+def _read_noise(frames: Sequence[Frame], scale: float, level: np.ndarray, collects_charge: bool) -> float:
+    """Read noise [e-] of one frame, quantisation and Poisson noise taken away."""
+    meta = frames[0].meta
+    variance = scale * float(np.median(frames[0].variance)) - meta.gain**2 / 12.0
+    if collects_charge:
+        variance -= max(float(np.median(level)), 0.0)
+    return float(np.sqrt(variance)) if variance > 0 else meta.read_noise
+
+
+def _statistics(denoised, combination: Combination, noises, scale: float, peak: float) -> MasterStatistics:
+    frame = denoised.frame
+    usable = (frame.quality & np.int32(UNUSABLE)) == 0
+    usable = usable if usable.any() else np.ones(frame.shape, bool)
+    count = max(float(np.median(combination.count)), 1.0)
+    return MasterStatistics(
+        frame_noises=noises,
+        noise_scale=scale,
+        master_noise=float(np.sqrt(np.median(frame.variance[usable]))),
+        noise_cost=float(np.sqrt(1.0 + denoised.noise_fraction / count) - 1.0),
+        median=float(np.median(frame.data[usable])),
+        slopes=structure_slopes(frame.data, usable),
+        structure_rms=float(np.std(denoised.structure[usable], dtype=np.float64)),
+        pattern_rms=float(np.sqrt(denoised.pattern_variance)),
+        pattern_peak=peak,
+    )
