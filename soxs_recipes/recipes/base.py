@@ -125,6 +125,9 @@ class Recipe(ui.PyRecipe):
         try:
             given = self._known_settings(settings or {})
             written = self._reduce([(frame.file, frame.tag) for frame in frameset], given, Path.cwd())
+        except SoxsError as error:
+            _log.error("%s", error)
+            raise
         finally:
             package_log.removeHandler(handler)
             package_log.setLevel(previous_level)

@@ -8,7 +8,7 @@ A file names recipes, and under each its parameters; an arm's name may stand bet
         stack-sigma: 4.0
 
 What stands under an arm is for that arm only and wins. `_` is read as `-`, a recipe may be named by its command
-(`mflat`), and the peer's way of nesting (arm first, then recipe) is not needed.
+(`mflat`). A `.rc` file of EsoRex or pyesorex (full names, `soxs.soxs_mflat.stack-sigma=5`) will do as well.
 """
 
 from __future__ import annotations
@@ -21,11 +21,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from soxs_recipes.errors import InputError
+from soxs_recipes.eso.rc import RcEntry, parse_rc, rc_text
 from soxs_recipes.recipes.declarations import Declaration, Parameter
 from soxs_recipes.recipes.man import shown
 from soxs_recipes.recipes.registry import recipe_class, recipe_entry
 
-__all__ = ["SIZE_LIMIT", "Settings", "read_settings", "settings_from_text", "settings_text"]
+__all__ = [
+    "SIZE_LIMIT",
+    "Settings",
+    "read_settings",
+    "recipe_rc_text",
+    "settings_from_rc",
+    "settings_from_text",
+    "settings_text",
+]
 
 SIZE_LIMIT = 1_000_000
 _DEPTH_LIMIT = 20
@@ -85,7 +94,7 @@ _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "n
 
 
 def read_settings(path: str | os.PathLike) -> Settings:
-    """Read and check a settings file.
+    """Read and check a settings file; one named `*.rc` is read as EsoRex writes it.
 
     Raises
     ------
@@ -104,7 +113,7 @@ def read_settings(path: str | os.PathLike) -> Settings:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not text, no settings file") from error
-    return settings_from_text(text, str(path))
+    return settings_from_rc(text, str(path)) if path.suffix == ".rc" else settings_from_text(text, str(path))
 
 
 def settings_from_text(text: str, name: str = "settings") -> Settings:
@@ -122,6 +131,32 @@ def settings_from_text(text: str, name: str = "settings") -> Settings:
             raise InputError(f"{name}: {declaration.name} stands there twice")
         values[declaration.name] = _recipe_values(declaration, body, name)
     return Settings(values)
+
+
+def settings_from_rc(text: str, name: str = "settings") -> Settings:
+    """Settings from the text of a `.rc` file; lines of other instruments' recipes are refused, too."""
+    values: dict[str, dict[str, dict[str, object]]] = {}
+    for full_name, value in parse_rc(text, name).items():
+        instrument, _, rest = full_name.partition(".")
+        recipe, _, parameter = rest.partition(".")
+        if instrument != "soxs" or not parameter:
+            raise InputError(f"{name}: {full_name} is no parameter of ours; they read soxs.soxs_mflat.stack-sigma")
+        try:
+            declaration = recipe_class(recipe).declaration
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
+        _set(values.setdefault(declaration.name, {"": {}})[""], declaration, parameter, value, name)
+    return Settings(values)
+
+
+def recipe_rc_text(declaration: Declaration, values: Mapping[str, object] | None = None) -> str:
+    """A `.rc` file of a recipe: every parameter, at its default unless `values` says otherwise."""
+    given = {declaration.parameter(key).name: value for key, value in (values or {}).items()}
+    entries = [
+        RcEntry(declaration.full_name(entry), given.get(entry.name, entry.default), entry.name, _explained(entry))
+        for entry in declaration.parameters
+    ]
+    return rc_text(entries, f"{declaration.name}.rc")
 
 
 def _parsed(text: str, name: str) -> object:

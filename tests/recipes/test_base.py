@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from astropy.io import fits
 from soxs_recipes import __version__
 from soxs_recipes.errors import AlgorithmError, CalibrationMissing, InputError, Interrupted, UnprocessableData
 from soxs_recipes.eso import ui
-from soxs_recipes.recipes.base import run_recipe
+from soxs_recipes.recipes.base import Recipe, run_recipe
 
 
 def three(make_raw, **changes):
@@ -225,3 +226,45 @@ def test_same_input_same_names_and_data(mean_frame, make_raw, tmp_path):
     first, second = (fits.getheader(result.paths[0]) for result in results)
     assert first["DATAMD5"] == second["DATAMD5"]
     assert first["ESO PRO REC1 RAW1 NAME"] == second["ESO PRO REC1 RAW1 NAME"]
+
+
+def test_run_tells_its_error_before_raising(mean_frame, make_raw, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="at least 2"):
+        mean_frame().run(ui.FrameSet([ui.Frame(make_raw("b.fits"))]), {})
+    assert "at least 2 BIAS_VIS frames" in capsys.readouterr().err
+
+
+def test_the_base_does_no_harm_to_a_runner_that_collects_recipes(tmp_path):
+    base = Recipe()
+    assert len(base.parameters) == 0
+    assert base.name == "soxs_recipe"
+    with pytest.raises(InputError, match="base of the recipes"):
+        base.run(ui.FrameSet(), {})
+
+
+def test_python_warnings_go_to_the_log(mean_frame, make_raw, tmp_path, caplog):
+    class Warning_(mean_frame):
+        def process(self, inputs, parameters, outputs):
+            with warnings.catch_warnings():
+                warnings.simplefilter("always")
+                warnings.warn("watch out", UserWarning, stacklevel=1)
+
+    before = warnings.showwarning
+    run_recipe(Warning_, three(make_raw), {}, tmp_path)
+    assert warnings.showwarning is before
+    assert "UserWarning: watch out" in caplog.text
+
+
+def test_another_parameter_list_is_respected(mean_frame, make_raw, tmp_path, monkeypatch):
+    """A runner may put a list of its own class in place of ours."""
+
+    class Theirs:
+        def __init__(self, name, value):
+            self.name, self.value, self.default = name, value, value
+
+    monkeypatch.chdir(tmp_path)
+    recipe = mean_frame()
+    recipe.parameters = [Theirs(parameter.name, parameter.value) for parameter in recipe.parameters]
+    recipe.run(ui.FrameSet([ui.Frame(path) for path in three(make_raw)]), {"soxs.soxs_mean_frame.iterations": 9})
+    assert recipe.parameters[1].value == 9

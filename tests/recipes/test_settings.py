@@ -80,3 +80,30 @@ def test_files(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="not text"):
         read_settings(path)
+
+
+def test_rc_files_serve_as_settings(mean_frame, tmp_path):
+    path = tmp_path / "x.rc"
+    path.write_text(settings.recipe_rc_text(mean_frame.declaration, {"keep": True, "iterations": 5}))
+    expected = {"frame-sigma": "auto", "iterations": 5, "method": "mean", "keep": True}
+    assert read_settings(path).of("soxs_mean_frame") == expected
+    assert "soxs.soxs_mean_frame.keep=TRUE\n" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("soxs.soxs_mean_frame.iteration=3", "did you mean iterations?"),
+        ("soxs.mflatt.x=3", "did you mean mflat?"),
+        ("xsh.xsh_mflat.x=3", "no parameter of ours"),
+        ("soxs.soxs_mean_frame.iterations=99", "from 0 to 10"),
+        ("nonsense", "line 1"),
+    ],
+)
+def test_rc_errors(line, words, tmp_path):
+    path = tmp_path / "x.rc"
+    path.write_text(line + "\n")
+    with pytest.raises(InputError) as caught:
+        read_settings(path)
+    assert words in str(caught.value)
+    assert str(path) in str(caught.value)
