@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from soxs_recipes.cascade import results as records
@@ -133,6 +133,12 @@ class NightRun:
             finally:
                 pool.stop()
                 self.workspace.sweep()
+
+    def force_words(self, words: Collection[str]) -> None:
+        """Run again the calls whose name holds one of the words ("" is in every name)."""
+        plan, _ = settle(self.inputs, self.results)
+        names = {job.name for job in plan.jobs if any(word in job.name for word in words)}
+        self.options = replace(self.options, force=frozenset(names | set(self.options.force)))
 
     def _settle(self) -> None:
         self.plan, self.states = settle(self.inputs, self.results, force=self.options.force, tried=self.tried)

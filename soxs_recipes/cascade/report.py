@@ -1,0 +1,151 @@
+"""What came of a night: a row a target, what stands on which calibration, what is partial or missing and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from soxs_recipes.cascade.plan import Job, Plan
+from soxs_recipes.cascade.run import best_spectra
+from soxs_recipes.cascade.state import BLOCKED, DONE, FAILED, State
+from soxs_recipes.cascade.workspace import Workspace
+
+__all__ = ["explain_job", "night_report"]
+
+# QC keywords of the extraction recipes, best first.
+_SNR = ("ESO QC SNR MEDIAN", "ESO QC SNR")
+_SEEING = ("ESO QC SEEING", "ESO QC SEEING MEDIAN", "ESO QC SLIT FWHM", "ESO QC TRACE FWHM")
+_POSITION = ("ESO QC SLIT POSITION", "ESO QC SLIT POS", "ESO QC TARGET POSITION", "ESO QC OBJECT POSITION")
+
+Result = Mapping[str, object]
+
+
+def night_report(
+    workspace: Workspace, plan: Plan, states: Mapping[str, State], results: Mapping[str, Result], frames: Sequence
+) -> dict[str, object]:
+    """Everything that the closing table shows, in plain values."""
+    return {
+        "schema": 1,
+        "workspace": str(workspace.folder),
+        "targets": [_target_row(job, states[job.name], results, workspace) for job in plan.jobs if _is_shown(job)],
+        "calls": [_call_row(job, states[job.name], results) for job in plan.jobs],
+        "unusable": [{"file": f.path, "reason": f.problem} for f in frames if f.problem],
+        "unused": [{"file": path, "reason": reason} for path, reason in plan.unused.items()],
+        "times": _times(plan.jobs, states, results),
+        "products": str(workspace.products),
+        "plots": str(workspace.folder / "plots"),
+    }
+
+
+def _is_shown(job: Job) -> bool:
+    return job.task.is_target or job.task.name == "standard"
+
+
+def _target_row(job: Job, state: State, results: Mapping[str, Result], workspace: Workspace) -> dict[str, object]:
+    done = state.kind == DONE
+    result = results.get(job.name, {}) if done else {}
+    qc = _target_qc(result)
+    spectra = best_spectra([result]) if done else []
+    return {
+        "target": job.facts.get("target"),
+        "kind": job.task.name,
+        "night": job.facts.get("night"),
+        "arm": job.arm,
+        "slit": job.facts.get("slit"),
+        "exposures": len(job.frames),
+        "seconds": sum(float(frame.facts.get("exptime") or 0.0) for frame in job.frames),
+        "snr": _first(qc, _SNR),
+        "seeing": _first(qc, _SEEING),
+        "slit_position": _first(qc, _POSITION),
+        "status": result.get("status", state.kind.upper()),
+        "why": list(result.get("reasons", [])) if done else [state.why],
+        "calibrations": _calibrations(job, results),
+        "spectrum": spectra[0] if spectra else "",
+        "texts": [str(Path(str(result["folder"])) / name) for name in _best_texts(result, spectra)],
+        "plots": str(workspace.place("plots", job.name)) if result.get("plots") else "",
+        "call": job.name,
+    }
+
+
+def _target_qc(result: Result) -> dict[str, float]:
+    """QC of all products of a call; what the last (combined) product says wins."""
+    merged: dict[str, float] = {}
+    for product in result.get("products", []):
+        merged |= {key: value for key, value in product.get("qc", {}).items() if " ORD" not in key}
+    return merged
+
+
+def _best_texts(result: Result, spectra: Sequence[str]) -> list[str]:
+    texts = list(result.get("texts", []))
+    same = [name for name in texts if spectra and Path(name).stem == Path(spectra[0]).stem]
+    return same or texts[-1:]
+
+
+def _first(qc: Mapping[str, float], names: Iterable[str]) -> float | None:
+    return next((float(qc[name]) for name in names if name in qc), None)
+
+
+def _calibrations(job: Job, results: Mapping[str, Result]) -> list[dict[str, object]]:
+    rows = []
+    for link in job.links:
+        made = results.get(link.job, {}) if link.job else {}
+        rows.append(
+            {
+                "name": link.name,
+                "from": link.job or ", ".join(sorted(frame.name for frame in link.frames)) or link.tags[0],
+                "level": link.level,
+                "age": None if link.age is None else round(link.age, 3),
+                "mark": link.mark,
+                "status": made.get("status", ""),
+                "why": list(made.get("reasons", [])),
+            }
+        )
+    return rows
+
+
+def _call_row(job: Job, state: State, results: Mapping[str, Result]) -> dict[str, object]:
+    result = results.get(job.name, {}) if state.kind in (DONE, FAILED) else {}
+    return {
+        "call": job.name,
+        "recipe": job.recipe,
+        "state": state.kind,
+        "status": result.get("status", ""),
+        "why": state.why if state.kind != DONE else "; ".join(result.get("reasons", [])),
+        "left_out": list(result.get("left_out", [])),
+        "seconds": result.get("seconds"),
+        "peak_mb": result.get("peak_mb"),
+        "folder": result.get("folder", ""),
+    }
+
+
+def _times(
+    jobs: Sequence[Job], states: Mapping[str, State], results: Mapping[str, Result]
+) -> list[dict[str, object]]:
+    """Number of calls, seconds and peak memory a recipe and arm."""
+    rows: dict[tuple[str, str], dict[str, object]] = {}
+    for job in jobs:
+        if states[job.name].kind != DONE:
+            continue
+        result = results[job.name]
+        row = rows.setdefault(
+            (job.recipe, job.arm),
+            {"recipe": job.recipe, "arm": job.arm, "calls": 0, "seconds": 0.0, "peak_mb": 0.0},
+        )
+        row["calls"] += 1
+        row["seconds"] += float(result["seconds"])
+        row["peak_mb"] = max(row["peak_mb"], float(result["peak_mb"]))
+    return list(rows.values())
+
+
+def explain_job(job: Job, state: State, results: Mapping[str, Result]) -> dict[str, object]:
+    """All about one call: its frames, its calibrations with level and age, its state and why."""
+    return _call_row(job, state, results) | {
+        "frames": [
+            {"file": frame.path, "tag": frame.tag, "warnings": list(frame.warnings)} for frame in job.frames
+        ],
+        "calibrations": _calibrations(job, results),
+        "marks": list(job.marks),
+        "blocked": job.blocked if state.kind == BLOCKED else "",
+        "parameters": dict(job.parameters),
+        "key": job.key,
+    }

@@ -1,0 +1,214 @@
+"""The words that work on a folder: prep, reduce, session."""
+
+from __future__ import annotations
+
+import collections
+from pathlib import Path
+
+import click
+
+from soxs_recipes.cli.options import (
+    break_lock_option,
+    emit_json,
+    folder_argument,
+    interruptible,
+    json_option,
+    output_option,
+    plots_option,
+    session_option,
+    settings_option,
+    talk_options,
+    workers_option,
+)
+from soxs_recipes.cli.show import Progress, counting, print_report, print_table
+
+__all__ = ["prep", "reduce_folder", "reduce_group", "session"]
+
+
+@click.command(short_help="Learn what frames a folder holds.")
+@folder_argument
+@output_option
+@session_option
+@json_option
+@break_lock_option
+@talk_options
+def prep(
+    folder: Path, output: Path | None, session: str | None, as_json: bool, break_lock: bool, quiet: bool
+) -> None:
+    """Learn what the frames in FOLDER are, and what can be made of them.
+
+    Raw frames are neither moved nor changed. Results go to FOLDER/soxs unless -o names another place.
+    """
+    from soxs_recipes.cascade.night import open_workspace, prepare
+
+    workspace = open_workspace(folder, output, session)
+    try:
+        with interruptible(), workspace.locked(break_lock=break_lock):
+            with counting("Reading headers", quiet=quiet or as_json) as progress:
+                scan = prepare(workspace, progress)
+            _write_settings(workspace)
+    finally:
+        workspace.close()
+    counts = collections.Counter((frame.facts.get("night"), frame.tag) for frame in scan.usable)
+    if as_json:
+        emit_json(
+            {
+                "schema": 1,
+                "workspace": str(workspace.folder),
+                "raw_folder": str(workspace.raw_folder),
+                "frames": len(scan.usable),
+                "seconds": scan.seconds,
+                "tags": [{"night": night, "tag": tag, "frames": n} for (night, tag), n in sorted(counts.items())],
+                "unusable": [{"file": frame.path, "reason": frame.problem} for frame in scan.unusable],
+                "warnings": {frame.path: list(frame.warnings) for frame in scan.usable if frame.warnings},
+            }
+        )
+        return
+    if quiet:
+        return
+    print_table("Frames", ("night", "tag", "frames"), [(*key, n) for key, n in sorted(counts.items())], right=(2,))
+    _print_scan_remarks(scan)
+    click.echo(
+        f"{len(scan.usable)} frames in {scan.seconds:.1f} s, {len(scan.unusable)} unusable; {workspace.folder}"
+    )
+
+
+def _print_scan_remarks(scan) -> None:
+    for frame in scan.unusable:
+        click.echo(f"unusable: {frame.path}: {frame.problem}", err=True)
+    warned = collections.Counter(warning for frame in scan.usable for warning in frame.warnings)
+    for warning, number in warned.most_common():
+        click.echo(f"warning: {number} frame(s): {warning}", err=True)
+
+
+def _write_settings(workspace) -> None:
+    """The settings file of a new workspace: every parameter at its default, explained."""
+    from soxs_recipes.cascade.night import recipe_declarations
+    from soxs_recipes.fits_files import write_text_atomic
+    from soxs_recipes.recipes.settings import settings_text
+
+    if not workspace.settings.exists():
+        write_text_atomic(workspace.settings, settings_text(recipe_declarations().values()))
+
+
+@click.group(name="reduce", short_help="Reduce a whole folder (all) or one set of frames (sof).")
+def reduce_group() -> None:
+    """Reduce frames."""
+
+
+@reduce_group.command(name="all")
+@folder_argument
+@output_option
+@settings_option
+@session_option
+@workers_option
+@plots_option
+@click.option("-x", "--overwrite", is_flag=True, help="Run every recipe again, changed or not.")
+@click.option("--redo", multiple=True, metavar="WORD", help="Run again the calls whose name holds WORD.")
+@click.option("--timeout", default=900.0, show_default=True, help="Longest time of one recipe [s].")
+@json_option
+@break_lock_option
+@talk_options
+def reduce_all(folder: Path, output: Path | None, session: str | None, **options) -> int:
+    """Reduce all frames in FOLDER to flux-calibrated spectra.
+
+    What was done before and has not changed is not done again; a changed setting repeats what depends on it.
+    """
+    return reduce_folder(folder, output, session, **options)
+
+
+def reduce_folder(
+    folder: Path,
+    output: Path | None = None,
+    session: str | None = None,
+    *,
+    settings_file: Path | None = None,
+    workers: int | None = None,
+    plots: bool = True,
+    overwrite: bool = False,
+    redo: tuple[str, ...] = (),
+    timeout: float = 900.0,
+    as_json: bool = False,
+    break_lock: bool = False,
+    quiet: bool = False,
+) -> int:
+    """Prepare and reduce a folder, show what came of it; 0 when every target has a spectrum, else 1."""
+    from soxs_recipes.cascade.night import open_workspace, plan_inputs, prepare
+    from soxs_recipes.cascade.report import night_report
+    from soxs_recipes.cascade.run import NightRun, RunOptions, default_workers
+
+    workspace = open_workspace(folder, output, session)
+    try:
+        with interruptible(), workspace.locked(break_lock=break_lock):
+            with counting("Reading headers", quiet=quiet or as_json) as progress:
+                scan = prepare(workspace, progress)
+            _write_settings(workspace)
+            inputs = plan_inputs(workspace, scan, settings_file)
+            run = NightRun(workspace, inputs, RunOptions(workers or default_workers(), plots, timeout))
+            run.force_words(("",) if overwrite else redo)
+            with Progress(quiet=quiet or as_json) as shown:
+                run.tell = shown
+                run.run()
+            report = night_report(workspace, run.plan, run.states, run.results, scan.frames)
+    finally:
+        workspace.close()
+    report["ran"] = run.ran
+    if as_json:
+        emit_json(report)
+    elif not quiet:
+        print_report(report)
+        click.echo(f"{len(run.ran)} recipe calls run, {len(run.plan.jobs) - len(run.ran)} as before")
+    return _exit_code(report)
+
+
+def _exit_code(report: dict[str, object]) -> int:
+    """1 when a target has no spectrum, or when nothing at all could be made."""
+    if any(row["status"] not in ("COMPLETE", "PARTIAL") for row in report["targets"]):
+        return 1
+    return int(bool(report["calls"]) and not any(call["state"] == "done" for call in report["calls"]))
+
+
+@reduce_group.command(name="sof")
+@click.argument("sof", type=click.Path(path_type=Path))
+@click.pass_context
+def reduce_sof(context: click.Context, sof: Path) -> int:
+    """Reduce one set of frames by the recipe that its frames are for; `soxs RECIPE SOF` has all the options."""
+    from soxs_recipes.cli.recipe_commands import recipe_command, recipe_for_sof
+
+    return context.invoke(recipe_command(recipe_for_sof(sof)), inputs=(sof,))
+
+
+@click.command(short_help="List (ls), make (new) or choose a session.")
+@click.argument("word")
+@click.argument("name", required=False)
+@click.option("--folder", type=click.Path(path_type=Path), default=".", help="Folder of raw frames, or workspace.")
+@output_option
+@json_option
+def session(word: str, name: str | None, folder: Path, output: Path | None, as_json: bool) -> None:
+    """List sessions (ls), make one (new NAME), or choose one by its NAME.
+
+    A session has settings, products and plots of its own, for the same frames.
+    """
+    from soxs_recipes.cascade.night import open_workspace
+    from soxs_recipes.errors import InputError
+
+    workspace = open_workspace(folder, output)
+    try:
+        current = workspace.session
+        if word == "new":
+            if not name:
+                raise InputError("soxs session new needs a name")
+            workspace.new_session(name)
+            workspace.choose_session(name)
+            current = name
+        elif word != "ls":
+            workspace.choose_session(word)
+            current = word
+        names = workspace.sessions()
+    finally:
+        workspace.close()
+    if as_json:
+        emit_json({"schema": 1, "current": current, "sessions": names})
+        return
+    for one in names:
+        click.echo(f"{'*' if one == current else ' '} {one}")

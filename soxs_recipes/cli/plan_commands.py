@@ -1,0 +1,339 @@
+"""The words that look at a night and change nothing: plan, explain, check, list, raw."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from soxs_recipes.cli.options import (
+    emit_json,
+    folder_argument,
+    json_option,
+    output_option,
+    session_option,
+    settings_option,
+    talk_options,
+)
+from soxs_recipes.cli.show import print_table
+from soxs_recipes.errors import InputError
+
+__all__ = ["check", "explain", "list_group", "plan", "raw_group"]
+
+
+@dataclass
+class Night:
+    """A planned night: what the words here look at."""
+
+    workspace: object
+    scan: object
+    plan: object
+    states: Mapping[str, object]
+    results: Mapping[str, Mapping[str, object]]
+
+
+def planned_night(
+    folder: Path, output: Path | None = None, session: str | None = None, settings_file: Path | None = None
+) -> Night:
+    """Scan and plan a folder; the workspace is closed again and only its names are used."""
+    from soxs_recipes.cascade.night import known_results, open_workspace, plan_inputs, prepare
+    from soxs_recipes.cascade.state import settle
+
+    workspace = open_workspace(folder, output, session)
+    try:
+        scan = prepare(workspace)
+        results = known_results(workspace)
+        plan, states = settle(plan_inputs(workspace, scan, settings_file), results)
+    finally:
+        workspace.close()
+    return Night(workspace, scan, plan, states, results)
+
+
+@click.command(short_help="Show which recipe calls a folder needs; --why tells the reason of each.")
+@folder_argument
+@output_option
+@settings_option
+@session_option
+@click.option("--why", is_flag=True, help="Tell why each call runs or not, and what it stands on.")
+@json_option
+@talk_options
+def plan(
+    folder: Path,
+    output: Path | None,
+    settings_file: Path | None,
+    session: str | None,
+    why: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Show the recipe calls that FOLDER needs, in an order in which they can run."""
+    from soxs_recipes.cascade.report import explain_job
+
+    night = planned_night(folder, output, session, settings_file)
+    calls = [explain_job(job, night.states[job.name], night.results) for job in night.plan.jobs]
+    if as_json:
+        emit_json({"schema": 1, "calls": calls, "unused": night.plan.unused, "unusable": _unusable(night)})
+        return
+    rows = [(c["call"], c["recipe"], len(c["frames"]), c["state"], c["why"] if why else "") for c in calls]
+    columns = ("call", "recipe", "frames", "state", "why")
+    print_table("Plan", columns[: None if why else 4], [row[: None if why else 4] for row in rows], right=(2,))
+    if why:
+        rows = [
+            (c["call"], link["name"], link["from"], link["level"], link["age"], link["mark"])
+            for c in calls
+            for link in c["calibrations"]
+        ]
+        print_table("What each stands on", ("call", "calibration", "from", "level", "age [d]", "remark"), rows)
+    for path, reason in night.plan.unused.items():
+        click.echo(f"not used: {Path(path).name}: {reason}")
+    for frame in night.scan.unusable:
+        click.echo(f"unusable: {frame.path}: {frame.problem}")
+    todo = sum(call["state"] == "to do" for call in calls)
+    click.echo(f"{len(calls)} recipe calls, {todo} to do")
+
+
+def _unusable(night: Night) -> list[dict[str, str]]:
+    return [{"file": frame.path, "reason": frame.problem} for frame in night.scan.unusable]
+
+
+@click.command(short_help="Tell all about one frame or product.")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Folder of raw frames, or workspace [default: PATH's]."
+)
+@output_option
+@session_option
+@json_option
+@talk_options
+def explain(
+    path: Path, folder: Path | None, output: Path | None, session: str | None, as_json: bool, quiet: bool
+) -> None:
+    """Tell what PATH (a raw frame or a product) is, what uses it or made it, and what that stands on."""
+    from soxs_recipes.cascade.report import explain_job
+
+    path = path.expanduser()
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file")
+    night = planned_night(folder or _workspace_above(path) or path.parent, output, session)
+    document = _explained(night, path.resolve(), explain_job)
+    if as_json:
+        emit_json({"schema": 1, "file": str(path)} | document)
+        return
+    click.echo(str(path))
+    for key in ("tag", "unusable", "reason"):
+        if document.get(key):
+            click.echo(f"  {key}: {document[key]}")
+    for name, value in document.get("facts", {}).items():
+        if value is not None:
+            click.echo(f"  {name}: {value}")
+    for warning in document.get("warnings", []):
+        click.echo(f"  inferred: {warning}")
+    for call in document["calls"]:
+        _print_call(call)
+
+
+def _explained(night: Night, path: Path, explain_job) -> dict[str, object]:
+    frame = next((f for f in night.scan.frames if Path(f.path).resolve() == path), None)
+    made_by = [
+        name
+        for name, result in night.results.items()
+        if any(Path(result["folder"]) / p["name"] == path for p in result["products"])
+    ]
+    if frame is None and not made_by:
+        raise InputError(f"{path}: neither a frame nor a product of {night.workspace.root}; give --folder")
+    using = [
+        job.name
+        for job in night.plan.jobs
+        if frame
+        and any(f.path == frame.path for f in (*job.frames, *(f for link in job.links for f in link.frames)))
+    ]
+    planned = {job.name: job for job in night.plan.jobs}
+    calls = [
+        explain_job(planned[n], night.states[n], night.results)
+        | {"role": "made by" if n in made_by else "used by"}
+        for n in dict.fromkeys([*made_by, *using])
+        if n in planned
+    ]
+    document: dict[str, object] = {"calls": calls}
+    if frame is not None:
+        document |= {"tag": frame.tag, "facts": dict(frame.facts), "warnings": list(frame.warnings)}
+        document["unusable"] = frame.problem
+        document["reason"] = night.plan.unused.get(frame.path, "")
+    return document
+
+
+def _print_call(call: Mapping[str, object]) -> None:
+    click.echo(
+        f"{call['role']} {call['call']} ({call['recipe']}): {call['status'] or call['state']}; {call['why']}"
+    )
+    for frame in call["frames"]:
+        click.echo(f"  {frame['tag']:20s} {Path(frame['file']).name}")
+    for link in call["calibrations"]:
+        age = "" if link["age"] is None else f"level {link['level']}, {link['age']:+.2f} d"
+        click.echo(f"  {link['name']:20s} {link['from']}  {age}  {link['mark']}".rstrip())
+
+
+def _workspace_above(path: Path) -> Path | None:
+    return next((folder for folder in path.resolve().parents if (folder / "soxs.db").is_file()), None)
+
+
+@click.command(short_help="Check that every target has its calibrations.")
+@folder_argument
+@output_option
+@session_option
+@json_option
+@talk_options
+def check(folder: Path, output: Path | None, session: str | None, as_json: bool, quiet: bool) -> int:
+    """Check that every target in FOLDER has its calibrations; exit code 1 when one lacks something."""
+    night = planned_night(folder, output, session)
+    rows = []
+    for job in night.plan.jobs:
+        if not (job.task.is_target or job.task.name == "standard"):
+            continue
+        worst = max((link.level for link in job.links if link.level is not None), default=0)
+        lacking = [job.blocked, *job.marks] if job.blocked else list(job.marks)
+        lacking += [
+            f"{link.name} is of level {link.level}"
+            for link in job.links
+            if (link.level or 0) >= 2 and not link.mark
+        ]
+        rows.append(
+            {"target": job.facts.get("target"), "arm": job.arm, "call": job.name, "level": worst, "lacks": lacking}
+        )
+    if as_json:
+        emit_json({"schema": 1, "targets": rows, "unusable": _unusable(night)})
+    elif not quiet:
+        cells = [(r["target"], r["arm"], r["level"], "; ".join(r["lacks"]) or "complete") for r in rows]
+        print_table("Calibrations of each target", ("target", "arm", "worst level", "lacks"), cells, right=(2,))
+        for frame in night.scan.unusable:
+            click.echo(f"unusable: {frame.path}: {frame.problem}")
+    return int(any(row["lacks"] for row in rows))
+
+
+@click.group(name="list", short_help="List observing blocks (ob), sets of frames (sof) or frames.")
+def list_group() -> None:
+    """List what a folder holds."""
+
+
+@list_group.command(name="frames")
+@folder_argument
+@output_option
+@json_option
+@talk_options
+def list_frames(folder: Path, output: Path | None, as_json: bool, quiet: bool) -> None:
+    """List all frames with their tags."""
+    night = planned_night(folder, output)
+    if as_json:
+        emit_json({"schema": 1, "frames": [frame.as_mapping() for frame in night.scan.frames]})
+        return
+    rows = [
+        (
+            f.name,
+            f.tag or f"unusable: {f.problem}",
+            *(f.facts.get(n) for n in ("night", "exptime", "slit", "target")),
+        )
+        for f in sorted(night.scan.frames, key=lambda f: (f.mjd, f.path))
+    ]
+    print_table("Frames", ("file", "tag", "night", "exptime [s]", "slit", "object"), rows, right=(3,))
+
+
+@list_group.command(name="ob")
+@folder_argument
+@output_option
+@json_option
+@talk_options
+def list_blocks(folder: Path, output: Path | None, as_json: bool, quiet: bool) -> None:
+    """List the observing blocks of targets and standards."""
+    night = planned_night(folder, output)
+    blocks: dict[tuple, dict[str, object]] = {}
+    for job in night.plan.jobs:
+        if job.task.is_target or job.task.name == "standard":
+            block = str(job.facts.get("observation") or "").split("|")[0]
+            key = (job.facts["night"], block, job.facts.get("target"))
+            row = blocks.setdefault(
+                key, {"night": key[0], "ob": key[1], "target": key[2], "kind": job.task.name, "arms": {}}
+            )
+            row["arms"][job.arm] = len(job.frames)
+    if as_json:
+        emit_json({"schema": 1, "blocks": list(blocks.values())})
+        return
+    rows = [
+        (b["night"], b["ob"], b["target"], b["kind"], ", ".join(f"{arm} {n}" for arm, n in b["arms"].items()))
+        for b in blocks.values()
+    ]
+    print_table("Observing blocks", ("night", "ob", "target", "kind", "exposures"), rows)
+
+
+@list_group.command(name="sof")
+@folder_argument
+@output_option
+@session_option
+@json_option
+@talk_options
+def list_sofs(folder: Path, output: Path | None, session: str | None, as_json: bool, quiet: bool) -> None:
+    """List the sets of frames that recipes were run on."""
+    from soxs_recipes.cascade.night import open_workspace
+
+    workspace = open_workspace(folder, output, session)
+    paths = sorted((workspace.folder / "sof").glob("**/*.sof"))
+    workspace.close()
+    if as_json:
+        emit_json({"schema": 1, "sof": [str(path) for path in paths]})
+        return
+    for path in paths:
+        click.echo(str(path))
+
+
+@click.group(name="raw", short_help="List or gather the raw frames behind a product (raw sof).")
+def raw_group() -> None:
+    """Raw frames behind results."""
+
+
+@raw_group.command(name="sof")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Folder of raw frames, or workspace [default: PATH's]."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Copy the frames there.")
+@json_option
+@talk_options
+def raw_sof(path: Path, folder: Path | None, output: Path | None, as_json: bool, quiet: bool) -> None:
+    """List all raw frames behind PATH, a product or a SOF of the workspace, calibrations' frames included."""
+    path = path.expanduser().resolve()
+    night = planned_night(folder or _workspace_above(path) or path.parent)
+    names = [
+        name
+        for name, result in night.results.items()
+        if Path(result["folder"]) == path.parent or night.workspace.place("sof", f"{name}.sof") == path
+    ]
+    if not names:
+        raise InputError(f"{path}: neither a product nor a SOF of {night.workspace.root}; give --folder")
+    frames = raw_frames_behind(names[0], night.results)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        for frame in frames:
+            shutil.copy2(frame, output / Path(frame).name)
+    if as_json:
+        emit_json({"schema": 1, "call": names[0], "frames": frames, "copied_to": str(output) if output else None})
+        return
+    for frame in frames:
+        click.echo(frame)
+
+
+def raw_frames_behind(name: str, results: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """Paths of the raw frames that a call and the calls before it took, sorted."""
+    frames: set[str] = set()
+    waiting, seen = [name], set()
+    while waiting:
+        current = waiting.pop()
+        if current in seen or current not in results:
+            continue
+        seen.add(current)
+        frames |= set(results[current]["frames"])
+        for link in results[current]["inputs"]:
+            frames |= set(link["files"])
+            waiting += [link["job"]] if link["job"] else []
+    return sorted(frames)

@@ -1,0 +1,202 @@
+"""How a night is shown on a terminal: progress while it runs, a table when it has ended, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+__all__ = ["Progress", "counting", "print_report", "print_table"]
+
+
+def _console(*, error: bool = False):
+    from rich.console import Console
+
+    return Console(stderr=error, highlight=False)
+
+
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[int] = ()
+) -> None:
+    """A table; on anything but a terminal its cells stand between tabs, a row a line."""
+    console = _console()
+    texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if not console.is_terminal:
+        click.echo(f"# {title}")
+        click.echo("\t".join(columns))
+        for row in texts:
+            click.echo("\t".join(" ".join(cell.split()) for cell in row))
+        return
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number in right else "left", overflow="fold")
+    for row in texts:
+        table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
+    console.print(table)
+
+
+def _style(cell: str) -> str:
+    return {"COMPLETE": "green", "PARTIAL": "yellow", "FAILED": "red", "BLOCKED": "red"}.get(cell, "")
+
+
+@contextmanager
+def counting(label: str, *, quiet: bool) -> Iterator:
+    """A function (done, total) that shows a bar on a terminal and nothing elsewhere."""
+    console = _console(error=True)
+    if quiet or not console.is_terminal:
+        yield lambda done, total: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    with Bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+             console=console, transient=True) as bar:  # fmt: skip
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class Progress:
+    """Shows the events of a night: a bar and what is at work on a terminal, a line a call elsewhere."""
+
+    def __init__(self, *, quiet: bool):
+        self.console = _console(error=True)
+        self.quiet = quiet
+        self.running: list[str] = []
+        self.bar = None
+
+    def __enter__(self) -> Progress:
+        if not self.quiet and self.console.is_terminal:
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as Bar
+
+            columns = (BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+            self.bar = Bar(*columns, console=self.console, transient=True)
+            self.task = self.bar.add_task("starting", total=None)
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def __call__(self, event) -> None:
+        """Take one event of the run."""
+        if event.kind == "start":
+            self.running.append(event.job)
+        elif event.kind == "end" and event.job in self.running:
+            self.running.remove(event.job)
+        line = self._line(event)
+        if line and not self.quiet:
+            (self.bar.console.print if self.bar else click.echo)(
+                line, **({"markup": False} if self.bar else {"err": True})
+            )
+        if self.bar is not None:
+            now = ", ".join("/".join(name.split("/")[1:]) for name in self.running) or "plots"
+            self.bar.update(self.task, completed=event.done, total=event.total, description=now)
+
+    def _line(self, event) -> str:
+        if event.kind == "again":
+            return f"        {event.job}: {event.result['left_out'][-1]}; repeated without it"
+        if event.kind == "plots" and event.result["status"] == "FAILED":
+            return f"        no plots of {event.job or 'all arms'}: {event.result['error']}"
+        if event.kind != "end":
+            return ""
+        result = event.result
+        head = f"{event.done:3d}/{event.total:<3d} {result['status']:8s} {result['seconds']:5.1f} s  {event.job}"
+        why = result["error"] if result["status"] == "FAILED" else "; ".join(result["reasons"])
+        return f"{head}: {why}" if why else head
+
+
+# -- the closing table --------------------------------------------------------------------------------------
+def print_report(report: Mapping[str, object]) -> None:
+    """Targets, the calibrations they stand on, what is partial or failed and why, times, places."""
+    targets = report["targets"]
+    if targets:
+        print_table(
+            "Targets",
+            ("target", "arm", "slit", "exposures", "S/N", "seeing", "at slit", "status"),
+            [_target_cells(row) for row in targets],
+            right=(3, 4, 5, 6),
+        )
+        print_table(
+            "Calibrations used (level 0: as planned, 1: good, 2: acceptable, 3: risky)",
+            ("target", "arm", "calibration", "from", "level", "age", "remark"),
+            [cells for row in targets for cells in _calibration_cells(row)],
+            right=(4, 5),
+        )
+    _print_troubles(report)
+    if report["times"]:
+        print_table(
+            "Time of each recipe",
+            ("recipe", "arm", "calls", "seconds", "each", "peak MB"),
+            [
+                (t["recipe"], t["arm"], t["calls"], f"{t['seconds']:.1f}", f"{t['seconds'] / t['calls']:.1f}",
+                 f"{t['peak_mb']:.0f}")
+                for t in report["times"]
+            ],
+            right=(2, 3, 4, 5),
+        )  # fmt: skip
+    for row in targets:
+        for text in row["texts"]:
+            click.echo(f"{row['target']} {row['arm']}: {text}")
+    click.echo(f"products: {report['products']}")
+    if Path(str(report["plots"])).is_dir():
+        click.echo(f"plots:    {report['plots']}")
+
+
+def _target_cells(row: Mapping[str, object]) -> tuple:
+    exposures = f"{row['exposures']} x {row['seconds'] / max(1, row['exposures']):g} s"
+    numbers = [_number(row["snr"], ".1f"), _number(row["seeing"], '.2f"'), _number(row["slit_position"], '+.2f"')]
+    return row["target"], row["arm"], row["slit"], exposures, *numbers, row["status"]
+
+
+def _number(value: float | None, form: str) -> str:
+    if value is None:
+        return "-"
+    unit = '"' if form.endswith('"') else ""
+    return f"{value:{form.rstrip(chr(34))}}{unit}"
+
+
+def _calibration_cells(row: Mapping[str, object]) -> Iterator[tuple]:
+    for link in row["calibrations"]:
+        level = "" if link["level"] is None else link["level"]
+        remark = link["mark"] or (
+            "" if link["status"] in ("", "COMPLETE") else f"{link['status']}: {_short(link['why'])}"
+        )
+        yield row["target"], row["arm"], link["name"], link["from"], level, _age(link["age"]), remark
+
+
+def _age(days: float | None) -> str:
+    if days is None:
+        return ""
+    return f"{days * 24:+.1f} h" if abs(days) < 2 else f"{days:+.1f} d"
+
+
+def _short(reasons: Sequence[str]) -> str:
+    more = f" (+{len(reasons) - 1})" if len(reasons) > 1 else ""
+    return f"{reasons[0]}{more}" if reasons else ""
+
+
+def _print_troubles(report: Mapping[str, object]) -> None:
+    lines = []
+    for call in report["calls"]:
+        name = call["call"]
+        if call["state"] in ("failed", "blocked", "to do") or call["status"] == "PARTIAL":
+            label = call["status"] or call["state"].upper()
+            lines.append(f"{label:8s} {name}: {call['why']}")
+    lines += [f"unusable {frame['file']}: {frame['reason']}" for frame in report["unusable"]]
+    unused: dict[str, list[str]] = {}
+    for frame in report["unused"]:
+        unused.setdefault(frame["reason"], []).append(Path(frame["file"]).name)
+    lines += [f"not used {len(names)} frame(s), first {names[0]}: {why}" for why, names in unused.items()]
+    if lines:
+        click.echo("What is partial or missing, and why")
+        for line in lines:
+            click.echo(f"  {line}")
+        click.echo("")

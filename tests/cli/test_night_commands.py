@@ -1,0 +1,267 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from soxs_recipes.cli import main as cli_main
+
+pytestmark = pytest.mark.usefixtures("fake_recipes")
+CALLS = 18
+
+
+def test_prep_tells_what_there_is(soxs, complete_night):
+    complete_night.written["vis_bias"][0].write_bytes(b"rubbish")
+    code, out, err = soxs("prep", complete_night.folder)
+    assert code == 0
+    assert "2025-11-20\tFLAT_SLIT_VIS\t10" in out
+    assert "1 unusable" in out
+    assert f"unusable: {complete_night.written['vis_bias'][0]}: does not begin as FITS" in err
+    assert (complete_night.folder / "soxs" / "soxs.yaml").is_file()
+
+
+def test_prep_speaks_json(soxs, complete_night):
+    code, out, _ = soxs("prep", complete_night.folder, "--json")
+    document = json.loads(out)
+    assert (code, document["schema"]) == (0, 1)
+    assert document["frames"] == sum(tag["frames"] for tag in document["tags"]) > 50
+
+
+def test_reduce_all_shows_targets_and_what_they_stand_on(soxs, complete_night):
+    complete_night.written["vis_flatSLIT5.0"][0].unlink()
+    for path in complete_night.written["vis_flatSLIT5.0"][1:]:
+        path.unlink()
+    code, out, err = soxs("reduce", "all", complete_night.folder, "--no-plots")
+    assert code == 0
+    assert "SN2026abc\tVIS\tSLIT1.0\t3 x 300 s\t-\t-\t-\tCOMPLETE" in out
+    assert "GD71\tVIS\tSLIT5.0\t1 x 300 s\t-\t-\t-\tPARTIAL" in out
+    assert re.search(r"GD71\tVIS\tflat\t2025-11-20/flat/VIS_SLIT1.0\t0\t-\d\.\d h\tflat of another slit", out)
+    assert "PARTIAL  2025-11-20/standard/VIS_GD71_SLIT5.0: flat of another slit" in out
+    assert "soxs_mflat\tNIR\t2" in out
+    assert "17 recipe calls run" in out
+    assert "17/17  COMPLETE" in err
+
+
+def test_reduce_all_again_does_nothing_and_json_tells_all(soxs, complete_night):
+    soxs("reduce", "all", complete_night.folder, "--no-plots", "-q")
+    begin = time.monotonic()
+    code, out, _ = soxs("reduce", "all", complete_night.folder, "--no-plots", "--json")
+    assert time.monotonic() - begin < 5.0
+    document = json.loads(out)
+    assert (code, document["ran"], len(document["calls"])) == (0, [], CALLS)
+    science = next(row for row in document["targets"] if (row["target"], row["arm"]) == ("SN2026abc", "NIR"))
+    assert science["status"] == "COMPLETE"
+    assert {link["name"] for link in science["calibrations"]} == {"dark", "flat", "2-D solution", "response"}
+    assert all(link["level"] == 0 for link in science["calibrations"])
+
+
+def test_overwrite_runs_all_again_and_redo_some(soxs, complete_night):
+    where = ("reduce", "all", complete_night.folder, "--no-plots", "--json")
+    assert len(json.loads(soxs(*where)[1])["ran"]) == CALLS
+    assert json.loads(soxs(*where, "--redo", "bias")[1])["ran"] == ["2025-11-20/bias/VIS_1"]
+    assert len(json.loads(soxs(*where, "-x")[1])["ran"]) == CALLS
+
+
+def test_a_failed_target_is_named_and_gives_exit_code_one(soxs, complete_night, monkeypatch):
+    monkeypatch.setenv("FAKE", "soxs_stare VIS fail")
+    code, out, err = soxs("reduce", "all", complete_night.folder, "--no-plots")
+    assert code == 1
+    assert "FAILED   2025-11-20/science/VIS_SN2026abc_SLIT1.0: the fit went nowhere (points = 3)" in out
+    assert "SN2026abc\tNIR\tSLIT1.0\t3 x 300 s\t-\t-\t-\tCOMPLETE" in out
+    assert "FAILED" in err
+
+
+def test_settings_change_what_depends_on_them(soxs, complete_night, monkeypatch):
+    from soxs_recipes.cascade import night as cascade_night
+
+    def parameters(workspace, settings_file):
+        level = 4 if settings_file else 3
+        return lambda recipe, arm: {"level": level if recipe == "soxs_response" else 3}
+
+    monkeypatch.setattr(cascade_night, "_parameters", parameters)
+    where = ("reduce", "all", complete_night.folder, "--no-plots", "--json")
+    soxs(*where)
+    ran = json.loads(soxs(*where, "-s", "other.yaml")[1])["ran"]
+    assert sorted({name.split("/")[1] for name in ran}) == ["response", "science"]
+
+
+def test_plan_why(soxs, complete_night):
+    code, out, _ = soxs("plan", complete_night.folder, "--why")
+    assert code == 0
+    assert "2025-11-20/flat/VIS_SLIT1.0\tsoxs_mflat\t5\tto do\tnever run" in out
+    assert "18 recipe calls, 18 to do" in out
+    soxs("reduce", "all", complete_night.folder, "--no-plots", "-q")
+    assert "18 recipe calls, 0 to do" in soxs("plan", complete_night.folder)[1]
+    document = json.loads(soxs("plan", complete_night.folder, "--why", "--json")[1])
+    assert {call["why"] for call in document["calls"]} == {""}
+
+
+def test_check_tells_what_is_lacking(soxs, complete_night):
+    assert soxs("check", complete_night.folder)[0] == 0
+    complete_night.written["nir_std"][0].unlink()
+    code, out, _ = soxs("check", complete_night.folder)
+    assert code == 1
+    assert "SN2026abc\tNIR\t0\tno standard star: spectrum in counts" in out
+
+
+def test_explain_a_frame_and_a_product(soxs, complete_night):
+    soxs("reduce", "all", complete_night.folder, "--no-plots", "-q")
+    code, out, _ = soxs("explain", complete_night.written["vis_bias"][1])
+    assert code == 0
+    assert "tag: BIAS_VIS" in out
+    assert "used by 2025-11-20/bias/VIS_1 (soxs_mbias): COMPLETE" in out
+    products = list((complete_night.folder / "soxs" / "products").glob("*/science/VIS*/SCI_SLIT_ORDER1D_VIS.fits"))
+    assert len(products) == 1
+    code, out, _ = soxs("explain", products[0])
+    assert code == 0
+    assert "made by 2025-11-20/science/VIS_SN2026abc_SLIT1.0" in out
+    assert "level 0" in out
+    code, _, err = soxs("explain", complete_night.folder / "soxs" / "soxs.yaml")
+    assert code == 20
+    assert "neither a frame nor a product" in err
+
+
+def test_raw_frames_behind_a_product(soxs, complete_night, tmp_path):
+    soxs("reduce", "all", complete_night.folder, "--no-plots", "-q")
+    (product,) = (complete_night.folder / "soxs" / "products").glob("*/order_centres/VIS/*.fits")
+    code, out, _ = soxs("raw", "sof", product, "-o", tmp_path / "bundle")
+    assert code == 0
+    names = sorted(Path(line).name for line in out.split())
+    assert names == [f"SOXS.vis_{name}.fits" for name in
+                     ("arc.01", "bias.01", "bias.02", "bias.03", "bias.04", "bias.05", "order.01")]  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / "bundle").iterdir()) == names
+
+
+def test_lists(soxs, complete_night):
+    _, out, _ = soxs("list", "frames", complete_night.folder)
+    assert len(out.splitlines()) == 2 + sum(len(paths) for paths in complete_night.written.values())
+    _, out, _ = soxs("list", "ob", complete_night.folder)
+    assert "2025-11-20\t\tSN2026abc\tscience\tNIR 3, VIS 3" in out
+    assert soxs("list", "sof", complete_night.folder)[1] == ""
+    soxs("reduce", "all", complete_night.folder, "--no-plots", "-q")
+    assert len(soxs("list", "sof", complete_night.folder)[1].split()) == CALLS
+
+
+def test_sessions(soxs, complete_night):
+    at = ("--folder", complete_night.folder)
+    assert soxs("session", "ls", *at)[1] == "* base\n"
+    assert soxs("session", "new", "deep", *at)[1] == "  base\n* deep\n"
+    soxs("reduce", "all", complete_night.folder, "--no-plots", "-q")
+    assert (complete_night.folder / "soxs" / "sessions" / "deep" / "products").is_dir()
+    assert not (complete_night.folder / "soxs" / "products").exists()
+    assert soxs("session", "base", *at)[1] == "* base\n  deep\n"
+    code, _, err = soxs("session", "shallow", *at)
+    assert (code, "base, deep" in err) == (20, True)
+
+
+def test_two_runs_do_not_mix(soxs, complete_night):
+    from soxs_recipes.cascade.night import open_workspace
+
+    workspace = open_workspace(complete_night.folder)
+    with workspace.locked():
+        code, _, err = soxs("reduce", "all", complete_night.folder)
+    workspace.close()
+    assert code == 20
+    assert f"in use by process {os.getpid()}" in err
+    assert err.count("\n") == 1
+
+
+def test_an_unwritable_place_is_named(soxs, complete_night, monkeypatch):
+    def refuse(self, *args, **options):
+        raise OSError(30, "Read-only file system", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    code, _, err = soxs("prep", complete_night.folder)
+    assert code == 20
+    assert err == (
+        f"soxs: error: {complete_night.folder / 'soxs'}: cannot be written (Read-only file system); "
+        "choose another place with -o FOLDER\n"
+    )
+
+
+def test_a_defect_is_one_line_unless_asked(soxs, complete_night, monkeypatch):
+    from soxs_recipes.cascade import night as cascade_night
+
+    def stumble(*args, **options):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(cascade_night, "prepare", stumble)
+    code, _, err = soxs("prep", complete_night.folder)
+    assert code == 1
+    assert err.startswith("soxs: error: unexpected ZeroDivisionError: division by zero")
+    assert err.count("\n") == 1
+    assert "Traceback" in soxs("prep", complete_night.folder, "-V")[2]
+
+
+def test_quiet_is_quiet(soxs, complete_night):
+    assert soxs("reduce", "all", complete_night.folder, "--no-plots", "-q") == (0, "", "")
+
+
+RUN_SLOWLY = """
+import os, sys
+sys.path[:0] = sys.argv[1].split(":")
+os.environ["FAKE"] = "soxs_mbias VIS hang"
+if __name__ == "__main__":
+    from fake_recipes import DECLARATIONS
+    from soxs_recipes.cascade import night, run
+    from soxs_recipes.cli.main import main
+    night.recipe_declarations = lambda: DECLARATIONS
+    night._parameters = lambda workspace, settings: lambda recipe, arm: {"level": 3}
+    run.RunOptions.__init__.__defaults__ = (*run.RunOptions.__init__.__defaults__[:-1], "fake_calls:run")
+    sys.exit(main(["reduce", "all", sys.argv[2], "--no-plots"]))
+"""
+
+
+def wait_for(condition, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(pid):
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return bool(done.stdout.strip()) and not done.stdout.startswith("Z")
+
+
+def children_of(pid):
+    done = subprocess.run(["ps", "-eo", "pid,ppid,stat"], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    rows = [line.split() for line in lines[1:]]
+    return [int(row[0]) for row in rows if row[1] == str(pid) and not row[2].startswith("Z")]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_all_processes_and_the_next_run_goes_on(complete_night, tmp_path, soxs, number, code):
+    script = tmp_path / "slow.py"
+    script.write_text(RUN_SLOWLY)
+    place = str(Path(cli_main.__file__).parents[2])
+    fakes = str(Path(__file__).parent.parent / "cascade")
+    with subprocess.Popen(
+        [sys.executable, str(script), f"{place}:{fakes}", str(complete_night.folder)],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            products = complete_night.folder / "soxs" / "products"
+            wait_for(lambda: list(products.glob("*/flat/NIR*/job.json")) or process.poll() is not None)
+            children = children_of(process.pid)
+            assert children
+            begin = time.monotonic()
+            process.send_signal(number)
+            _, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert time.monotonic() - begin < 5.0
+    assert process.returncode == code
+    assert f"stopped by {signal.Signals(number).name}" in err
+    wait_for(lambda: not any(is_running(child) for child in children), 5.0)
+    assert not (complete_night.folder / "soxs" / "tmp").exists()
+    finished = len(list(products.glob("*/*/*/job.json")))
+    result, out, _ = soxs("reduce", "all", complete_night.folder, "--no-plots", "--json")
+    assert result == 0
+    assert len(json.loads(out)["ran"]) == CALLS - finished
