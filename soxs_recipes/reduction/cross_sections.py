@@ -191,8 +191,10 @@ def _damped_step(hessian, gradient, damping):
 
 def _finish(parameters, hessian, chi2, freedom, converged):
     diagonal = np.einsum("nii->ni", hessian)
-    enough = (freedom > 0) & (diagonal > 0).all(axis=1)
-    root = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    # A parameter that no pixel feels has no error to give.
+    felt = diagonal > 1e-30
+    enough = (freedom > 0) & felt.all(axis=1)
+    root = np.sqrt(np.where(felt, diagonal, 1.0))
     matrix = hessian / (root[:, :, None] * root[:, None, :])
     matrix = np.where(enough[:, None, None], matrix, np.eye(hessian.shape[1])) + 1e-12 * np.eye(hessian.shape[1])
     covariance = np.einsum("nii->ni", np.linalg.inv(matrix)) / root**2

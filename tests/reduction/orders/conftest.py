@@ -127,14 +127,16 @@ class Scene:
         return image * self.response
 
     def true_flat(self):
-        """Response times illumination inside the edges, 1 between orders; with the order of each pixel."""
+        """Response times illumination (1 at the centres) in orders, 1 between; and the order of each pixel."""
         flat = np.ones((self.rows, self.columns))
         table = self.true_table()
         orders = table.order_image(self.turn(flat).shape)
         orders = orders if self.axis == 0 else orders.T
         for k, order in enumerate(self.orders):
             inside = orders == order
-            flat[inside] = (self.response * self.illumination(k))[inside]
+            light = self.illumination(k)
+            at_centre = light[np.arange(self.rows), np.rint(self.centre(k)).astype(int)]
+            flat[inside] = (self.response * light / at_centre[:, None])[inside]
         return self.turn(flat), self.turn(orders)
 
     def turn(self, image):
@@ -161,9 +163,9 @@ class Scene:
 
 
 def _echelle(axis=1, **changes):
-    middles = 70 + np.cumsum([0, 46, 47, 49, 52, 56, 62, 70])
+    middles = 70 + np.cumsum([0, 46, 47, 49, 53, 60])
     half = np.linspace(16, 19, middles.size)
-    scene = Scene(900, 560, axis, middles.astype(float), half, 30.0, -0.2)
+    scene = Scene(900, 420, axis, middles.astype(float), half, 30.0, -0.2)
     return replace(scene, **changes) if changes else scene
 
 

@@ -1,0 +1,205 @@
+"""Exposures of a lamp that differ in level, combined without favour to bright or faint noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from soxs_recipes.data.frame import Frame
+from soxs_recipes.data.quality import UNUSABLE, QualityFlag
+from soxs_recipes.errors import InputError, UnprocessableData
+
+__all__ = ["CombinedExposures", "combine_exposures"]
+
+_INFORMS = ~np.int32(UNUSABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class CombinedExposures:
+    """The mean exposure of a lamp.
+
+    Attributes
+    ----------
+    signal : ndarray (ny, nx) float32 [e-]
+        Of an exposure of mean level; background exposures subtracted.
+    background_variance : ndarray (ny, nx) float32 [e-^2]
+        Variance of `signal` that does not come from the lamp's photons.
+    photon_factor : ndarray (ny, nx) float32
+        Variance per electron of expected lamp signal: near 1 / number of exposures.
+    quality : ndarray (ny, nx) int32
+    levels : ndarray (n,) float64
+        Level of each exposure in units of their mean.
+    rejected : int
+        Values left out as hits.
+    """
+
+    signal: np.ndarray
+    background_variance: np.ndarray
+    photon_factor: np.ndarray
+    quality: np.ndarray
+    levels: np.ndarray
+    rejected: int
+
+    def variance(self, expected: np.ndarray) -> np.ndarray:
+        """Variance [e-^2] where the lamp's expected signal is `expected` [e-]: of the model, not of the data."""
+        return self.background_variance + self.photon_factor * np.maximum(expected, 0.0)
+
+
+def combine_exposures(
+    frames: Sequence[Frame], lit: np.ndarray, *, off: Sequence[Frame] = (), clip_sigma: float = 6.0
+) -> CombinedExposures:
+    """Combine exposures of one lamp and setup.
+
+    Electrons are added and divided by the sum of levels: the minimum-variance mean for photon noise, with
+    weights that do not depend on the data of a pixel. Hits are values beyond `clip_sigma` of the median over
+    the exposures (with two: of the lower one).
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        Bias- or dark-subtracted; when `off` is given, without dark subtraction.
+    lit : ndarray (ny, nx) bool
+        Pixels by which levels are compared.
+    off : sequence of Frame
+        Exposures with the lamp off, prepared as `frames` are.
+    clip_sigma : float
+
+    Raises
+    ------
+    InputError
+        No frames, or frames of different shape.
+    UnprocessableData
+        No frame has light in the orders.
+    """
+    if not frames:
+        raise InputError("no flat exposures to combine")
+    if len({frame.shape for frame in (*frames, *off)}) > 1:
+        raise InputError("flat exposures differ in shape; give frames of one binning")
+    background = _mean_of(off, clip_sigma) if off else None
+    subtracted = 0.0 if background is None else background[0]
+    levels = _levels(frames, lit, subtracted)
+    base = [_variance_without_photons(frame) for frame in frames]
+    kept, rejected = _without_hits(frames, levels, subtracted, base, clip_sigma)
+    exposure = np.zeros(frames[0].shape, dtype=np.float32)
+    total, variance = exposure.copy(), exposure.copy()
+    shared, number = exposure.copy(), exposure.copy()
+    quality = np.zeros(frames[0].shape, dtype=np.int32)
+    for frame, level, own, keep in zip(frames, levels, base, kept, strict=True):
+        exposure += keep * np.float32(level)
+        number += keep
+        total += np.where(keep, frame.data - subtracted, 0.0)
+        common = 0.0 if frame.shared_variance is None else frame.shared_variance
+        shared += np.where(keep, common, 0.0)
+        variance += np.where(keep, np.maximum(own - common, 0.0) + np.maximum(subtracted, 0.0), 0.0)
+        quality |= np.where(keep, frame.quality & _INFORMS, 0)
+    seen = number > 0
+    scale = np.where(seen, 1.0 / np.where(seen, exposure, 1.0), 0.0).astype(np.float32)
+    # What all exposures have in common is averaged, not added in quadrature.
+    fraction = number * scale
+    shared = np.where(seen, shared / np.where(seen, number, 1.0), 0.0)
+    offset_variance = 0.0 if background is None else background[1]
+    quality = np.where(seen, quality, _all_bits(frames) | QualityFlag.NO_DATA)
+    if background is not None:
+        quality = quality | np.where(background[2], 0, np.int32(QualityFlag.NO_DATA))
+    return CombinedExposures(
+        signal=(total * scale).astype(np.float32),
+        background_variance=(variance * scale**2 + fraction**2 * (shared + offset_variance)).astype(np.float32),
+        photon_factor=scale,
+        quality=quality.astype(np.int32),
+        levels=levels,
+        rejected=rejected,
+    )
+
+
+def _variance_without_photons(frame: Frame) -> np.ndarray:
+    """A frame's variance less the photon noise of its own data, never below the read noise."""
+    return np.maximum(frame.variance - np.maximum(frame.data, 0.0), frame.meta.read_noise**2).astype(np.float32)
+
+
+def _all_bits(frames: Sequence[Frame]) -> np.ndarray:
+    bits = frames[0].quality.copy()
+    for frame in frames[1:]:
+        bits |= frame.quality
+    return bits
+
+
+def _levels(frames, lit, subtracted) -> np.ndarray:
+    """Robust ratio of each exposure to their mean, mean 1."""
+    usable = lit.copy()
+    for frame in frames:
+        usable &= frame.usable
+    if usable.sum() < 100:
+        usable = lit
+    index = np.flatnonzero(usable)
+    index = index[:: max(1, index.size // 200_000)]
+    below = subtracted.ravel()[index] if isinstance(subtracted, np.ndarray) else 0.0
+    values = np.stack([frame.data.ravel()[index] - below for frame in frames]).astype(np.float64)
+    reference = np.median(values, axis=0)
+    noise = np.sqrt(np.median(_variance_without_photons(frames[0]).ravel()[index])) if index.size else np.inf
+    # One order in fifty may be all that a lamp lights.
+    if index.size == 0 or not np.isfinite(reference).all() or np.percentile(reference, 98) < 5.0 * noise:
+        raise UnprocessableData("the flat exposures hold no light in the orders; check lamps and shutter")
+    bright = reference > max(0.2 * np.percentile(reference, 98), 3.0 * noise)
+    values, reference = values[:, bright], reference[bright]
+    levels = np.median(values / reference, axis=1)
+    for _ in range(2):
+        residual = values - levels[:, None] * reference
+        spread = 1.4826 * np.median(np.abs(residual), axis=1, keepdims=True)
+        good = np.abs(residual) <= 4.0 * np.maximum(spread, 1e-6)
+        levels = (values * good).sum(axis=1) / np.maximum((reference * good).sum(axis=1), 1e-6)
+    if not (levels > 0).all():
+        dark = frames[int(np.argmin(levels))].meta.name
+        raise UnprocessableData(f"flat exposure {dark} holds no light; leave it out")
+    return levels / levels.mean()
+
+
+def _without_hits(frames, levels, subtracted, base, clip_sigma):
+    """(kept pixels of each exposure, how many were rejected as hits)."""
+    usable = [frame.usable & np.isfinite(frame.data) for frame in frames]
+    if len(frames) == 1:
+        return usable, 0
+    scaled = np.stack(
+        [(frame.data - subtracted) / np.float32(level) for frame, level in zip(frames, levels, strict=True)]
+    )
+    masked = np.stack(usable)
+    middle = _middle(scaled, masked)
+    kept, rejected = [], 0
+    for plane, level, own, good in zip(scaled, levels, base, usable, strict=True):
+        variance = own / level**2 + np.maximum(middle, 0.0) / level + np.maximum(subtracted, 0.0) / level**2
+        # A value and the median of few share noise; half as much again covers both.
+        hit = good & (np.abs(plane - middle) > clip_sigma * np.sqrt(1.5 * variance))
+        rejected += int(hit.sum())
+        kept.append(good & ~hit)
+    return kept, rejected
+
+
+def _middle(planes, masked):
+    """Median over usable exposures, of two the lower; 0 where there is none."""
+    ordered = np.sort(np.where(masked, planes, np.inf), axis=0)
+    count = masked.sum(axis=0)
+    low = np.maximum((count - 1) // 2, 0)
+    high = np.where(count == 2, 0, count // 2)
+    high = np.minimum(high, np.maximum(count - 1, 0))
+    low_value = np.take_along_axis(ordered, low[None], axis=0)[0]
+    high_value = np.take_along_axis(ordered, high[None], axis=0)[0]
+    seen = count > 0
+    return np.where(seen, 0.5 * (np.where(seen, low_value, 0.0) + np.where(seen, high_value, 0.0)), 0.0)
+
+
+def _mean_of(frames, clip_sigma):
+    """(mean, variance of the mean, whether any exposure counts) of exposures of one level."""
+    usable = np.stack([frame.usable & np.isfinite(frame.data) for frame in frames])
+    planes = np.stack([frame.data for frame in frames])
+    middle = _middle(planes, usable)
+    total = np.zeros(planes.shape[1:], dtype=np.float32)
+    variance, count = total.copy(), total.copy()
+    for frame, plane, good in zip(frames, planes, usable, strict=True):
+        spread = np.maximum(_variance_without_photons(frame) + np.maximum(middle, 0.0), 1e-6)
+        keep = good & (np.abs(plane - middle) <= clip_sigma * np.sqrt(1.5 * spread))
+        total += np.where(keep, plane, 0.0)
+        variance += np.where(keep, spread, 0.0)
+        count += keep
+    safe = np.maximum(count, 1.0)
+    return total / safe, variance / safe**2, count > 0

@@ -1,0 +1,176 @@
+"""From prepared slit flats to edges, scattered light and master flat: the steps in their order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from soxs_recipes.data.frame import Frame, FrameMeta
+from soxs_recipes.data.order_table import OrderTable
+from soxs_recipes.errors import AlgorithmError, UnprocessableData
+from soxs_recipes.reduction.cross_sections import along_first
+from soxs_recipes.reduction.flat_combination import CombinedExposures, combine_exposures
+from soxs_recipes.reduction.flat_field import LampFlat, MasterFlat, master_flat
+from soxs_recipes.reduction.order_edges import OrderEdges, find_edges
+from soxs_recipes.reduction.scattered_light import ScatteredLight, fit_scattered_light
+
+__all__ = ["FlatReduction", "LampExposures", "near_centres", "reduce_flats"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LampExposures:
+    """Exposures of one lamp.
+
+    Attributes
+    ----------
+    name : str
+    frames : sequence of Frame
+        Bias-subtracted; dark-subtracted when `off` is empty.
+    off : sequence of Frame
+        The same with the lamp off.
+    """
+
+    name: str
+    frames: Sequence[Frame]
+    off: Sequence[Frame] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FlatReduction:
+    """What `reduce_flats` made.
+
+    Attributes
+    ----------
+    edges : OrderEdges
+    master : MasterFlat
+    scattered : Frame
+        Light between the orders of a mean exposure, lamps added [e-].
+    light : ndarray (ny, nx) float32 [e-]
+        Mean exposure, lamps added, scattered light subtracted.
+    levels : dict lamp name -> ndarray
+        Level of each exposure in units of its lamp's mean.
+    rejected : int
+        Values that were left out as hits.
+    dark_lamps : tuple of str
+        Lamps whose exposures hold no light; left out.
+    """
+
+    edges: OrderEdges
+    master: MasterFlat
+    scattered: Frame
+    light: np.ndarray
+    levels: dict[str, np.ndarray]
+    rejected: int
+    dark_lamps: tuple[str, ...]
+
+
+def near_centres(order_table: OrderTable, shape: tuple[int, int], half_width: int = 5) -> np.ndarray:
+    """Boolean (ny, nx): pixels within `half_width` px of an order's centre."""
+    mask = np.zeros(shape, dtype=bool)
+    view = along_first(mask, order_table.dispersion_axis)
+    for trace in order_table.traces:
+        low, high = trace.along_domain
+        rows = np.arange(max(int(np.ceil(low)), 0), min(int(high) + 1, view.shape[0]))
+        columns = np.rint(trace.centre_at(rows)).astype(np.int64)[:, None] + np.arange(-half_width, half_width + 1)
+        inside = (columns >= 0) & (columns < view.shape[1])
+        view[np.broadcast_to(rows[:, None], columns.shape)[inside], columns[inside]] = True
+    return mask
+
+
+def reduce_flats(
+    lamps: Sequence[LampExposures],
+    order_table: OrderTable,
+    *,
+    tilts: Mapping[int, np.ndarray] | None = None,
+    clip_sigma: float = 6.0,
+    edge_degree: int = 5,
+    edge_clip_sigma: float = 5.0,
+    subtract_scattered: bool = True,
+    knot_spacing: float = 256.0,
+    denoise: bool = True,
+    low_sensitivity: float = 0.5,
+) -> FlatReduction:
+    """Combine, find edges, subtract scattered light, divide by the blaze.
+
+    A lamp without light is left out and named; `order_table` gives centres. See the functions of each step for
+    parameters.
+
+    Raises
+    ------
+    UnprocessableData
+        No lamp gives light.
+    """
+    combined, dark = _combined(lamps, near_centres(order_table, lamps[0].frames[0].shape), clip_sigma)
+    meta = lamps[0].frames[0].meta
+    exposures = sum(len(lamp.frames) for lamp in lamps if lamp.name in combined)
+    frames = {name: _as_frame(one, meta) for name, one in combined.items()}
+    edges = find_edges(_added(frames), order_table, max_degree=edge_degree, clip_sigma=edge_clip_sigma)
+    surfaces = {name: _surface(frame, edges.table, subtract_scattered) for name, frame in frames.items()}
+    master = master_flat(
+        [LampFlat(combined[name], surfaces[name]) for name in combined],
+        edges.table,
+        tilts=tilts,
+        knot_spacing=knot_spacing,
+        denoise=denoise,
+        low_sensitivity=low_sensitivity,
+        meta=replace(meta, combined=exposures, exposure_time=_mean_exposure_time(lamps)),
+    )
+    model = sum(surface.model for surface in surfaces.values())
+    scattered = Frame(
+        model, sum(s.variance for s in surfaces.values()), np.zeros(model.shape, dtype=np.int32), master.frame.meta
+    )
+    light = sum(frame.data for frame in frames.values()) - model
+    levels = {name: one.levels for name, one in combined.items()}
+    rejected = sum(one.rejected for one in combined.values())
+    return FlatReduction(edges, master, scattered, light, levels, rejected, tuple(dark))
+
+
+def _combined(lamps, lit, clip_sigma) -> tuple[dict[str, CombinedExposures], list[str]]:
+    combined, dark = {}, []
+    for lamp in lamps:
+        try:
+            combined[lamp.name] = combine_exposures(lamp.frames, lit, off=lamp.off, clip_sigma=clip_sigma)
+        except UnprocessableData as problem:
+            if len(lamps) == 1:
+                raise
+            _log.warning("lamp %s is left out: %s", lamp.name, problem)
+            dark.append(lamp.name)
+    if not combined:
+        raise UnprocessableData("no lamp gives light in the slit flats; check lamps and shutter")
+    return combined, dark
+
+
+def _as_frame(combined: CombinedExposures, meta: FrameMeta) -> Frame:
+    variance = combined.variance(combined.signal).astype(np.float32)
+    return Frame(combined.signal, variance, combined.quality, meta)
+
+
+def _added(frames: Mapping[str, Frame]) -> Frame:
+    if len(frames) == 1:
+        return next(iter(frames.values()))
+    stack = list(frames.values())
+    quality = np.bitwise_and.reduce(np.stack([frame.quality for frame in stack]))
+    return stack[0].with_arrays(
+        data=sum(frame.data for frame in stack), variance=sum(frame.variance for frame in stack), quality=quality
+    )
+
+
+def _surface(frame: Frame, table: OrderTable, wanted: bool) -> ScatteredLight:
+    zeros = np.zeros(frame.shape, dtype=np.float32)
+    if not wanted:
+        return ScatteredLight(zeros, zeros)
+    try:
+        return fit_scattered_light(frame, table)
+    except AlgorithmError as problem:
+        _log.warning("scattered light is not subtracted: %s", problem)
+        return ScatteredLight(zeros, zeros)
+
+
+def _mean_exposure_time(lamps) -> float:
+    times = [frame.meta.exposure_time for lamp in lamps for frame in lamp.frames]
+    return float(np.mean(times))
