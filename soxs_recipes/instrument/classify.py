@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from soxs_recipes.errors import InputError
 from soxs_recipes.instrument.keywords import header_value
 from soxs_recipes.instrument.load import load_instrument
-from soxs_recipes.instrument.model import Instrument
+from soxs_recipes.instrument.model import Arm, Instrument
 
 __all__ = ["Classification", "arm_of", "classify", "instrument_of"]
 
@@ -91,11 +92,12 @@ def arm_of(header: Mapping[str, object], instrument: Instrument) -> str:
 
 def _arm_by_size(header: Mapping[str, object], instrument: Instrument) -> str:
     size = (header.get("NAXIS2"), header.get("NAXIS1"))
-    for arm in instrument.arms:
-        for y, x in arm.detector.binnings:
-            if size == (arm.detector.raw_shape[0] // y, arm.detector.raw_shape[1] // x):
-                return arm.name
-    return ""
+    return next((arm.name for arm in instrument.arms if size in _raw_sizes(arm)), "")
+
+
+def _raw_sizes(arm: Arm) -> set[tuple[int, int]]:
+    rows, columns = arm.detector.raw_shape
+    return {(rows // y, columns // x) for y, x in arm.detector.binnings}
 
 
 def _text(header: Mapping[str, object], instrument: Instrument, name: str, arm: str | None = None) -> str:
@@ -158,8 +160,14 @@ def _problem(header: Mapping[str, object], instrument: Instrument, arm: str) -> 
         "TRUE",
     ):
         return "the slit wheel was simulated (SWSIM = T)"
-    if header_value(header, instrument, "EXPTIME") is None and "BIAS" not in _text(header, instrument, "DPR_TYPE"):
+    time = header_value(header, instrument, "EXPTIME")
+    if time is None and "BIAS" not in _text(header, instrument, "DPR_TYPE"):
         return "no EXPTIME"
+    if time is not None and not (isinstance(time, (int, float)) and 0.0 <= time < math.inf):
+        return f"EXPTIME = {time} is no exposure time"
+    by_size = _arm_by_size(header, instrument)
+    if arm != IMAGER and by_size not in ("", arm):
+        return f"the arm is said to be {arm}, but the frame has as many pixels as the {by_size} detector"
     if (
         header_value(header, instrument, "MJD_OBS") is None
         and header_value(header, instrument, "DATE_OBS") is None

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from soxs_recipes.instrument.classify import arm_of, classify, instrument_of
 
@@ -76,6 +78,10 @@ def test_tags(tag, kind, tech, arm, changes):
         ({"INSTRUME": "XSHOOTER"}, "XSHOOTER"),
         ({"ESO SEQ ARM": None}, "arm"),
         ({"EXPTIME": None}, "EXPTIME"),
+        ({"EXPTIME": -1.0}, "EXPTIME"),
+        ({"EXPTIME": float("nan")}, "EXPTIME"),
+        ({"EXPTIME": "soon"}, "EXPTIME"),
+        ({"NAXIS1": 2048, "NAXIS2": 2048}, "pixels as the NIR"),
         ({"MJD-OBS": None}, "MJD-OBS"),
         ({"ESO INS VISE SWSIM": True}, "simulated"),
         ({"ESO INS VISE SWSIM": "T"}, "simulated"),
@@ -125,3 +131,30 @@ def test_products_keep_their_category():
 def test_static_table_without_arm():
     found = classify({"ESO PRO CATG": "SKY_LINE_LIST"})
     assert (found.tag, found.is_product) == ("SKY_LINE_LIST", True)
+
+
+KEYWORDS = [
+    "INSTRUME", "EXPTIME", "MJD-OBS", "DATE-OBS", "NAXIS1", "NAXIS2", "ESO SEQ ARM", "ESO DPR CATG",
+    "ESO DPR TYPE",
+    "ESO DPR TECH", "ESO PRO CATG", "ESO TPL ID", "ESO TPL NAME", "ESO INS VISE NAME", "ESO INS NISE NAME",
+    "ESO INS QTH NAME", "ESO INS VISE SWSIM", "ESO DET3 CAM NAME",
+]  # fmt: skip
+VALUES = st.one_of(
+    st.none(),
+    st.text(max_size=20),
+    st.integers(),
+    st.floats(),
+    st.booleans(),
+    st.sampled_from(
+        ["SOXS", "VIS", "NIR", "ACQ", "LAMP,FLAT", "ECHELLE,SLIT", "OBJECT", "SLIT1.0", ",", "STD,FLUX"]
+    ),
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(KEYWORDS), VALUES))
+def test_any_header_is_classified_or_told_why_not(values):
+    found = classify(values)
+    assert bool(found.tag) != bool(found.reason)
+    assert not found.reason or found.reason.startswith("unusable: ")
+    assert "{" not in found.tag
