@@ -1,0 +1,362 @@
+"""How far the products of a simulated night are from its truth: one function a family of figures.
+
+Each function returns {figure: value}; what is asked of each figure stands in `BARS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from soxs_recipes.data.quality import QualityFlag, is_usable
+from soxs_recipes.fits_files import (
+    read_dispersion_solution,
+    read_frame,
+    read_header,
+    read_line_table,
+    read_merged_spectrum,
+    read_order_spectra,
+    read_order_table,
+    read_pixel_maps,
+)
+from soxs_recipes.instrument import load_instrument
+from soxs_recipes.simulator.frames import FrameMaker, default_request
+
+LIGHT_SPEED = 299792.458
+
+# figure: (bound, "max" when the figure must stay below in absolute value, "min" above, "near" within 5 % of 1)
+BARS = {
+    "dispersion rms x [px]": (0.02, "max"),
+    "dispersion rms y [px]": (0.02, "max"),
+    "dispersion worst order rms [px]": (0.03, "max"),
+    "dispersion maximum [px]": (0.1, "max"),
+    "dispersion bias [km/s]": (0.5, "max"),
+    "2-D dispersion rms x [px]": (0.02, "max"),
+    "2-D dispersion rms y [px]": (0.02, "max"),
+    "2-D dispersion worst order rms [px]": (0.03, "max"),
+    "2-D dispersion maximum [px]": (0.1, "max"),
+    "2-D dispersion bias [km/s]": (0.5, "max"),
+    "unblended lines kept": (0.95, "min"),
+    "pixel map closure [px]": (0.005, "max"),
+    "pixel map holes": (0.5, "max"),
+    "order centre maximum [px]": (0.05, "max"),
+    "order edge maximum [px]": (0.1, "max"),
+    "bias pull mean": (0.05, "max"),
+    "bias pull width": (1.0, "near"),
+    "dark pull mean": (0.05, "max"),
+    "dark pull width": (1.0, "near"),
+    "flux bias median [%]": (0.5, "max"),
+    "flux pull width": (1.0, "near"),
+    "S/N over bound, off lines": (0.95, "min"),
+    "S/N over bound, on lines": (0.95, "min"),
+    "sky pull width off lines": (1.05, "max"),
+    "sky pull width on lines": (1.3, "max"),
+    "flux calibration rms [%]": (3.0, "max"),
+}
+
+
+def meets(figure: str, value: float) -> bool | None:
+    """Whether a figure meets its bar; None when it has none."""
+    if figure not in BARS:
+        return None
+    bound, sense = BARS[figure]
+    if sense == "max":
+        return bool(abs(value) <= bound)
+    if sense == "min":
+        return bool(value >= bound)
+    return bool(abs(value - 1.0) <= 0.05)
+
+
+def robust_width(values: np.ndarray) -> float:
+    """Half the central 68.27 % interval."""
+    low, high = np.percentile(values, [15.865, 84.135])
+    return float(0.5 * (high - low))
+
+
+def raw_names(product: Path) -> list[str]:
+    """Raw frames of a product's newest record, by base name."""
+    header = read_header(product)
+    found = []
+    for record in range(1, 10):
+        names = [
+            str(header[key])
+            for number in range(1, 100)
+            if (key := f"HIERARCH ESO PRO REC{record} RAW{number} NAME") in header
+        ]
+        if names:
+            found = names
+    return found
+
+
+def dispersion(product: Path, night, prefix: str, slits=(0.0,)) -> dict[str, float]:
+    """Dispersion solution against the optical model of the very arc frame, in the useful ranges."""
+    solution = read_dispersion_solution(product)
+    arm = _arm_of(product)
+    model = night.model(raw_names(product)[0])
+    differences, per_order, velocities = [], [], []
+    for order in arm.orders:
+        wavelength = np.repeat(np.linspace(order.wavelength_min, order.wavelength_max, 200), len(slits))
+        slit = np.tile(slits, 200)
+        truth = np.array(model.evaluate(order.number, wavelength, slit))
+        inside = _on_detector(truth, arm)
+        found = np.array(solution.evaluate(order.number, wavelength, slit))
+        difference = (found - truth)[:, inside]
+        slope = solution.surface(order.number).wavelength_derivative(wavelength, slit)
+        along = 1 - arm.dispersion_axis
+        velocities.append(-difference[along] / slope[along][inside] / wavelength[inside] * LIGHT_SPEED)
+        differences.append(difference)
+        per_order.append(np.sqrt(np.mean(difference**2, axis=1)).max())
+    everything = np.concatenate(differences, axis=1)
+    return {
+        f"{prefix} rms x [px]": float(np.sqrt(np.mean(everything[0] ** 2))),
+        f"{prefix} rms y [px]": float(np.sqrt(np.mean(everything[1] ** 2))),
+        f"{prefix} worst order rms [px]": float(max(per_order)),
+        f"{prefix} maximum [px]": float(np.abs(everything).max()),
+        f"{prefix} bias [km/s]": float(np.mean(np.concatenate(velocities))),
+    }
+
+
+def lines_kept(product: Path) -> dict[str, float]:
+    """Fraction of our list's unblended lines that the solution kept."""
+    lines = read_line_table(product)
+    unblended = ~np.asarray(lines["blend"], bool)
+    return {"unblended lines kept": float(np.mean(np.asarray(lines["kept"], bool)[unblended]))}
+
+
+def pixel_maps(maps_product: Path, solution_product: Path, edges_product: Path) -> dict[str, float]:
+    """Closure of the pixel maps with their solution, and holes inside the edges."""
+    maps = read_pixel_maps(maps_product)
+    solution = read_dispersion_solution(solution_product)
+    inside = read_order_table(edges_product).order_image(maps.order.shape) > 0
+    y, x = np.nonzero(maps.order)
+    found = solution.evaluate(maps.order[y, x], maps.wavelength[y, x], maps.slit[y, x])
+    return {
+        "pixel map closure [px]": float(np.hypot(found[0] - x, found[1] - y).max()),
+        "pixel map holes": float((inside & ~np.isfinite(maps.wavelength)).sum()),
+    }
+
+
+def orders(centres_product: Path, edges_product: Path | None, night) -> dict[str, float]:
+    """Order centres and edges against the optical model, in the useful ranges."""
+    result = {}
+    half = 0.5 * _arm_of(centres_product).slit_length
+    jobs = [("order centre maximum [px]", centres_product, (0.0,))]
+    if edges_product is not None:
+        jobs.append(("order edge maximum [px]", edges_product, (-half, half)))
+    for figure, product, slits in jobs:
+        arm, table = _arm_of(product), read_order_table(product)
+        model = night.model(raw_names(product)[0])
+        worst = []
+        for order in arm.orders:
+            if order.number not in table.orders:
+                continue
+            wavelength = np.linspace(order.wavelength_min, order.wavelength_max, 100)
+            for slit in slits:
+                position = np.array(model.evaluate(order.number, wavelength, np.full(100, slit)))
+                inside = _on_detector(position, arm)
+                along, across = position[1 - arm.dispersion_axis, inside], position[arm.dispersion_axis, inside]
+                trace = table[order.number]
+                found = [trace.centre_at(along)] if len(slits) == 1 else trace.edges_at(along)
+                worst.append(min(np.abs(curve - across).max() for curve in found))
+        result[figure] = float(max(worst))
+    return result
+
+
+def master(product: Path, truth: np.ndarray, prefix: str) -> dict[str, float]:
+    """Pulls of a master over its usable pixels."""
+    frame = read_frame(product)
+    good = frame.usable & (frame.variance > 0)
+    pulls = (frame.data[good] - truth[good]) / np.sqrt(frame.variance[good])
+    return {
+        f"{prefix} pull mean": float(np.mean(np.clip(pulls, -10, 10))),
+        f"{prefix} pull width": robust_width(pulls),
+        f"{prefix} false bad pixels": float((~frame.usable).mean()),
+    }
+
+
+def extraction(product: Path, night, record) -> dict[str, float]:
+    """Extracted counts of one exposure against the light that came through the slit, and the information bound."""
+    arm = _arm_of(product)
+    truth = night.tables(record)
+    bound = InformationBound.of_frame(night, record)
+    ratios, pulls, off_lines, on_lines = [], [], [], []
+    for spectrum in read_order_spectra(product):
+        order = arm.order(spectrum.order)
+        expected = truth.truth_counts(spectrum.order, _bin_edges(spectrum))
+        good = (spectrum.wavelength > order.wavelength_min) & (spectrum.wavelength < order.wavelength_max)
+        good &= is_usable(spectrum.quality) & np.isfinite(expected) & np.isfinite(spectrum.variance)
+        good &= expected > 0
+        if good.sum() < 100:
+            continue
+        ratios.append(np.median(spectrum.flux[good] - expected[good]) / np.median(expected[good]))
+        pulls.append((spectrum.flux[good] - expected[good]) / np.sqrt(spectrum.variance[good]))
+        best, is_line = bound.signal_to_noise(spectrum.order, spectrum.wavelength[good], spectrum.bin_width[good])
+        reached = expected[good] / np.sqrt(spectrum.variance[good]) / best
+        off_lines.append(np.median(reached[~is_line]))
+        if is_line.sum() > 20:
+            on_lines.append(np.median(reached[is_line]))
+    everything = np.concatenate(pulls)
+    result = {
+        "flux bias median [%]": float(100 * np.median(ratios)),
+        "flux bias worst order [%]": float(100 * ratios[int(np.argmax(np.abs(ratios)))]),
+        "flux pull mean": float(np.median(everything)),
+        "flux pull width": robust_width(everything),
+        "flux pull width worst order": max((robust_width(p) for p in pulls), key=lambda w: abs(w - 1)),
+        "S/N over bound, off lines": float(np.median(off_lines)),
+        "S/N over bound, off lines, worst order": float(np.min(off_lines)),
+    }
+    if on_lines:
+        result["S/N over bound, on lines"] = float(np.median(on_lines))
+        result["S/N over bound, on lines, worst order"] = float(np.min(on_lines))
+    return result
+
+
+def sky_residuals(subtracted: Path, sky_model: Path, maps_product: Path, night, record) -> dict[str, float]:
+    """Width of residual/error away from the object, on and off sky lines."""
+    frame, sky, maps = read_frame(subtracted), read_frame(sky_model).data, read_pixel_maps(maps_product)
+    truth = night.tables(record)
+    off, on = [], []
+    for order in _arm_of(subtracted).orders:
+        chosen = (maps.order == order.number) & frame.usable & (frame.variance > 0)
+        chosen &= (maps.wavelength > order.wavelength_min) & (maps.wavelength < order.wavelength_max)
+        position = truth.slit_position(
+            order.number, np.array([0.5 * (order.wavelength_min + order.wavelength_max)])
+        )
+        chosen &= (np.abs(maps.slit - position[0]) > 2.6) & (np.abs(maps.slit) < 5.3)
+        if chosen.sum() < 500:
+            continue
+        pull = frame.data[chosen] / np.sqrt(frame.variance[chosen])
+        level = np.percentile(sky[chosen], 25)
+        line = sky[chosen] > 5 * max(level, 1.0)
+        off.append(pull[sky[chosen] < 1.5 * max(level, 1.0)])
+        if line.sum() > 200:
+            on.append(pull[line])
+    result = {"sky pull width off lines": robust_width(np.concatenate(off))}
+    if on:
+        result["sky pull width on lines"] = robust_width(np.concatenate(on))
+        result["sky line peak [e-]"] = float(np.percentile(sky[sky > 0], 99.99))
+    return result
+
+
+def flux_calibration(product: Path, night, record, telluric_bands) -> dict[str, float]:
+    """Calibrated flux over the source's above the atmosphere in 10-nm bins, one grey factor free."""
+    spectrum = read_merged_spectrum(product)
+    tables = night.tables(record).tables
+    source = np.interp(spectrum.wavelength, tables["object_spectrum_wavelength"], tables["object_spectrum_flux"])
+    good = np.isfinite(spectrum.variance) & ((spectrum.quality & QualityFlag.NO_DATA) == 0)
+    for low, high in telluric_bands:
+        good &= (spectrum.wavelength < low) | (spectrum.wavelength > high)
+    bins = np.floor(spectrum.wavelength / 10.0).astype(int)
+    ratios = []
+    for number in np.unique(bins[good]):
+        chosen = good & (bins == number)
+        if chosen.sum() < 0.5 * (bins == number).sum():
+            continue
+        weight = 1.0 / spectrum.variance[chosen]
+        signal = (weight * spectrum.flux[chosen]).sum() / np.sqrt(weight.sum())
+        if signal > 30:
+            ratios.append(spectrum.flux[chosen].mean() / source[chosen].mean())
+    ratios = np.array(ratios)
+    grey = np.median(ratios)
+    return {
+        "flux calibration rms [%]": float(100 * np.sqrt(np.mean((ratios / grey - 1) ** 2))),
+        "flux calibration worst bin [%]": float(100 * np.abs(ratios / grey - 1).max()),
+        "flux calibration bins": float(ratios.size),
+        "grey factor": float(grey),
+    }
+
+
+class InformationBound:
+    """The joint Cramér-Rao bound of object and sky, pixel by pixel along the true slit direction.
+
+    At each wavelength the pixels along the slit hold object (unknown flux, known profile) and sky (unknown level,
+    known to be flat): the Fisher matrix is 2 x 2; the flux's variance is the (0, 0) element of its inverse.
+    """
+
+    def __init__(self, model, arm, variance: np.ndarray, object_image: np.ndarray, sky_image: np.ndarray):
+        self.model, self.arm = model, arm
+        self.variance, self.object_image, self.sky_image = variance, object_image, sky_image
+
+    @classmethod
+    def of_frame(cls, night, record) -> InformationBound:
+        """From the noise-free light of one frame of a simulated night."""
+        maker = FrameMaker(record.arm, night.seed, night.effects)
+        sources = _sources(record)
+        request = default_request(
+            record.kind, record.arm, night.seed, slit=record.slit, exposure_time=record.exposure_time,
+            flexure=record.flexure, airmass=record.airmass, seeing=record.seeing, sources=sources,
+        )  # fmt: skip
+        total = maker.scene(request).electrons.astype(float)
+        sky = maker.scene(replace(request, sources=())).electrons.astype(float)
+        mode = load_instrument().arm(record.arm).detector.read_modes
+        header = read_header(night.path(record))
+        noise = float(header.get("HIERARCH ESO DET CHIP RON", mode[0].read_noise))
+        gain = float(header.get("HIERARCH ESO DET OUT1 CONAD", mode[0].gain))
+        variance = total + noise**2 + gain**2 / 12.0
+        return cls(night.model(record), load_instrument().arm(record.arm), variance, total - sky, sky)
+
+    def signal_to_noise(
+        self, order: int, wavelength: np.ndarray, width: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Best possible signal-to-noise of each bin, and whether it lies on a sky line."""
+        from scipy.ndimage import map_coordinates
+
+        step = 0.05
+        slit = np.arange(-5.9, 5.9, step)
+        x, y = self.model.evaluate(order, np.repeat(wavelength, slit.size), np.tile(slit, wavelength.size))
+        along = np.reshape(x if self.arm.dispersion_axis == 1 else y, (wavelength.size, slit.size))
+        across = np.reshape(y if self.arm.dispersion_axis == 1 else x, (wavelength.size, slit.size))
+        images = [
+            map_coordinates(image, [y, x], order=1, mode="nearest").reshape(wavelength.size, slit.size)
+            for image in (self.object_image, self.sky_image, self.variance)
+        ]
+        # Pixels a slit sample stands for, and pixels a bin is wide: the information adds up over pixels.
+        samples = np.abs(np.gradient(across, axis=1))
+        pixels = width * np.abs(np.gradient(along[:, slit.size // 2], wavelength))
+        light, sky, variance = images
+        counts = (light * samples).sum(axis=1)
+        profile = light / counts[:, None]
+        information = [
+            (samples * term / variance).sum(axis=1) for term in (profile**2, profile, np.ones_like(profile))
+        ]
+        flux_variance = information[2] / (information[0] * information[2] - information[1] ** 2)
+        level = np.median(sky, axis=1)
+        continuum = np.percentile(level, 25)
+        return counts * np.sqrt(pixels / flux_variance), level > 5 * continuum
+
+
+def _sources(record):
+    from soxs_recipes.simulator.frames import standard, supernova
+
+    return (standard(record.target),) if record.kind == "standard" else (supernova(),)
+
+
+def _bin_edges(spectrum) -> np.ndarray:
+    half = 0.5 * spectrum.bin_width
+    lower, upper = spectrum.wavelength - half, spectrum.wavelength + half
+    if spectrum.wavelength[0] < spectrum.wavelength[-1]:
+        return np.concatenate([lower, upper[-1:]])
+    return np.concatenate([upper, lower[-1:]])
+
+
+def _arm_of(product: Path):
+    header = read_header(product)
+    return load_instrument().arm(str(header["HIERARCH ESO PRO CATG"]).rsplit("_", 1)[-1])
+
+
+def _on_detector(position: np.ndarray, arm) -> np.ndarray:
+    ny, nx = arm.detector.science_shape()
+    return (position[0] > 0) & (position[0] < nx - 1) & (position[1] > 0) & (position[1] < ny - 1)
+
+
+def products_by_tag(folder: Path) -> Mapping[str, list[Path]]:
+    """All products below a folder, by PRO CATG."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*.fits")):
+        tag = read_header(path).get("HIERARCH ESO PRO CATG")
+        if tag:
+            found.setdefault(str(tag), []).append(path)
+    return found
