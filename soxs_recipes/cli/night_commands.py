@@ -168,14 +168,14 @@ def _exit_code(report: dict[str, object]) -> int:
     return int(bool(report["calls"]) and not any(call["state"] == "done" for call in report["calls"]))
 
 
-@reduce_group.command(name="sof")
+@reduce_group.command(name="sof", context_settings={"ignore_unknown_options": True})
 @click.argument("sof", type=click.Path(path_type=Path))
-@click.pass_context
-def reduce_sof(context: click.Context, sof: Path) -> int:
-    """Reduce one set of frames by the recipe that its frames are for; `soxs RECIPE SOF` has all the options."""
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def reduce_sof(sof: Path, options: tuple[str, ...]) -> int:
+    """Reduce one set of frames by the recipe that its frames are for; OPTIONS are those of that recipe."""
     from soxs_recipes.cli.recipe_commands import recipe_command, recipe_for_sof
 
-    return context.invoke(recipe_command(recipe_for_sof(sof)), inputs=(sof,))
+    return recipe_command(recipe_for_sof(sof)).main([str(sof), *options], standalone_mode=False)
 
 
 @click.command(short_help="List (ls), make (new) or choose a session.")
