@@ -56,7 +56,7 @@ from soxs_recipes.errors import InputError, Interrupted, SoxsError
 from soxs_recipes.eso import core, ui
 from soxs_recipes.eso.dfs import RecordedParameter
 from soxs_recipes.instrument.model import Arm
-from soxs_recipes.recipes.declarations import AUTO, Declaration, Parameter, parameter_name
+from soxs_recipes.recipes.declarations import AUTO, Declaration, Parameter, automatic_value, parameter_name
 from soxs_recipes.recipes.inputs import Inputs, gather_inputs
 from soxs_recipes.recipes.man import description_text, shown
 from soxs_recipes.recipes.outputs import COMPLETE, FAILED, PARTIAL, Outputs, WrittenProduct
@@ -253,15 +253,12 @@ def resolve_parameters(declaration: Declaration, settings: Mapping[str, object],
 
 
 def _automatic(declaration: Declaration, parameter: Parameter, arm: Arm) -> object:
-    for recipe in (declaration.name, declaration.name.removeprefix("soxs_")):
-        for name in (parameter.name, parameter.name.replace("-", "_")):
-            if f"{recipe}.{name}" in arm.defaults:
-                return arm.defaults[f"{recipe}.{name}"]
-    if parameter.typical is None:
+    value = automatic_value(declaration, parameter, arm)
+    if value is None:
         raise InputError(
             f"{declaration.name}: the {arm.label} arm has no default for {parameter.name}; give a value"
         )
-    return parameter.typical
+    return value
 
 
 def _product_frames(written: Iterable[WrittenProduct]) -> ui.FrameSet:

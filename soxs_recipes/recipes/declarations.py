@@ -23,6 +23,7 @@ __all__ = [
     "Parameter",
     "Product",
     "RawInput",
+    "automatic_value",
     "parameter_name",
     "resolved_tag",
     "short_tag",
@@ -340,3 +341,12 @@ class Declaration:
     def full_name(self, parameter: Parameter) -> str:
         """`soxs.soxs_mflat.stack-sigma`."""
         return f"soxs.{self.name}.{parameter.name}"
+
+
+def automatic_value(declaration: Declaration, parameter: Parameter, arm: Arm) -> object:
+    """What `auto` means in an arm: its own default, else the typical value; None when there is neither."""
+    for recipe in (declaration.name, declaration.name.removeprefix("soxs_")):
+        for name in (parameter.name, parameter.name.replace("-", "_")):
+            if f"{recipe}.{name}" in arm.defaults:
+                return arm.defaults[f"{recipe}.{name}"]
+    return parameter.typical

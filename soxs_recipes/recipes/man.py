@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from soxs_recipes import __version__
-from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, RawInput
+from soxs_recipes.instrument import load_instrument
+from soxs_recipes.instrument.model import Arm
+from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, RawInput, automatic_value
 
 __all__ = ["description_text", "man_page"]
 
@@ -28,23 +30,29 @@ def man_page(declaration: Declaration) -> str:
                 f"pyesorex {declaration.name} [--PARAMETER=VALUE ...] FILE.sof",
             ],
         ),
-        description_text(declaration),
+        description_text(declaration, load_instrument().arms),
         _section("VERSION", [f"soxs-recipes {__version__}, algorithm {declaration.algorithm_version}"]),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def description_text(declaration: Declaration) -> str:
-    """Description, inputs, parameters, products and QC, as `--man-page` of EsoRex shows them."""
+def description_text(declaration: Declaration, arms: Sequence[Arm] = ()) -> str:
+    """Description, inputs, parameters, products and QC, as `--man-page` of EsoRex shows them.
+
+    With `arms`, what `auto` means in each is told.
+    """
+    paragraphs = [_section("", [paragraph]).lstrip("\n") for paragraph in _paragraphs(declaration.description)]
     sections = [
-        _section("DESCRIPTION", _paragraphs(declaration.description)),
+        "DESCRIPTION\n" + "\n\n".join(paragraphs),
         _section("INPUTS", [_raw_text(entry) for entry in declaration.raws], hanging=True),
     ]
     if declaration.calibrations:
         entries = [_calibration_text(entry) for entry in declaration.calibrations]
         sections.append(_section("CALIBRATIONS", entries, hanging=True))
     if declaration.parameters:
-        entries = [parameter_text(entry) for entry in declaration.parameters]
+        entries = [
+            parameter_text(entry, _automatic_text(declaration, entry, arms)) for entry in declaration.parameters
+        ]
         sections.append(_section("PARAMETERS", entries, hanging=True))
     products = [f"{p.tag}{_DETECTOR_TEXT[p.detector]}: {_sentence(p.description)}" for p in declaration.products]
     sections.append(_section("PRODUCTS", products, hanging=True))
@@ -103,14 +111,27 @@ def _calibration_text(entry: CalibrationInput) -> str:
     return f"{entry.tag}{_DETECTOR_TEXT[entry.detector]}: {_sentence(entry.description)} [{details}]{ladder}"
 
 
-def parameter_text(parameter: Parameter) -> str:
-    """Name, sentence, type, unit, range and default of a parameter."""
+def _automatic_text(declaration: Declaration, parameter: Parameter, arms: Sequence[Arm]) -> str:
+    """What `auto` means in the arms that the recipe serves."""
+    if not parameter.is_auto:
+        return ""
+    served = [arm for arm in arms if any(entry.serves(arm) for entry in declaration.raws)]
+    values = {arm.label: automatic_value(declaration, parameter, arm) for arm in served}
+    return ", ".join(f"{label} {shown(value)}" for label, value in values.items() if value is not None)
+
+
+def parameter_text(parameter: Parameter, automatic: str = "") -> str:
+    """Name, sentence, type, unit, range and default of a parameter; `automatic` says what `auto` means."""
     facts = [parameter.type.__name__]
     if parameter.unit:
         facts.append(f"unit {parameter.unit}")
     if parameter.range_text():
         facts.append(parameter.range_text())
-    default = "auto: depends on the arm" if parameter.is_auto else f"default {shown(parameter.default)}"
+    default = (
+        f"auto: {automatic or 'depends on the arm'}"
+        if parameter.is_auto
+        else f"default {shown(parameter.default)}"
+    )
     return f"--{parameter.name}: {_sentence(parameter.sentence)} [{'; '.join([*facts, default])}]"
 
 
