@@ -176,7 +176,7 @@ def _expected_charge(frame: Frame, dark: Master | None, scale: float) -> np.ndar
 
     from soxs_recipes.reduction.preparation import local_signal
 
-    light = np.maximum(local_signal(frame.data), np.float32(0.0))
+    light = local_signal(frame.data, np.sqrt(frame.variance))
     return light if dark is None else light + np.maximum(np.float32(scale) * dark.frame.data, np.float32(0.0))
 
 

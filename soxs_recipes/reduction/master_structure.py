@@ -172,12 +172,14 @@ def _pattern_ratio(pull: np.ndarray, share: float) -> float:
     """Variance of a fixed pixel-to-pixel pattern over that of the noise; 0 when chance explains it."""
     if pull.size == 0:
         return 0.0
-    width = 1.0
+    squares, width = np.square(pull), 1.0
     # The limits move with the width: a fixed point, reached by a third each time.
     for _ in range(12):
-        inner = pull[np.abs(pull) < _CORE * width]
+        inner = squares[squares < (_CORE * width) ** 2]
         if inner.size == 0:
             return 0.0
-        width = float(np.sqrt(np.square(inner, dtype=np.float64).mean() / _CORE_VARIANCE))
+        before, width = width, float(np.sqrt(inner.mean(dtype=np.float64) / _CORE_VARIANCE))
+        if abs(width - before) < 1e-5:
+            break
     ratio = width**2 / (1.0 - share) - 1.0
     return ratio if ratio > _PATTERN_SIGMA * np.sqrt(8.0 / pull.size) + 0.004 else 0.0

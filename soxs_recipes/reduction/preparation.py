@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import correlate1d
+from scipy.ndimage import correlate1d, uniform_filter
 
 from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.quality import QualityFlag
@@ -28,6 +28,8 @@ __all__ = [
 
 # A frame with more saturated or missing pixels than this holds nothing to reduce.
 _LOST_FRACTION_MAX = 0.5
+# Noise of a 1-2-1 mean along both axes, over that of a pixel.
+_KERNEL_NOISE = 0.375
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +206,27 @@ def _amplifier_level(rows: np.ndarray, amplifier: Amplifier) -> tuple[OverscanLe
     return strips[0], float(strips[0].level.mean() - strips[1].level.mean())
 
 
-def local_signal(data: np.ndarray) -> np.ndarray:
-    """Smoothed signal (ny, nx) float32 that stands in for a model: 1-2-1 weights along both axes.
+def local_signal(data: np.ndarray, noise: np.ndarray | float | None = None) -> np.ndarray:
+    """Smoothed signal (ny, nx) float32 >= 0 that stands in for a model.
 
-    One pixel's own noise enters with weight 1/4, so variances made from it hardly follow the noise.
+    Weights 1-2-1 along both axes: one pixel's own noise enters with weight 1/4, so variances made from it hardly
+    follow the noise. Where that is not above three times its own noise, the mean of 7 x 7 pixels (bright ones
+    clipped) takes its place, as the positive half of the noise would make a signal of nothing.
+
+    Parameters
+    ----------
+    data : ndarray (ny, nx) [e-]
+    noise : ndarray (ny, nx), float or None [e-]
+        Noise of one pixel without light; None for no such distinction.
     """
     kernel = np.array([0.25, 0.5, 0.25], dtype=np.float32)
-    smooth = correlate1d(data, kernel, axis=0, mode="nearest")
-    return correlate1d(smooth, kernel, axis=1, mode="nearest")
+    smooth = correlate1d(correlate1d(data, kernel, axis=0, mode="nearest"), kernel, axis=1, mode="nearest")
+    if noise is not None:
+        limit = np.float32(3.0 * _KERNEL_NOISE) * noise
+        faint = smooth < limit
+        wide = uniform_filter(np.minimum(data, 3.0 * noise), 7, mode="nearest")
+        smooth[faint] = np.minimum(wide, limit)[faint]
+    return np.maximum(smooth, np.float32(0.0))
 
 
 def with_poisson_noise(frame: Frame, model: np.ndarray | None = None) -> Frame:
@@ -224,7 +239,9 @@ def with_poisson_noise(frame: Frame, model: np.ndarray | None = None) -> Frame:
     model : ndarray (ny, nx) [e-] or None
         Expected signal, dark current included; None for `local_signal`. Negative values count as 0.
     """
-    model = local_signal(frame.data) if model is None else np.asarray(model, dtype=np.float32)
+    if model is None:
+        model = local_signal(frame.data, np.sqrt(frame.variance))
+    model = np.asarray(model, dtype=np.float32)
     return frame.with_arrays(variance=frame.variance + np.maximum(model, np.float32(0.0)))
 
 
