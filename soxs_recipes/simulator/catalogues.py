@@ -36,11 +36,20 @@ class EmissionLines:
         Sky: photon/s/m2/arcsec2.
     catalogue_wavelength : ndarray (n,) float64 [nm]
         What the list says; NaN for a line that no list knows.
+    species : ndarray (n,) str
+        Atom or ion, "" when unknown.
     """
 
     wavelength: np.ndarray
     strength: np.ndarray
     catalogue_wavelength: np.ndarray
+    species: np.ndarray
+
+    def without(self, element: str) -> EmissionLines:
+        """The lines of all other elements."""
+        kept = ~np.char.startswith(self.species, element)
+        columns = (self.wavelength, self.strength, self.catalogue_wavelength, self.species)
+        return EmissionLines(*(column[kept] for column in columns))
 
 
 def _table(tag: str) -> dict[str, np.ndarray]:
@@ -50,18 +59,19 @@ def _table(tag: str) -> dict[str, np.ndarray]:
 
 
 @lru_cache(maxsize=4)
-def _arc_catalogue(arm: str) -> tuple[np.ndarray, np.ndarray]:
-    """Wavelengths [nm] and intensities, 1 for the typical line that stands alone."""
+def _arc_catalogue(arm: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Wavelengths [nm], intensities (1 for the typical line that stands alone) and species."""
     rows = _table(f"ARC_LINE_LIST_{arm}")
     wavelength, first = np.unique(np.round(rows["WAVELENGTH"].astype(float), 5), return_index=True)
     alone = rows["INTENSITY"][~rows["BLEND"]]
-    return wavelength, rows["INTENSITY"].astype(float)[first] / float(np.median(alone))
+    species = np.char.strip(rows["ION"].astype(str))[first]
+    return wavelength, rows["INTENSITY"].astype(float)[first] / float(np.median(alone)), species
 
 
 def lamp_lines(arm: str, seed: int, effects: Effects) -> EmissionLines:
     """The arc lamps of an arm: the list's lines, displaced and of other strengths, and faint ones of their own."""
     random = generator(seed, "lamp", arm)
-    catalogue, intensity = _arc_catalogue(arm)
+    catalogue, intensity, species = _arc_catalogue(arm)
     # The lists' intensities span more than one lamp does on one detector: their logarithms are compressed.
     strength = 4.1 + 0.75 * np.log10(np.maximum(intensity, 1e-4))
     strength = strength + 0.3 * effects.line_intensity * random.normal(size=catalogue.size)
@@ -77,6 +87,7 @@ def lamp_lines(arm: str, seed: int, effects: Effects) -> EmissionLines:
         np.concatenate([true, extra]),
         10.0 ** np.clip(np.concatenate([strength, extra_strength]), 1.5, 5.3),
         np.concatenate([catalogue, np.full(extra.size, np.nan)]),
+        np.concatenate([species, np.full(extra.size, "")]),
     )
 
 
@@ -89,7 +100,8 @@ def sky_lines(seed: int, effects: Effects) -> EmissionLines:
     true = catalogue + error * random.normal(size=catalogue.size)
     activity = 10.0 ** (0.1 * effects.line_intensity * random.normal())
     scatter = 10.0 ** (0.08 * effects.line_intensity * random.normal(size=catalogue.size))
-    return EmissionLines(true, effects.airglow * activity * flux * scatter, catalogue)
+    strength = effects.airglow * activity * flux * scatter
+    return EmissionLines(true, strength, catalogue, np.full(catalogue.size, ""))
 
 
 @lru_cache(maxsize=1)

@@ -27,7 +27,7 @@ from soxs_recipes.simulator.light import (
     source_light,
 )
 from soxs_recipes.simulator.optics import OpticalModel
-from soxs_recipes.simulator.spectra import supernova_flux
+from soxs_recipes.simulator.spectra import narrow_line, supernova_flux
 from soxs_recipes.simulator.spectrograph import Spectrograph
 
 __all__ = ["FrameMaker", "FrameRequest", "SimulatedFrame", "default_request", "simulate_frame", "supernova"]
@@ -45,10 +45,25 @@ _EXPOSURE_TIMES = {  # s
 _START = Time("2026-03-01T18:00:00.000", format="isot", scale="utc", precision=3)
 
 
-def supernova(magnitude: float = 18.0, slit_position: float = 0.6, redshift: float = 0.02) -> PointSource:
-    """The demonstration target: a type-Ia-like supernova."""
+@lru_cache(maxsize=4)
+def supernova(
+    magnitude: float = 18.0, slit_position: float = 0.6, redshift: float = 0.02, host_line: float = 0.0
+) -> PointSource:
+    """The demonstration target: a type-Ia-like supernova.
+
+    Parameters
+    ----------
+    magnitude : float
+        In V.
+    slit_position : float [arcsec]
+    redshift : float
+    host_line : float [erg/s/cm2]
+        Flux of a narrow H alpha line of the host at the same redshift.
+    """
     wavelength = np.arange(300.0, 2150.0, 0.02)
-    return PointSource("SN2026abc", wavelength, supernova_flux(wavelength, magnitude, redshift), slit_position)
+    flux = supernova_flux(wavelength, magnitude, redshift)
+    flux = flux + narrow_line(wavelength, 656.46 * (1.0 + redshift), host_line)
+    return PointSource("SN2026abc", wavelength, flux, slit_position)
 
 
 @lru_cache(maxsize=4)
@@ -76,6 +91,8 @@ class FrameRequest:
         Number of the exposure in the night; frames that differ only in it are independent.
     lamp_scale : float
         Brightness of the lamps against the nominal.
+    dead_lamp : str
+        Element of an arc lamp that does not shine, such as "Xe".
     """
 
     kind: FrameKind
@@ -89,14 +106,15 @@ class FrameRequest:
     flexure: tuple[float, float] = (0.0, 0.0)
     index: int = 0
     lamp_scale: float = 1.0
+    dead_lamp: str = ""
 
     @property
     def scene_key(self) -> tuple:
         """Equal for requests that show the same light."""
-        sources = tuple((s.name, s.slit_position) for s in self.sources)
+        sources = tuple((s.name, s.slit_position, float(s.flux.sum())) for s in self.sources)
         return (
             self.kind.name, self.slit, self.lamp, self.lamps_off, sources, self.observation, self.flexure,
-            self.lamp_scale, self.exposure_time,
+            self.lamp_scale, self.dead_lamp, self.exposure_time,
         )  # fmt: skip
 
 
@@ -127,7 +145,7 @@ class FrameTruth:
         Expected light on the trimmed detector, for a pixel response of 1, without dark; None is no light.
     cosmic_rays : ndarray (ny, nx) float32 [e-]
     tables : {name: ndarray}
-        See `SIMULATOR` in the docs: lines, lamp, sky and object per order.
+        Lines, lamp, sky and object per order; see `truth.TableTruth`.
     detector : DetectorState
     """
 
@@ -196,9 +214,9 @@ class FrameMaker:
         if request.kind.on_sky:
             return _sky_and_sources(spectrograph, request)
         if request.kind.name == "pinhole_arc":
-            return arc_scene(spectrograph, np.array([0.0]), request.lamp_scale)
+            return arc_scene(spectrograph, np.array([0.0]), request.lamp_scale, request.dead_lamp)
         if request.kind.name == "multi_pinhole_arc":
-            return arc_scene(spectrograph, np.array(self.hardware.pinholes), request.lamp_scale)
+            return arc_scene(spectrograph, np.array(self.hardware.pinholes), request.lamp_scale, request.dead_lamp)
         if request.kind.name == "pinhole_flat":
             return flat_scene(spectrograph, _PINHOLE_FLAT_PEAK[self.arm] * request.lamp_scale, request.lamp, None)
         width = slit_width(request.slit)
@@ -231,7 +249,7 @@ def default_request(kind: str, arm: str, seed: int = 1, **changes: object) -> Fr
     chosen = frame_kind(kind)
     values: dict[str, object] = {"kind": chosen, "arm": arm, "exposure_time": _EXPOSURE_TIMES[(arm, kind)]}
     values["slit"] = "SLIT5.0" if kind == "standard" else "SLIT1.0"
-    sky = {name: changes.pop(name) for name in ("airmass", "seeing", "moon") if name in changes}
+    sky = {name: changes.pop(name) for name in ("airmass", "seeing", "moon", "transparency") if name in changes}
     source = changes.pop("source", None)
     values.update(changes)
     if chosen.on_sky:
@@ -272,7 +290,7 @@ def simulate_frame(
         Of the exposure.
     **changes
         exposure_time [s], slit, lamp ("QTH" or "D2"), lamps_off, flexure (dx, dy) [px], index (independent noise),
-        lamp_scale, source (a PointSource), sources, airmass, seeing [arcsec], moon.
+        lamp_scale, dead_lamp, source (a PointSource), sources, airmass, seeing [arcsec], moon, transparency.
 
     Returns
     -------

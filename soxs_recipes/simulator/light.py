@@ -85,6 +85,8 @@ class Observation:
     slit_width : float [arcsec]
     moon : float
         0 dark to 1 bright.
+    transparency : float
+        Of clouds; dims objects alike at all wavelengths.
     """
 
     exposure_time: float
@@ -92,6 +94,7 @@ class Observation:
     seeing: float = 0.9
     slit_width: float = 1.0
     moon: float = 0.3
+    transparency: float = 1.0
 
 
 _GUIDING = 620.0  # nm, where the object is held on the slit
@@ -99,9 +102,24 @@ _MOFFAT = 4.0
 _TRANSMITTED_DISPERSION = {"VIS": 0.05, "NIR": 1.0}  # what the corrector leaves of it
 
 
-def arc_scene(spectrograph: Spectrograph, positions: np.ndarray, exposure: float = 1.0) -> Scene:
-    """The arc lamps through pinholes at slit `positions` [arcsec]; `exposure` in units of the nominal one."""
+def arc_scene(
+    spectrograph: Spectrograph, positions: np.ndarray, exposure: float = 1.0, dead_lamp: str = ""
+) -> Scene:
+    """The arc lamps through pinholes.
+
+    Parameters
+    ----------
+    spectrograph : Spectrograph
+    positions : ndarray (n,) [arcsec]
+        Evenly spaced along the slit.
+    exposure : float
+        In units of the nominal one.
+    dead_lamp : str
+        Element that does not shine, such as "Xe".
+    """
     lines = lamp_lines(spectrograph.hardware.name, spectrograph.seed, spectrograph.effects)
+    if dead_lamp:
+        lines = lines.without(dead_lamp)
     random = generator(spectrograph.seed, "pinholes", spectrograph.hardware.name, len(positions))
     transmissions = 1.0 + 0.05 * random.uniform(-1.0, 1.0, len(positions))
     image, spectra, rows = spectrograph.blank(), {}, []
@@ -314,7 +332,7 @@ class _StarInOrder:
         photons = flux * (wavelength / 1.98644586e-9) * 10.0 * COLLECTING_AREA * observation.exposure_time
         values = photons * geometry.wavelength_step(grid) * atmosphere(wavelength, observation.airmass, effects)
         values *= throughput(spectrograph.hardware, self.order, wavelength, spectrograph.seed, effects)
-        values *= self.transmission(wavelength)
+        values *= self.transmission(wavelength) * observation.transparency
         middle = float(np.median(self.seeing(wavelength)))
         return _line_spread(
             spectrograph, self.order, SampledSpectrum(blank.start, values), observation.slit_width, middle

@@ -14,7 +14,14 @@ from astropy.time import Time, TimeDelta
 from soxs_recipes.errors import InputError
 from soxs_recipes.fits_files.writing import write_bytes_atomic
 from soxs_recipes.simulator.effects import Effects
-from soxs_recipes.simulator.frames import FrameMaker, FrameRequest, default_request, pointing_of
+from soxs_recipes.simulator.frames import (
+    FrameMaker,
+    FrameRequest,
+    default_request,
+    pointing_of,
+    standard,
+    supernova,
+)
 from soxs_recipes.simulator.hardware import generator
 from soxs_recipes.simulator.headers import Sequence
 from soxs_recipes.simulator.truth import FrameRecord, NightTruth
@@ -95,10 +102,16 @@ PLANS: dict[str, Callable[[], list[Template]]] = {
     "tiny": lambda: _both(1, 5),
     "no-standard": lambda: _without(_both(3, 5), "standard"),
     "no-wide-flat": lambda: _without(_both(3, 5), "slit_flat", "SLIT5.0"),
-    "dead-arc-lamp": lambda: _without(_both(3, 5), "nothing"),
-    "dead-flat-lamp": lambda: _without(_both(3, 5), "nothing"),
+    "dead-xenon-lamp": lambda: _both(3, 5),
+    "dead-arc-lamps": lambda: _both(3, 5),
+    "dead-flat-lamp": lambda: _both(3, 5),
 }
-_DEAD = {"dead-arc-lamp": "arc", "dead-flat-lamp": "continuum"}
+# What the lamps of the NIR arm then do: changes of their requests, by the kind of lamp.
+_FAILURES: dict[str, tuple[str, dict[str, object]]] = {
+    "dead-xenon-lamp": ("arc", {"dead_lamp": "Xe"}),
+    "dead-arc-lamps": ("arc", {"lamp_scale": 1e-6}),
+    "dead-flat-lamp": ("continuum", {"lamp_scale": 1e-6}),
+}
 
 
 def night_plan(name: str) -> list[Template]:
@@ -116,7 +129,7 @@ class _Exposure:
 
 def _exposures(plan: str, seed: int, effects: Effects) -> Iterator[_Exposure]:
     """All exposures of a plan in time order of each arm, calibrations in the afternoon."""
-    dead = _DEAD.get(plan)
+    failing, failure = _FAILURES.get(plan, ("", {}))
     clocks: dict[tuple[str, bool], Time] = {}
     flexure = generator(seed, "flexure")
     index = 0
@@ -126,8 +139,8 @@ def _exposures(plan: str, seed: int, effects: Effects) -> Iterator[_Exposure]:
         clock = clocks.get((template.arm, sky), (_NIGHT if sky else _AFTERNOON) + TimeDelta(offset, format="sec"))
         start = clock + TimeDelta(5.0, format="sec")
         request = _request(template, seed)
-        if dead and request.kind.lamp == dead and template.arm == "NIR":
-            request = replace(request, lamp_scale=1e-6)
+        if failing and request.kind.lamp == failing and template.arm == "NIR":
+            request = replace(request, **failure)
         spread = (0.2 if sky else 0.03) * effects.flexure
         common = flexure.normal(0.0, spread, 2)
         moment = start
@@ -155,7 +168,13 @@ def _request(template: Template, seed: int) -> FrameRequest:
         conditions = generator(seed, "conditions", template.kind)
         changes["airmass"] = float(conditions.uniform(1.05, 1.4))
         changes["seeing"] = float(conditions.uniform(0.75, 1.1))
+        changes["transparency"] = float(conditions.uniform(0.85, 1.0))
         changes["moon"] = float(generator(seed, "moon").uniform(0.0, 0.5))
+        if template.kind == "science":
+            position = float(conditions.uniform(-2.0, 2.0))
+            changes["source"] = supernova(slit_position=position, host_line=3e-16)
+        else:
+            changes["source"] = standard(slit_position=float(conditions.uniform(-0.8, 0.8)))
     return default_request(template.kind, template.arm, seed, **changes)
 
 
@@ -231,6 +250,7 @@ def _write_frame(folder: Path, maker: FrameMaker, exposure: _Exposure, keep_imag
         target=pointing.target,
         airmass=0.5 * (pointing.airmass_start + pointing.airmass_end),
         seeing=pointing.seeing,
+        transparency=1.0 if request.observation is None else request.observation.transparency,
         index=request.index,
     )
 

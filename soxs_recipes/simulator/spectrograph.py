@@ -17,6 +17,7 @@ from soxs_recipes.simulator.render import Profile, SampledSpectrum, render_order
 __all__ = ["SLIT_LENGTH", "Spectrograph"]
 
 SLIT_LENGTH = 12.0  # arcsec
+_SHARPEST = 0.35  # px; the quadrature of the renderer resolves nothing narrower
 
 
 @dataclass
@@ -77,7 +78,8 @@ class Spectrograph:
 
     def _base_sigma(self, order: int) -> float:
         random = generator(self.seed, "psf", self.hardware.name, order)
-        return self.hardware.psf_sigma * (1.0 + 0.05 * random.uniform(-1.0, 1.0)) * self.effects.psf
+        sigma = self.hardware.psf_sigma * (1.0 + 0.05 * random.uniform(-1.0, 1.0)) * self.effects.psf
+        return max(sigma, _SHARPEST)
 
     def box_width(self, width: float, v: np.ndarray) -> np.ndarray:
         """Width [px] along the dispersion of the image of a slit of `width` [arcsec]."""

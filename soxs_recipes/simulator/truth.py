@@ -96,7 +96,7 @@ class FrameRecord:
     flexure : (dx, dy) [px]
     lamps_off : bool
     target : str
-    airmass, seeing : float
+    airmass, seeing, transparency : float
     index : int
     """
 
@@ -111,6 +111,7 @@ class FrameRecord:
     target: str
     airmass: float
     seeing: float
+    transparency: float
     index: int
 
     @property

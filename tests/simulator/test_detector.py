@@ -1,11 +1,14 @@
 """Detectors: noise that is what the header says, and flaws that switch."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from soxs_recipes.errors import InputError
 from soxs_recipes.simulator.detector import cosmic_rays, detector_state, expose, poisson, scattered_light
 from soxs_recipes.simulator.effects import Effects
+from soxs_recipes.simulator.frames import simulate_frame
 from soxs_recipes.simulator.hardware import ARMS, generator
 
 
@@ -83,6 +86,16 @@ def test_switching_one_effect_leaves_the_draws_of_others_alone():
     np.testing.assert_array_equal(one.dark, two.dark)
     np.testing.assert_array_equal(one.bias, two.bias)
     np.testing.assert_array_equal(one.response[~one.dead], two.response[~one.dead])
+
+
+@pytest.mark.parametrize("strength", [0.0, 2.0])
+def test_all_effects_can_be_off_and_doubled(strength):
+    """Even those without which no instrument is: frames are made without complaint."""
+    effects = Effects(**{field.name: strength for field in dataclasses.fields(Effects)})
+    frame = simulate_frame("science", "VIS", seed=2, effects=effects)
+    assert frame.data.shape == (4096, 908)
+    assert np.isfinite(frame.truth.electrons).all()
+    assert (frame.truth.cosmic_rays.max() > 0) == (strength > 0)
 
 
 def test_saturation_and_nonlinearity():

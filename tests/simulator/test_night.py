@@ -9,20 +9,23 @@ from soxs_recipes.errors import InputError
 from soxs_recipes.simulator import Effects, load_truth, simulate_frame, simulate_night
 from soxs_recipes.simulator import night as night_module
 from soxs_recipes.simulator.__main__ import main
+from soxs_recipes.simulator.catalogues import lamp_lines
+from soxs_recipes.simulator.frames import FrameMaker, default_request, pointing_of
 from soxs_recipes.simulator.night import PLANS, Template, night_plan
+
+_TEMPLATES = [
+    Template("VIS", "bias", 2),
+    Template("VIS", "pinhole_arc"),
+    Template("NIR", "pinhole_flat", 1, off_count=1),
+    Template("NIR", "science", 2, slit="SLIT1.0"),
+]
 
 
 @pytest.fixture(scope="module")
 def small_night(tmp_path_factory):
-    templates = [
-        Template("VIS", "bias", 2),
-        Template("VIS", "pinhole_arc"),
-        Template("NIR", "pinhole_flat", 1, off_count=1),
-        Template("NIR", "science", 2, slit="SLIT1.0"),
-    ]
     folder = tmp_path_factory.mktemp("night")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(night_module.PLANS, "small", lambda: templates)
+        patch.setitem(night_module.PLANS, "small", lambda: _TEMPLATES)
         return simulate_night(folder, seed=7, plan="small")
 
 
@@ -65,17 +68,14 @@ def test_truth_is_found_again(small_night):
         loaded.record("SOXS.1999-01-01T00:00:00.000.fits")
 
 
-def test_a_frame_of_the_night_is_made_again_bit_by_bit(small_night):
-    record = small_night.select("science", "NIR")[1]
-    request = {"index": record.index, "flexure": record.flexure}
-    header = fits.getheader(small_night.path(record))
-    conditions = {"airmass": record.airmass, "seeing": record.seeing}
-    moon = float(night_module.generator(7, "moon").uniform(0.0, 0.5))
-    again = simulate_frame("science", "NIR", seed=7, moon=moon, **request, **conditions)
-    assert header["EXPTIME"] == again.header["EXPTIME"]
-    written = fits.getdata(small_night.path(record)).astype(float)
-    # Persistence of the frame before is the only difference that may be left.
-    assert np.abs(written - again.data).mean() < 0.02
+def test_a_frame_of_the_night_is_made_again_bit_by_bit(small_night, monkeypatch):
+    monkeypatch.setitem(night_module.PLANS, "small", lambda: _TEMPLATES)
+    record = small_night.select("pinhole_arc", "VIS")[0]
+    exposure = next(e for e in night_module._exposures("small", 7, Effects()) if e.request.index == record.index)
+    again = FrameMaker("VIS", 7, Effects()).make(
+        exposure.request, exposure.sequence, pointing_of(exposure.request)
+    )
+    np.testing.assert_array_equal(fits.getdata(small_night.path(record)), again.data)
 
 
 def test_frames_of_equal_seed_are_equal_and_of_another_index_independent():
@@ -121,11 +121,30 @@ def test_plans_hold_what_their_names_say(plan):
     assert bool(wide) == (plan != "no-wide-flat")
 
 
-def test_a_dead_lamp_gives_frames_without_light():
-    exposures = night_module._exposures("dead-arc-lamp", 1, Effects())
-    plan = {e.request.kind.name: e.request.lamp_scale for e in exposures if e.request.arm == "NIR"}
-    assert plan["pinhole_arc"] < 1e-3
-    assert plan["slit_flat"] == 1.0
+@pytest.mark.parametrize(
+    ("plan", "kind", "attribute", "value"),
+    [
+        ("dead-xenon-lamp", "pinhole_arc", "dead_lamp", "Xe"),
+        ("dead-arc-lamps", "multi_pinhole_arc", "lamp_scale", 1e-6),
+        ("dead-flat-lamp", "slit_flat", "lamp_scale", 1e-6),
+    ],
+)
+def test_lamps_of_the_infrared_arm_fail_where_the_plan_says(plan, kind, attribute, value):
+    for arm, expected in (("NIR", value), ("VIS", getattr(default_request(kind, "VIS"), attribute))):
+        found = {
+            getattr(e.request, attribute)
+            for e in night_module._exposures(plan, 1, Effects())
+            if (e.request.arm, e.request.kind.name) == (arm, kind)
+        }
+        assert found == {expected}
+
+
+def test_a_dead_lamp_takes_its_lines_away():
+    lines = lamp_lines("NIR", 1, Effects())
+    left = lines.without("Xe")
+    assert 0 < left.wavelength.size < lines.wavelength.size
+    assert not any(name.startswith("Xe") for name in left.species)
+    assert {"ArI", "HgI", "NeI"} <= set(left.species)
 
 
 def test_command_line_reports_errors_in_one_line(tmp_path):
