@@ -214,7 +214,11 @@ def _stem(kind: str, tech: str, context: _Context) -> tuple[str, str]:
         mask = _mask(tech, context)
         stem = {"MPH": "WAVE_MPH_{arm}", "PIN": "WAVE_PIN_{arm}", "SLIT": "WAVE_SLIT_{arm}"}[mask]
         return stem + ("" if mask == "SLIT" else _on_off(words, tech, context)), ""
-    if "ORDERDEF" in words or (words & _LAMP_TYPES and _mask(tech, context) != "SLIT"):
+    if words & {"DOME", "TWILIGHT"} or {"SKY", "FLAT"} <= words:
+        return "", f"frames of type {kind} have no use"
+    if any(word.endswith("ORDERDEF") for word in words) or (
+        words & _LAMP_TYPES and _mask(tech, context) != "SLIT"
+    ):
         return f"ORDERDEF_{{arm}}{_on_off(words, tech, context)}", ""
     if words & _LAMP_TYPES:
         return f"FLAT_SLIT_{{arm}}{_on_off(words, tech, context) or _flat_lamp(words, context)}", ""

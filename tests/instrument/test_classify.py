@@ -43,6 +43,8 @@ D2 = {"ESO INS DEUT NAME": "Deut_Lamp"}
         ("ORDERDEF_VIS", "LAMP,FLAT", "ECHELLE,PINHOLE", "VIS", QTH),
         ("ORDERDEF_NIR_ON", "LAMP,FLAT", "ECHELLE,PINHOLE", "NIR", {}),
         ("ORDERDEF_NIR_OFF", "LAMP,FLAT", "IMAGE", "NIR", {"ESO INS NISE NAME": "PINHOLE"}),
+        ("ORDERDEF_VIS", "LAMP,QORDERDEF", "ECHELLE,PINHOLE", "VIS", QTH),
+        ("WAVE_PIN_VIS", "LAMP,FMTCHK", "ECHELLE,PINHOLE", "VIS", {}),
         ("FLAT_SLIT_VIS_QTH", "LAMP,FLAT", "ECHELLE,SLIT", "VIS", QTH),
         ("FLAT_SLIT_VIS_D2", "LAMP,FLAT", "ECHELLE,SLIT", "VIS", D2),
         ("FLAT_SLIT_VIS_QTH", "LAMP,FLAT", "ECHELLE,SLIT", "VIS", {**QTH, "ESO INS DEUT NAME": "OFF"}),
@@ -88,6 +90,8 @@ def test_tags(tag, kind, tech, arm, changes):
         ({"ESO INS VISE NAME": "BLANK"}, "closed slit"),
         ({"ESO DPR TYPE": None}, "DPR TYPE"),
         ({"ESO DPR TYPE": "NONSENSE"}, "NONSENSE"),
+        ({"ESO DPR TYPE": "DOME,FLAT"}, "DOME"),
+        ({"ESO DPR TYPE": "SKY,FLAT"}, "SKY"),
         ({"ESO SEQ ARM": "NIR", "ESO DPR TYPE": "BIAS"}, "infrared"),
     ],
 )
