@@ -175,6 +175,22 @@ class DispersionSolution:
             x[chosen], y[chosen] = self.surface(int(number)).evaluate(wavelength[chosen], slit[chosen])
         return x, y
 
+    def prediction_error(
+        self, order: np.ndarray, wavelength: np.ndarray, slit: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """1 sigma (x, y) [px] of `evaluate`, from the coefficients' covariance; 0 where that is unknown."""
+        order, wavelength, slit = np.broadcast_arrays(
+            np.asarray(order), np.asarray(wavelength, float), np.asarray(slit, float)
+        )
+        x, y = np.full(order.shape, np.nan), np.full(order.shape, np.nan)
+        for block in self.blocks:
+            chosen = np.isin(order, block.orders)
+            if chosen.any():
+                design = block.design_matrix(order[chosen], wavelength[chosen], slit[chosen])
+                for error, covariance in ((x, block.x_covariance), (y, block.y_covariance)):
+                    error[chosen] = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", design, covariance, design), 0.0))
+        return x, y
+
     def shifted(self, dx: float, dy: float) -> DispersionSolution:
         """The same solution moved by (dx, dy) [px], as flexure moves an exposure."""
         return replace(self, blocks=tuple(_moved(block, dx, dy) for block in self.blocks))

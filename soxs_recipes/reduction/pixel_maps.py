@@ -1,0 +1,302 @@
+"""Wavelength, slit position and order of every pixel: the dispersion solution read backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial.chebyshev import chebvander
+from numpy.polynomial.legendre import Legendre
+
+from soxs_recipes.data.dispersion_solution import DispersionSolution, OrderSurface
+from soxs_recipes.data.order_table import OrderTable
+from soxs_recipes.data.pixel_maps import PixelMaps
+from soxs_recipes.errors import AlgorithmError
+
+__all__ = ["invert_surface", "pixel_maps"]
+
+_NODES = (24, 6)  # along the dispersion, along the slit
+_FINER_NODES = (60, 9)
+_CLOSURE = 1.0e-4  # [px] aimed at
+_WORST_CLOSURE = 5.0e-3  # [px] accepted
+_NEWTON_STEPS = 30
+_COURSE_DEGREE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Strip:
+    """An order on the detector: middle and half width across, as functions of the place along the dispersion."""
+
+    first: int
+    last: int
+    middle: Legendre
+    half: Legendre
+
+
+def pixel_maps(
+    solution: DispersionSolution,
+    shape: tuple[int, int],
+    *,
+    dispersion_axis: int,
+    order_table: OrderTable | None = None,
+    slit_half_length: float = 6.0,
+    margin: float = 0.0,
+    shift: tuple[float, float] = (0.0, 0.0),
+    wavelength_ranges: Mapping[int, tuple[float, float]] | None = None,
+) -> PixelMaps:
+    """Wavelength and slit position at every pixel centre inside the orders.
+
+    Parameters
+    ----------
+    solution : DispersionSolution
+    shape : (ny, nx)
+    dispersion_axis : int
+    order_table : OrderTable, optional
+        With edges: pixels between them belong to the order. Otherwise those within `slit_half_length` of
+        mid-slit do.
+    slit_half_length : float [arcsec]
+    margin : float [px]
+        The strip is made wider by this much on both sides.
+    shift : (dx, dy) [px]
+        Of this exposure against the solution (and the edges), as by flexure.
+    wavelength_ranges : mapping of int to (low, high) [nm], optional
+        Per order; pixels beyond are left out. Default: the solution's wavelength domain.
+
+    Returns
+    -------
+    PixelMaps
+        NaN and 0 outside the orders, no hole inside. Closed (place -> wavelength, slit -> place) to 1e-4 px as a
+        rule and 0.005 px always.
+
+    Raises
+    ------
+    AlgorithmError
+        When an order cannot be inverted to that accuracy.
+
+    Notes
+    -----
+    On each order's strip, straightened by its own edges, the inverse is as smooth as the solution: it is found by
+    Newton's method at Chebyshev nodes and evaluated everywhere as a product of one-dimensional series.
+    """
+    moved = solution.shifted(*shift)
+    wavelength = np.full(shape, np.nan)
+    slit = np.full(shape, np.nan)
+    order = np.zeros(shape, dtype=np.int16)
+    across_shift = shift[0] if dispersion_axis == 0 else shift[1]
+    along_shift = shift[1] if dispersion_axis == 0 else shift[0]
+    for number in moved.orders:
+        surface = moved.surface(number)
+        limits = _monotonic(
+            surface, (wavelength_ranges or {}).get(number, surface.wavelength_domain), dispersion_axis
+        )
+        by_edges = (
+            order_table is not None and number in order_table.orders and order_table[number].lower is not None
+        )
+        if by_edges:
+            trace = order_table[number]
+            strip = _strip_of_edges(
+                trace, surface, limits, shape, dispersion_axis, margin, along_shift, across_shift
+            )
+        else:
+            strip = _strip_of_slit(surface, limits, shape, dispersion_axis, slit_half_length, margin)
+        if strip is not None:
+            _fill(number, surface, strip, limits, dispersion_axis, (wavelength, slit, order))
+    return PixelMaps(wavelength, slit, order)
+
+
+def _axes(values, dispersion_axis):
+    """(along, across) of a pair (x, y)."""
+    return (values[1], values[0]) if dispersion_axis == 0 else (values[0], values[1])
+
+
+def _monotonic(surface, limits, dispersion_axis):
+    """The part of a wavelength range, about its middle, in which the order never turns back."""
+    wavelength = np.linspace(*limits, 401)
+    ends = np.array([[-6.0], [0.0], [6.0]])
+    slope = _axes(surface.wavelength_derivative(wavelength[None, :], ends), dispersion_axis)[0]
+    forward = (np.sign(slope) == np.sign(slope[1, 200])).all(axis=0)
+    wrong = np.flatnonzero(~forward)
+    low, high = wrong[wrong < 200], wrong[wrong >= 200]
+    first = int(low[-1]) + 2 if low.size else 0
+    last = int(high[0]) - 2 if high.size else 400
+    if last - first < 200:
+        raise AlgorithmError("the dispersion solution turns back inside an order's wavelength range")
+    return float(wavelength[first]), float(wavelength[last])
+
+
+def _course(surface, limits, slit, dispersion_axis):
+    """(along, across) of one slit position, along ascending."""
+    wavelength = np.linspace(*limits, 200)
+    along, across = _axes(surface.evaluate(wavelength, np.full(200, slit)), dispersion_axis)
+    if along[0] > along[-1]:
+        along, across = along[::-1], across[::-1]
+    return along, across
+
+
+def _span(courses, pixels):
+    """First pixel along the dispersion that any slit position reaches, and the one after the last."""
+    low = min(float(along[0]) for along in courses)
+    high = max(float(along[-1]) for along in courses)
+    return max(int(np.ceil(low)), 0), min(int(np.floor(high)) + 1, pixels)
+
+
+def _strip_of_slit(surface, limits, shape, dispersion_axis, half_length, margin):
+    """Strip between both ends of the slit; None where the order lies off the frame."""
+    lower = _course(surface, limits, -half_length, dispersion_axis)
+    upper = _course(surface, limits, half_length, dispersion_axis)
+    first, last = _span((lower[0], upper[0]), shape[dispersion_axis])
+    if last - first < 2:
+        return None
+    domain = (min(lower[0][0], upper[0][0]), max(lower[0][-1], upper[0][-1]))
+    ends = [Legendre.fit(*course, _COURSE_DEGREE, domain=domain) for course in (lower, upper)]
+    if ends[0](0.5 * (first + last)) > ends[1](0.5 * (first + last)):
+        ends.reverse()
+    return _Strip(first, last, 0.5 * (ends[0] + ends[1]), 0.5 * (ends[1] - ends[0]) + margin)
+
+
+def _strip_of_edges(trace, surface, limits, shape, dispersion_axis, margin, along_shift, across_shift):
+    """Strip between the edges of a slit flat."""
+    course = _course(surface, limits, 0.0, dispersion_axis)
+    tilt = _course(surface, limits, 6.0, dispersion_axis), _course(surface, limits, -6.0, dispersion_axis)
+    first, last = _span((course[0], tilt[0][0], tilt[1][0]), shape[dispersion_axis])
+    if last - first < 2:
+        return None
+    domain = tuple(limit + along_shift for limit in trace.along_domain)
+    lower, upper = (Legendre(coefficients, domain=domain) for coefficients in (trace.lower, trace.upper))
+    degree = max(lower.degree(), upper.degree())
+    lower, upper = (Legendre(np.pad(c.coef, (0, degree - c.degree())), domain=domain) for c in (lower, upper))
+    return _Strip(first, last, 0.5 * (lower + upper) + across_shift, 0.5 * (upper - lower) + margin)
+
+
+def _fill(number, surface, strip, limits, dispersion_axis, images):
+    """Write one order into the maps."""
+    coefficients, span = _inverse_series(surface, strip, limits, dispersion_axis)
+    wavelength, slit, order = (image if dispersion_axis == 0 else image.T for image in images)
+    along = np.arange(strip.first, strip.last, dtype=np.float64)
+    middle, half = strip.middle(along), strip.half(along)
+    pixels = wavelength.shape[1]
+    start = max(int(np.ceil((middle - half).min())), 0)
+    stop = min(int(np.floor((middle + half).max())) + 1, pixels)
+    if stop <= start:
+        return
+    across = np.arange(start, stop, dtype=np.float64)
+    v = (across[None, :] - middle[:, None]) / half[:, None]
+    inside = (np.abs(v) <= 1.0) & (half > 0)[:, None]
+    u = (2.0 * along - span[0] - span[1]) / (span[1] - span[0])
+    found = [_product_series(series, u, v) for series in coefficients]
+    inside &= (found[0] >= limits[0]) & (found[0] <= limits[1])
+    window = (slice(strip.first, strip.last), slice(start, stop))
+    wavelength[window][inside] = found[0][inside]
+    slit[window][inside] = found[1][inside]
+    order[window][inside] = number
+
+
+def _product_series(coefficients, u, v):
+    """Sum c_ij T_i(u) T_j(v) for one u a row of v: a one-dimensional series in v with coefficients along u."""
+    along = chebvander(u, coefficients.shape[0] - 1) @ coefficients
+    total = np.repeat(along[:, :1], v.shape[1], axis=1)
+    previous, current = np.ones_like(v), v
+    for k in range(1, coefficients.shape[1]):
+        total += along[:, k : k + 1] * current
+        previous, current = current, 2.0 * v * current - previous
+    return total
+
+
+def _inverse_series(surface, strip, limits, dispersion_axis):
+    """Chebyshev coefficients of wavelength and slit position on the strip, and the range along that u spans."""
+    span = (strip.first - 1.0, float(strip.last))
+    worst = np.inf
+    for nodes in (_NODES, _FINER_NODES):
+        u, v = (np.cos(np.pi * (np.arange(n) + 0.5) / n) for n in nodes)
+        wavelength, slit = _at_nodes(surface, strip, span, u, v, limits, dispersion_axis)
+        inverse = [_interpolation(n) for n in nodes]
+        coefficients = [inverse[0] @ values @ inverse[1].T for values in (wavelength, slit)]
+        worst = _closure(surface, strip, span, coefficients, dispersion_axis)
+        if worst < _CLOSURE:
+            break
+    if not worst < _WORST_CLOSURE:
+        raise AlgorithmError("the dispersion solution could not be inverted", closure_pixels=worst)
+    return coefficients, span
+
+
+def _interpolation(n):
+    """Matrix from values at n Chebyshev nodes to coefficients."""
+    nodes = np.cos(np.pi * (np.arange(n) + 0.5) / n)
+    matrix = chebvander(nodes, n - 1).T * (2.0 / n)
+    matrix[0] *= 0.5
+    return matrix
+
+
+def _places(strip, span, u, v):
+    along = 0.5 * (span[0] + span[1]) + 0.5 * (span[1] - span[0]) * u
+    across = strip.middle(along)[:, None] + strip.half(along)[:, None] * v[None, :]
+    return np.broadcast_to(along[:, None], across.shape), across
+
+
+def _at_nodes(surface, strip, span, u, v, limits, dispersion_axis):
+    along, across = _places(strip, span, u, v)
+    x, y = (across, along) if dispersion_axis == 0 else (along, across)
+    return invert_surface(surface, x, y, limits, dispersion_axis=dispersion_axis)
+
+
+def _closure(surface, strip, span, coefficients, dispersion_axis):
+    """Largest distance [px] between places and the solution at the wavelength and slit position given to them."""
+    u, v = np.linspace(-1.0, 1.0, 101), np.linspace(-1.0, 1.0, 11)
+    along, across = _places(strip, span, u, v)
+    grid = np.broadcast_to(v[None, :], along.shape)
+    wavelength, slit = (_product_series(series, u, grid) for series in coefficients)
+    found_along, found_across = _axes(surface.evaluate(wavelength, slit), dispersion_axis)
+    return float(np.hypot(found_along - along, found_across - across).max())
+
+
+def invert_surface(
+    surface: OrderSurface,
+    x: np.ndarray,
+    y: np.ndarray,
+    limits: tuple[float, float],
+    *,
+    dispersion_axis: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Wavelength [nm] and slit position [arcsec] of places on the detector, by Newton's method.
+
+    Parameters
+    ----------
+    surface : OrderSurface
+    x, y : ndarray [px]
+    limits : (low, high) [nm]
+        Range in which the start is looked for; the answer may lie beyond.
+    dispersion_axis : int
+
+    Returns
+    -------
+    wavelength, slit : ndarray, the shape of `x`
+        To 1e-9 px; NaN where the iteration did not converge.
+    """
+    x, y = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64))
+    wavelength = _start(surface, x, y, limits, dispersion_axis)
+    slit = np.zeros_like(wavelength)
+    width = limits[1] - limits[0]
+    for _ in range(_NEWTON_STEPS):
+        found = surface.evaluate(wavelength, slit)
+        dx, dy = x - found[0], y - found[1]
+        if np.hypot(dx, dy).max() < 1.0e-9:
+            break
+        x_w, y_w = surface.wavelength_derivative(wavelength, slit)
+        x_s, y_s = surface.slit_derivative(wavelength, slit)
+        determinant = x_w * y_s - x_s * y_w
+        determinant = np.where(np.abs(determinant) > 1.0e-12, determinant, 1.0e-12)
+        wavelength = wavelength + ((dx * y_s - dy * x_s) / determinant).clip(-0.2 * width, 0.2 * width)
+        slit = slit + ((dy * x_w - dx * y_w) / determinant).clip(-10.0, 10.0)
+    found = surface.evaluate(wavelength, slit)
+    failed = ~(np.hypot(x - found[0], y - found[1]) < 1.0e-6)
+    return np.where(failed, np.nan, wavelength), np.where(failed, np.nan, slit)
+
+
+def _start(surface, x, y, limits, dispersion_axis):
+    """Wavelength of mid-slit at the same place along the dispersion."""
+    along = y if dispersion_axis == 0 else x
+    grid = np.linspace(*limits, 200)
+    course = _axes(surface.evaluate(grid, np.zeros(200)), dispersion_axis)[0]
+    ascending = np.argsort(course, kind="stable")
+    return np.interp(along, course[ascending], grid[ascending])
