@@ -51,7 +51,7 @@ def absolute_fluxes(
     """Line fluxes [photon/s/m2/arcsec2] that add up to SkyCalc's airglow; returns (fluxes, flux left per bin).
 
     Multiplicative updates (Richardson 1972, Lucy 1974) from the list's fluxes, scaled per 50 nm to start with:
-    lines in one bin keep their ratio. A line at a bin's edge is shared with the next bin, for rounding of positions.
+    lines in one bin keep their ratio. A line at a bin's edge is shared with the next, for rounding of positions.
     """
     centre = np.asarray(sky["lam"], float)
     edges = np.concatenate([[centre[0]], np.sqrt(centre[1:] * centre[:-1]), [centre[-1]]])

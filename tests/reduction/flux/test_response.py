@@ -1,0 +1,175 @@
+import numpy as np
+import pytest
+
+from soxs_recipes.data.quality import QualityFlag
+from soxs_recipes.errors import AlgorithmError
+from soxs_recipes.reduction import response as module
+from soxs_recipes.reduction.flux_calibration import ExtinctionCurve
+from soxs_recipes.reduction.response import (
+    PHOTON_ENERGY,
+    StandardObservation,
+    StandardSpectrum,
+    TelluricTransmission,
+    derive_response,
+    response_deviation,
+)
+
+AREA = 89000.0
+BAND = (626.5, 634.5)
+
+
+def derive(scene, **changes):
+    observation = StandardObservation(
+        changes.get("orders", scene.orders), scene.exposure_time, changes.get("airmass", scene.airmass), 5000.0
+    )
+    telluric = TelluricTransmission(*scene.telluric) if changes.get("telluric", True) else None
+    return derive_response(
+        observation, StandardSpectrum(*scene.star), ExtinctionCurve(*scene.extinction), AREA, telluric
+    )
+
+
+def bin_errors(fit, scene, width=10.0):
+    """Relative errors of sensitivity in 10 nm means of the inner 80 % of each order, outside the strong band."""
+    errors = []
+    for number, truth in scene.sensitivity.items():
+        own = fit.response.order == number
+        grid = fit.response.wavelength[own]
+        low, high = grid[0] + 0.1 * np.ptp(grid), grid[-1] - 0.1 * np.ptp(grid)
+        keep = (grid > low) & (grid < high) & ~((grid > BAND[0]) & (grid < BAND[1]))
+        error = 1.0 / fit.response.response[own] / truth(grid) - 1.0
+        bins = ((grid - low) // width).astype(int)
+        errors += [error[keep & (bins == number)].mean() for number in np.unique(bins[keep])]
+    return np.array(errors)
+
+
+@pytest.fixture(scope="module")
+def fit(scene):
+    return derive(scene)
+
+
+def test_sensitivity_is_recovered(fit, scene):
+    errors = bin_errors(fit, scene)
+    assert len(errors) > 25
+    assert np.sqrt(np.mean(errors**2)) < 0.003
+    assert np.abs(errors).max() < 0.01
+    assert fit.failed == ()
+
+
+def test_steep_ends_of_the_blaze_are_followed(fit, scene):
+    for number, truth in scene.sensitivity.items():
+        own = fit.response.order == number
+        grid = fit.response.wavelength[own]
+        ends = np.r_[5:40, -40:-5]
+        sensitivity = truth(grid)[ends]
+        assert sensitivity.min() < 0.1 * truth(grid).max()
+        assert np.abs(1.0 / fit.response.response[own][ends] / sensitivity - 1.0).max() < 0.03
+
+
+def test_velocity_of_the_star(fit, scene):
+    assert fit.velocity_error < 10.0
+    assert abs(fit.velocity - scene.velocity) < 4.0 * fit.velocity_error + 2.0
+
+
+def test_wrong_airmass_is_seen(scene):
+    """Mutation: one tenth of an airmass less must spoil the colour of the response."""
+    errors = bin_errors(derive(scene, airmass=scene.airmass - 0.3), scene)
+    assert np.ptp(errors) > 0.02
+
+
+def test_without_velocity_the_lines_stay(scene, fit, monkeypatch):
+    monkeypatch.setattr(module, "_velocity", lambda *_: (-120.0, 1.0))
+    wrong = derive(scene)
+    # The third order holds the absorption band.
+    assert np.mean([o.residual for o in wrong.orders[:2]]) > 2.0 * np.mean([o.residual for o in fit.orders[:2]])
+
+
+def test_errors_are_true(scene_maker):
+    """Pulls over seeds: (estimate - truth) / error at places far apart, faint star so that noise rules."""
+    pulls = []
+    for seed in range(6):
+        scene = scene_maker(seed=seed, brightness=0.02, bins=900)
+        found = derive(scene)
+        for number, truth in scene.sensitivity.items():
+            own = np.flatnonzero(found.response.order == number)[40:-40:40]
+            estimate = np.log(1.0 / found.response.response[own])
+            relative = found.response.error[own] / found.response.response[own]
+            pulls += list((estimate - np.log(truth(found.response.wavelength[own]))) / relative)
+    assert len(pulls) >= 100
+    assert 0.7 < 1.4826 * np.median(np.abs(pulls)) < 1.4
+    assert abs(np.median(pulls)) < 0.4
+
+
+def test_strong_absorption_does_not_enter(fit, scene):
+    blind = derive(scene, telluric=False)
+
+    def error_in_band(found):
+        own = (found.response.order == 3) & (np.abs(found.response.wavelength - np.mean(BAND)) < 4.0)
+        assert own.sum() > 10
+        truth = scene.sensitivity[3](found.response.wavelength[own])
+        return np.abs(1.0 / found.response.response[own] / truth - 1.0).max()
+
+    assert error_in_band(fit) < 0.02
+    assert error_in_band(blind) > 3.0 * error_in_band(fit)
+    own = (fit.response.order == 3) & (np.abs(fit.response.wavelength - np.mean(BAND)) < 2.0)
+    assert np.all(fit.response.quality[own] & int(QualityFlag.TELLURIC))
+
+
+def test_efficiency_counts_photons(fit, scene):
+    own = fit.response.order == 2
+    grid = fit.response.wavelength[own]
+    middle = np.argmin(np.abs(grid - 530.0))
+    photons_per_flux = 10.0 * AREA / (PHOTON_ENERGY / grid[middle])
+    assert fit.response.efficiency[own][middle] == pytest.approx(
+        scene.sensitivity[2](grid[middle]) / photons_per_flux, rel=0.01
+    )
+
+
+def test_descending_wavelengths_give_the_same(scene, fit):
+    from dataclasses import replace
+
+    names = ("wavelength", "bin_width", "flux", "variance", "quality")
+    turned = [replace(o, **{name: getattr(o, name)[::-1] for name in names}) for o in scene.orders]
+    found = derive(scene, orders=turned)
+    assert found.response.response == pytest.approx(fit.response.response, rel=1e-6)
+
+
+def test_an_order_without_light_fails_alone(scene):
+    from dataclasses import replace
+
+    dead = scene.orders[1]
+    quality = np.full_like(dead.quality, int(QualityFlag.NO_DATA))
+    dead = replace(dead, flux=np.zeros_like(dead.flux), variance=np.full_like(dead.flux, np.inf), quality=quality)
+    found = derive(scene, orders=[scene.orders[0], dead, scene.orders[2]])
+    assert [number for number, _ in found.failed] == [2]
+    assert sorted(np.unique(found.response.order)) == [1, 3]
+    with pytest.raises(AlgorithmError, match="no order"):
+        derive(scene, orders=[dead])
+
+
+def test_missing_data_are_flagged_as_extrapolated(scene):
+    from dataclasses import replace
+
+    cut = scene.orders[0]
+    quality = cut.quality.copy()
+    quality[cut.wavelength > 485.0] |= int(QualityFlag.SATURATED)
+    found = derive(scene, orders=[replace(cut, quality=quality)])
+    beyond = found.response.wavelength > 486.0
+    assert beyond.sum() > 20
+    assert np.all(found.response.quality[beyond] & int(QualityFlag.EXTRAPOLATED))
+    assert not np.any(found.response.quality[found.response.wavelength < 484.0] & int(QualityFlag.EXTRAPOLATED))
+
+
+def test_identical_input_gives_identical_response(scene, fit):
+    assert np.array_equal(derive(scene).response.response, fit.response.response)
+
+
+def test_deviation_from_an_archive_curve(fit):
+    from dataclasses import replace
+
+    tilted = replace(fit.response, response=fit.response.response * 1.1 * (fit.response.wavelength / 550.0) ** 0.2)
+    grey, scatter = response_deviation(tilted, fit.response)
+    assert grey == pytest.approx(1.1, rel=0.05)
+    assert 0.005 < scatter < 0.1
+    assert response_deviation(fit.response, fit.response) == (pytest.approx(1.0), pytest.approx(0.0, abs=1e-12))
+    other = replace(fit.response, order=fit.response.order + 50)
+    assert np.isnan(response_deviation(fit.response, other)).all()
