@@ -52,8 +52,8 @@ class Link:
         The association's name.
     tags : tuple of str
         The first is there for certain.
-    job : str
-        The call that makes it; "" for files.
+    jobs : tuple of str
+        The calls that make it; none for files.
     frames : tuple of FrameRecord
     level : int or None
         Quality level of the association; None for static tables.
@@ -65,7 +65,7 @@ class Link:
 
     name: str
     tags: tuple[str, ...]
-    job: str = ""
+    jobs: tuple[str, ...] = ()
     frames: tuple[FrameRecord, ...] = ()
     level: int | None = None
     age: float | None = None
@@ -127,11 +127,27 @@ def associate(
         ranked = _ranked(rung, facts, candidates(rung.source, tags))
         if not ranked:
             continue
-        chosen = [ranked[0]] if rung.source != "raw" else _equal_ones(rung, ranked)
-        level, age, first = chosen[0]
+        chosen = _chosen(rung, facts, ranked)
+        if not chosen:
+            continue
+        level, age, _ = max(chosen, key=lambda entry: (entry[0] or 0, abs(entry[1] or 0.0)))
+        jobs = tuple(candidate.job for _, _, candidate in chosen if candidate.job)
         frames = tuple(frame for _, _, candidate in chosen for frame in candidate.frames)
-        return Link(association.name, tags, first.job, frames, level, age, rung.mark)
+        return Link(association.name, tags, jobs, frames, level, age, rung.mark)
     return None
+
+
+def _chosen(rung: Rung, facts: Mapping[str, object], ranked: list) -> list:
+    """The candidates that a rung takes: the best one, all raw frames that are alike, or one on either side."""
+    if rung.source == "raw":
+        return _equal_ones(ranked)
+    if not rung.bracket:
+        return ranked[:1]
+    ours = facts.get(rung.bracket)
+    known = [entry for entry in ranked if ours is not None and entry[2].facts.get(rung.bracket) is not None]
+    below = [entry for entry in known if float(entry[2].facts[rung.bracket]) < float(ours)]
+    above = [entry for entry in known if float(entry[2].facts[rung.bracket]) > float(ours)]
+    return [below[0], above[0]] if below and above else []
 
 
 def _ranked(
@@ -153,7 +169,7 @@ def _ranked(
     return [entry[1:] for entry in fitting]
 
 
-def _equal_ones(rung: Rung, ranked: list) -> list:
+def _equal_ones(ranked: list) -> list:
     """Raw frames serve together: all those of the first one's template and exposure time."""
     first = ranked[0][2].facts
     names = ("template_start", "exptime", "night")

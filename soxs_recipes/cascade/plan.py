@@ -61,7 +61,7 @@ class Job:
     @property
     def upstream(self) -> tuple[str, ...]:
         """Names of the calls whose products it takes."""
-        return tuple(dict.fromkeys(link.job for link in self.links if link.job))
+        return tuple(dict.fromkeys(job for link in self.links for job in link.jobs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ class _Planner:
         for source in self.by_task[task.main_from]:
             tags = tuple(resolved_tag(tag, source.arm) for tag in task.main)
             if self._is_available(source, tags[0]):
-                yield dict(source.facts), (), Link("main input", tags, source.name, (), 0, 0.0)
+                yield dict(source.facts), (), Link("main input", tags, (source.name,), (), 0, 0.0)
 
     # -- one call -------------------------------------------------------------------------------------------
     def _job(
@@ -278,7 +278,7 @@ class _Planner:
         raw = [[f.tag, f.checksum, *(f.facts.get(n) for n in CLASSIFYING_FACTS)] for f in frames]
         calibrations = {}
         for link in links:
-            made_by = [self.jobs[link.job].key] if link.job else sorted(f.checksum for f in link.frames)
+            made_by = [*(self.jobs[name].key for name in link.jobs), *sorted(f.checksum for f in link.frames)]
             calibrations[link.name] = [list(link.tags), made_by, link.mark]
         return {
             "recipe": [task.recipe, declaration.algorithm_version],
@@ -313,17 +313,14 @@ class _Planner:
     def _unused(self, jobs: Iterable[Job]) -> dict[str, str]:
         used = {frame.path for job in jobs for frame in job.frames}
         used |= {frame.path for job in jobs for link in job.links for frame in link.frames}
+        declared = self.inputs.declarations
+        tasks = [(task, declared[task.recipe]) for task in self.inputs.tasks if task.recipe in declared]
         reasons = {}
         for frame in self.raw:
             if frame.path not in used:
-                has_task = any(
-                    frame.tag == resolved_tag(t, frame.arm) for task in self.inputs.tasks for t in task.main
-                )
-                reasons[frame.path] = (
-                    f"{frame.tag}: no call needs it"
-                    if has_task
-                    else f"{frame.tag}: no recipe reduces such frames yet"
-                )
+                has_task = any(frame.tag in self._tags(task, recipe, frame.arm) for task, recipe in tasks)
+                why = "no call needs it" if has_task else "no recipe reduces such frames yet"
+                reasons[frame.path] = f"{frame.tag}: {why}"
         return reasons
 
 

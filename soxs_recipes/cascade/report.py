@@ -88,19 +88,24 @@ def _first(qc: Mapping[str, float], names: Iterable[str]) -> float | None:
 def _calibrations(job: Job, results: Mapping[str, Result]) -> list[dict[str, object]]:
     rows = []
     for link in job.links:
-        made = results.get(link.job, {}) if link.job else {}
+        made = [results[name] for name in link.jobs if name in results]
+        files = sorted(frame.name for frame in link.frames)
         rows.append(
             {
                 "name": link.name,
-                "from": link.job or ", ".join(sorted(frame.name for frame in link.frames)) or link.tags[0],
+                "from": ", ".join(link.jobs) or _several(files) or link.tags[0],
                 "level": link.level,
                 "age": None if link.age is None else round(link.age, 3),
                 "mark": link.mark,
-                "status": made.get("status", ""),
-                "why": list(made.get("reasons", [])),
+                "status": "PARTIAL" if any(result["status"] == "PARTIAL" for result in made) else "",
+                "why": [reason for result in made for reason in result["reasons"]],
             }
         )
     return rows
+
+
+def _several(files: Sequence[str]) -> str:
+    return f"{files[0]} and {len(files) - 1} more" if len(files) > 2 else ", ".join(files)
 
 
 def _call_row(job: Job, state: State, results: Mapping[str, Result]) -> dict[str, object]:

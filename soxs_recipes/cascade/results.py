@@ -53,7 +53,7 @@ def _record(job: Job, answer: dict[str, object], left_out: list[str]) -> dict[st
         "inputs": [
             {
                 "name": link.name,
-                "job": link.job,
+                "jobs": list(link.jobs),
                 "files": [frame.path for frame in link.frames],
                 "level": link.level,
                 "age": link.age,

@@ -240,8 +240,8 @@ class NightRun:
         frames = [(frame.path, own or frame.tag) for frame in job.frames]
         for link in job.links:
             frames += [(frame.path, frame.tag) for frame in link.frames]
-            if link.job:
-                made = self.results[link.job]
+            for name in link.jobs:
+                made = self.results[name]
                 folder = Path(str(made["folder"]))
                 frames += [(str(folder / p["name"]), p["tag"]) for p in made["products"] if p["tag"] in link.tags]
         return [(path, tag) for path, tag in frames if path not in dropped]
@@ -288,7 +288,7 @@ class NightRun:
 
     def _without_bad_frames(self, running: _Running, error: str) -> bool:
         """Whether the call can be repeated without the raw frames that its error names; they are then left out."""
-        frames = [*running.job.frames, *(f for link in running.job.links if not link.job for f in link.frames)]
+        frames = [*running.job.frames, *(f for link in running.job.links for f in link.frames)]
         guilty = [f for f in frames if f.name in error and f.path not in running.dropped]
         dropped = running.dropped | {frame.path for frame in guilty}
         rest = [frame for frame in running.job.frames if frame.path not in dropped]

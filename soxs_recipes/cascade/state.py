@@ -85,7 +85,7 @@ def _missing(plan: Plan, states: Mapping[str, State], results: Mapping[str, Resu
         if states[job.name].kind != DONE:
             continue
         made = produced_tags(results[job.name])
-        asked = {tag for other in plan.jobs for link in other.links if link.job == job.name for tag in link.tags}
+        asked = {tag for other in plan.jobs for link in other.links if job.name in link.jobs for tag in link.tags}
         expected = asked | {tag for tag in _possible_tags(job) if tag not in made}
         missing |= {(job.name, tag) for tag in expected - made}
     return missing

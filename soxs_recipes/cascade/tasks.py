@@ -47,6 +47,8 @@ class Rung:
         The narrowest that holds gives the level.
     nearest : str
         Fact that ranks the candidates before their distance in time does.
+    bracket : str
+        Fact that needs one candidate below and one above, between which the recipe interpolates.
     mark : str
         What the product is told when this rung is used; "" when it is as planned.
     """
@@ -57,6 +59,7 @@ class Rung:
     ranges: tuple[TimeRange, ...] = UP_TO_A_MONTH
     nearest: str = ""
     mark: str = ""
+    bracket: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,7 @@ _DARKS = (
     Rung(
         "dark", _DARK_TAGS, ("binning", "exptime"), ALWAYS, mark="dark older than a month or of another read mode"
     ),
+    Rung("dark", _DARK_TAGS, SETUP, UP_TO_A_MONTH, nearest="exptime", bracket="exptime"),
     Rung(
         "dark", _DARK_TAGS, ("binning",), ALWAYS, nearest="exptime", mark="dark of another exposure time, scaled"
     ),
@@ -167,7 +171,7 @@ def _lamp_off(off_tag: str) -> Association:
         rungs=(
             Rung("raw", (off_tag,), ("template_start", "exptime", "binning"), UP_TO_A_WEEK),
             Rung("raw", (off_tag,), ("night", "exptime", "binning"), UP_TO_A_WEEK),
-            *_DARKS[:3],
+            *_DARKS[:4],
             Rung(
                 "raw",
                 (off_tag,),
@@ -315,7 +319,7 @@ TASKS = (
         name="disp_solution",
         recipe="soxs_disp_solution",
         main=("WAVE_PIN_<ARM>", "WAVE_PIN_<ARM>_ON"),
-        group=("arm", "binning", "night", "template_start", "exptime"),
+        group=("arm", *SETUP, "night", "template_start", "exptime"),
         associations=(BIAS, CCD_DARK, _lamp_off("WAVE_PIN_<ARM>_OFF")),
         seconds=5.0,
         megabytes=2.0,
@@ -324,7 +328,7 @@ TASKS = (
         name="order_centres",
         recipe="soxs_order_centres",
         main=("ORDERDEF_<ARM>", "ORDERDEF_<ARM>_ON"),
-        group=("arm", "binning", "night", "template_start", "exptime"),
+        group=("arm", *SETUP, "night", "template_start", "exptime"),
         associations=(BIAS, CCD_DARK, _lamp_off("ORDERDEF_<ARM>_OFF"), DISPERSION),
         seconds=3.0,
         megabytes=2.0,
@@ -343,7 +347,7 @@ TASKS = (
         name="spatial_solution",
         recipe="soxs_spatial_solution",
         main=("WAVE_MPH_<ARM>", "WAVE_MPH_<ARM>_ON"),
-        group=("arm", "binning", "night", "template_start", "exptime"),
+        group=("arm", *SETUP, "night", "template_start", "exptime"),
         associations=(BIAS, CCD_DARK, _lamp_off("WAVE_MPH_<ARM>_OFF"), DISPERSION, ORDER_CENTRES, ANY_FLAT),
         seconds=10.0,
         megabytes=100.0,

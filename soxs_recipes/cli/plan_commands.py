@@ -335,5 +335,5 @@ def raw_frames_behind(name: str, results: Mapping[str, Mapping[str, object]]) ->
         frames |= set(results[current]["frames"])
         for link in results[current]["inputs"]:
             frames |= set(link["files"])
-            waiting += [link["job"]] if link["job"] else []
+            waiting += link["jobs"]
     return sorted(frames)

@@ -69,9 +69,9 @@ def test_science_takes_the_flat_of_its_slit_and_three_exposures_together(complet
     for arm in ("VIS", "NIR"):
         science, standard = only(plan, "science", arm), only(plan, "standard", arm)
         assert len(science.frames) == 3
-        assert link(science, "flat").job.endswith("SLIT1.0")
-        assert link(standard, "flat").job.endswith("SLIT5.0")
-        assert link(science, "response").job == only(plan, "response", arm).name
+        assert link(science, "flat").jobs[0].endswith("SLIT1.0")
+        assert link(standard, "flat").jobs[0].endswith("SLIT5.0")
+        assert link(science, "response").jobs[0] == only(plan, "response", arm).name
         assert link(science, "flat").level == 0
         assert link(science, "flat").age == pytest.approx(-0.34, abs=0.05)
 
@@ -138,7 +138,7 @@ def test_a_standard_without_flat_of_its_slit_takes_the_other(complete_night):
     plan = plan_of(complete_night)
     standard = only(plan, "standard", "VIS")
     assert standard.marks == ("flat of another slit",)
-    assert link(standard, "flat").job.endswith("SLIT1.0")
+    assert link(standard, "flat").jobs[0].endswith("SLIT1.0")
     assert only(plan, "science", "VIS").marks == ()
 
 
@@ -183,9 +183,15 @@ def test_ladder_of_darks(night):
     night.add("d10", "NIR", ("CALIB", "DARK", "IMAGE"), 5, exptime=10.0)
     night.add("d100", "NIR", ("CALIB", "DARK", "IMAGE"), 5, exptime=100.0)
     plan = plan_of(night)
+    night.add("d1000", "NIR", ("CALIB", "DARK", "IMAGE"), 5, exptime=1000.0)
+    between = link(only(plan_of(night), "science", "NIR"), "dark")
+    assert (between.mark, between.level) == ("", 0)
+    assert [name.rsplit("_", 1)[1] for name in between.jobs] == ["100s", "1000s"]
+    for path in night.written["d1000"]:
+        path.unlink()
     scaled = link(only(plan, "science", "NIR"), "dark")
     assert scaled.mark == "dark of another exposure time, scaled"
-    assert plan.job(scaled.job).facts["exptime"] == 100.0
+    assert plan.job(scaled.jobs[0]).facts["exptime"] == 100.0
     assert named(plan, "lamp_off_dark", "NIR") == []
     night.add("d300", "NIR", ("CALIB", "DARK", "IMAGE"), 5, exptime=300.0)
     same = link(only(plan_of(night), "science", "NIR"), "dark")
@@ -211,7 +217,7 @@ def test_the_nearest_in_time_is_taken(tmp_path):
     plan = make_plan(inputs_for(*(one.folder for one in nights)))
     science = only(plan, "science", "VIS")
     assert len(named(plan, "bias", "VIS")) == 3
-    assert all(link.job.startswith("2025-11-23/") for link in science.links if link.job)
+    assert all(job.startswith("2025-11-23/") for link in science.links for job in link.jobs)
     assert science.facts["night"] == "2025-11-23"
 
 
@@ -223,7 +229,7 @@ def test_setups_are_not_mixed(night):
     night.science("VIS")
     plan = plan_of(night)
     assert [len(job.frames) for job in named(plan, "bias", "VIS")] == [5, 5, 5]
-    chosen = plan.job(link(only(plan, "science", "VIS"), "bias").job)
+    chosen = plan.job(link(only(plan, "science", "VIS"), "bias").jobs[0])
     assert (chosen.facts["binning"], chosen.facts["read_mode"]) == ("1x1", "1")
 
 
@@ -266,7 +272,7 @@ def test_a_recipe_of_one_frame_gets_one(night):
 
 def test_what_failed_is_replaced_by_the_next_rung(complete_night):
     plan = plan_of(complete_night)
-    flat = link(only(plan, "science", "VIS"), "flat").job
+    flat = link(only(plan, "science", "VIS"), "flat").jobs[0]
     without = plan_of(complete_night, unavailable=frozenset({(flat, "")}))
     science = only(without, "science", "VIS")
     assert science.marks == ("flat of another slit",)

@@ -58,7 +58,7 @@ def status_of(night, task, arm):
 
 def flat_of(night, arm):
     (link,) = [link for link in status_of(night, "science", arm)["inputs"] if link["name"] == "flat"]
-    return link["job"]
+    return link["jobs"][0]
 
 
 def snapshot(folder):
