@@ -178,9 +178,9 @@ def _layout(header: _Header, shape: tuple[int, int], binning: tuple[int, int], a
         return ReadoutLayout((y0, y0 + ny, x0, x0 + nx), reference_border=detector.reference_border)
     stated = _stated_outputs(header, shape[1], nx)
     if stated:
-        first = min(columns[0] for columns, _, _ in stated)
         amplifiers = tuple(Amplifier(columns, overscan, prescan) for columns, overscan, prescan in stated)
-        return ReadoutLayout((y0, y0 + ny, first, first + nx), amplifiers)
+        first, last = amplifiers[0].columns[0], amplifiers[-1].columns[1]
+        return ReadoutLayout((y0, y0 + ny, first, last), amplifiers)
     prescan = (0, x0) if x0 > 0 else None
     overscan = (x0 + nx, shape[1]) if shape[1] > x0 + nx else None
     amplifiers = (Amplifier((x0, x0 + nx), overscan, prescan),) if prescan or overscan else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import correlate1d, uniform_filter
@@ -57,7 +58,7 @@ class ReadoutLayout:
     science_window : (y0, y1, x0, x1)
         Half-open.
     amplifiers : tuple of Amplifier
-        Empty for a frame without overscan.
+        From left to right, their columns together the light; empty for a frame without overscan.
     reference_border : int
         Width of the border of reference pixels, 0 when there is none.
     reference_static : ReferencePattern or None
@@ -123,8 +124,7 @@ def prepare(
     UnprocessableData
         The frame is all zero, one value everywhere, mostly missing or mostly saturated.
     """
-    y0, y1, x0, x1 = layout.science_window
-    science = data[y0:y1, x0:x1]
+    science = _light(data, layout)
     finite = np.isfinite(science)
     _refuse_hopeless(science, finite, saturation, meta.name)
     signal, level_variance, report = _without_level(data, layout, meta.gain)
@@ -156,6 +156,15 @@ def _refuse_hopeless(science: np.ndarray, finite: np.ndarray, saturation: float,
         raise UnprocessableData(f"{name}: {saturated} of {total} pixels are saturated; expose for less time")
 
 
+def _light(data: np.ndarray, layout: ReadoutLayout) -> np.ndarray:
+    """Light-sensitive part of a raw frame; outputs that have overscan between them are joined."""
+    y0, y1, x0, x1 = layout.science_window
+    columns = [amplifier.columns for amplifier in layout.amplifiers]
+    if len(columns) < 2 or all(one[1] == two[0] for one, two in pairwise(columns)):
+        return data[y0:y1, x0:x1]
+    return np.concatenate([data[y0:y1, first:last] for first, last in columns], axis=1)
+
+
 def _without_level(
     data: np.ndarray, layout: ReadoutLayout, gain: float
 ) -> tuple[np.ndarray, float, ReadoutReport]:
@@ -173,14 +182,15 @@ def _without_level(
                 subtracted=True,
             )
             return signal, reference.variance * gain**2, report
-    signal = data[y0:y1, x0:x1].astype(np.float32)
+    signal = _light(data, layout).astype(np.float32)
     if not any(amplifier.overscan or amplifier.prescan for amplifier in layout.amplifiers):
         return signal, 0.0, ReadoutReport(0.0, (), 0.0, float("nan"), subtracted=False)
-    levels, differences = [], []
+    levels, differences, first = [], [], 0
     for amplifier in layout.amplifiers:
         level, difference = _amplifier_level(data[y0:y1], amplifier)
-        first, last = amplifier.columns[0] - x0, amplifier.columns[1] - x0
-        signal[:, max(first, 0) : last] -= level.level[:, None].astype(np.float32)
+        last = first + amplifier.columns[1] - amplifier.columns[0]
+        signal[:, first:last] -= level.level[:, None].astype(np.float32)
+        first = last
         levels.append(level)
         differences.append(difference)
     report = ReadoutReport(
