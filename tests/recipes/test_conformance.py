@@ -131,7 +131,7 @@ def test_calibrations_have_a_maker_or_a_ladder(declaration):
 def test_qc_names(declaration):
     for entry in declaration.qc:
         assert re.fullmatch(r"[A-Z0-9]+( [A-Z0-9]+)*", entry.name), entry.name
-        assert entry.sentence[0].isupper(), entry.name
+        assert len(entry.sentence.split()) >= 2, entry.name
         # With the longest order number, a value and no comment, the card must hold.
         assert len(f"HIERARCH ESO QC ORD24 {entry.name} = ") <= 80 - 20, entry.name
 
@@ -194,7 +194,9 @@ def is_used(name: str, words: set[str]) -> bool:
 
 def test_what_is_declared_is_used(declaration):
     words = words_used(RECIPES[declaration.name].module)
-    names = [entry.short for entry in (*declaration.products, *declaration.calibrations)]
+    # A calibration that a runner hands over although the recipe can do without says so.
+    calibrations = [entry for entry in declaration.calibrations if entry.ladder != "not needed"]
+    names = [entry.short for entry in (*declaration.products, *calibrations)]
     names += [entry.name for entry in declaration.parameters]
     assert names
     unused = [name for name in names if not is_used(name, words)]
