@@ -195,6 +195,16 @@ class DispersionSolution:
         """The same solution moved by (dx, dy) [px], as flexure moves an exposure."""
         return replace(self, blocks=tuple(_moved(block, dx, dy) for block in self.blocks))
 
+    def rebinned(self, binning: tuple[int, int]) -> DispersionSolution:
+        """The same solution counted in pixels of another binning (y, x)."""
+        if tuple(binning) == tuple(self.binning):
+            return self
+        factors = self.binning[1] / binning[1], self.binning[0] / binning[0]
+        blocks = tuple(_scaled_pixels(block, *factors) for block in self.blocks)
+        # Pixel centres: x_new + 1/2 = (x_old + 1/2) * factor.
+        moved = replace(self, blocks=blocks, binning=tuple(binning))
+        return moved.shifted(0.5 * factors[0] - 0.5, 0.5 * factors[1] - 0.5)
+
 
 def _moved(block: DispersionBlock, dx: float, dy: float) -> DispersionBlock:
     constant = np.flatnonzero((block.terms == 0).all(axis=1))
@@ -204,3 +214,13 @@ def _moved(block: DispersionBlock, dx: float, dy: float) -> DispersionBlock:
     x[constant] += dx
     y[constant] += dy
     return replace(block, x_coefficients=x, y_coefficients=y)
+
+
+def _scaled_pixels(block: DispersionBlock, x_factor: float, y_factor: float) -> DispersionBlock:
+    return replace(
+        block,
+        x_coefficients=block.x_coefficients * x_factor,
+        y_coefficients=block.y_coefficients * y_factor,
+        x_covariance=block.x_covariance * x_factor**2,
+        y_covariance=block.y_covariance * y_factor**2,
+    )
