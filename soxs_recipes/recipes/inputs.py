@@ -61,7 +61,7 @@ class Inputs:
         self._files = tuple(files)
         self._headers = {file.path: file.header for file in files}
         self._static: dict[str, Path] = {}
-        raw_tags = {entry.short for entry in declaration.raws if entry.serves(arm)}
+        raw_tags = {self._short(entry.tag) for entry in declaration.raws if entry.serves(arm)}
         self.raw_files = tuple(file for file in files if self._short(file.tag) in raw_tags)
         self.calibration_files = tuple(file for file in files if self._short(file.tag) not in raw_tags)
         self.kind = _kind(self.raw_files)
@@ -85,7 +85,7 @@ class Inputs:
 
         KeyError when the declaration knows no such tag.
         """
-        if self._short(tag) not in {entry.short for entry in self.declaration.raws}:
+        if self._short(tag) not in {self._short(entry.tag) for entry in self.declaration.raws}:
             raise KeyError(f"{self.declaration.name} declares no raw input {tag!r}")
         return self._paths(self.raw_files, tag)
 
@@ -100,7 +100,7 @@ class Inputs:
         KeyError when the declaration knows no such tag.
         """
         wanted = self._short(tag)
-        entry = next((entry for entry in self.declaration.calibrations if entry.short == wanted), None)
+        entry = next((entry for entry in self.declaration.calibrations if self._short(entry.tag) == wanted), None)
         if entry is None:
             raise KeyError(f"{self.declaration.name} declares no calibration {tag!r}")
         given = self._paths(self.calibration_files, tag)
@@ -354,18 +354,20 @@ def _check_count(inputs: Inputs, entry: RawInput) -> None:
 
 
 def _check_agreement(inputs: Inputs, files: Sequence[InputFile], keywords: Sequence[str]) -> None:
-    """One value of each keyword among the files that state it."""
+    """One value of each keyword among the files that state it; InputError names the odd file."""
     for keyword in keywords:
         values = {file.path.name: _stated(inputs, keyword, file.path) for file in files}
-        stated = {name: value for name, value in values.items() if value is not None}
-        if len(set(stated.values())) > 1:
-            first, *others = stated.items()
-            other = next(item for item in others if item[1] != first[1])
-            what = keyword.lower().replace("_", " ")
-            raise InputError(
-                f"{inputs.declaration.name}: frames of different {what}: {first[0]} has {first[1]}, "
-                f"{other[0]} has {other[1]}; give frames of one setup"
-            )
+        stated = [value for value in values.values() if value is not None]
+        if len(set(stated)) < 2:
+            continue
+        usual = max(dict.fromkeys(stated), key=stated.count)
+        odd = [name for name, value in values.items() if value not in (None, usual)]
+        more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+        what = keyword.lower().replace("_", " ")
+        raise InputError(
+            f"{inputs.declaration.name}: frames of different {what}: {stated.count(usual)} with {usual}, but "
+            f"{odd[0]} has {values[odd[0]]}{more}; give frames of one setup"
+        )
 
 
 def _stated(inputs: Inputs, keyword: str, path: Path) -> object:

@@ -91,13 +91,13 @@ def test_fewer_than_recommended_is_partial(mean_frame, make_raw, tmp_path):
     ("changes", "words"),
     [
         ({"ESO SEQ ARM": "NIR", "ESO DPR TYPE": "DARK"}, ("odd.fits", "NIR", "one arm")),
-        ({"ESO DET BINX": 2}, ("odd.fits", "binning x", "2")),
-        ({"ESO DET READ CURID": 3}, ("odd.fits", "read mode id")),
+        ({"ESO DET BINX": 2}, ("binning x: 3 with 1, but odd.fits has 2",)),
+        ({"ESO DET READ CURID": 3}, ("read mode id: 3 with 1, but odd.fits has 3",)),
     ],
 )
 def test_mixed_setups_are_refused(mean_frame, make_raw, tmp_path, changes, words):
-    frames = [*three(make_raw), make_raw("odd.fits", **changes)]
-    result = run_recipe(mean_frame, frames, {}, tmp_path / "out")
+    odd = make_raw("odd.fits", **{"MJD-OBS": 61000.0, **changes})
+    result = run_recipe(mean_frame, [odd, *three(make_raw)], {}, tmp_path / "out")
     assert (result.status, result.exit_code) == ("FAILED", InputError.exit_code)
     for word in words:
         assert word in result.message
