@@ -12,6 +12,7 @@ _HOMES = {
     "OpticalModel": "optics",
     "PLANS": "night",
     "load_truth": "truth",
+    "reproduce": "night",
     "simulate_frame": "frames",
     "simulate_night": "night",
 }
@@ -23,6 +24,7 @@ __all__ = [
     "NightTruth",
     "OpticalModel",
     "load_truth",
+    "reproduce",
     "simulate_frame",
     "simulate_night",
 ]

@@ -149,6 +149,7 @@ def expose(
     effects: Effects,
     previous: np.ndarray | None = None,
     delay: float = 60.0,
+    binning: tuple[int, int] = (1, 1),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Take an exposure and read it.
 
@@ -164,10 +165,13 @@ def expose(
         Light of the exposure before, for persistence.
     delay : float [s]
         Time since it ended.
+    binning : (y, x)
+        Pixels added on the chip before they are read.
 
     Returns
     -------
     raw : ndarray raw shape uint16 [ADU]
+        Binned.
     cosmic_rays : ndarray (ny, nx) float32 [e-]
     """
     hardware = state.hardware
@@ -182,16 +186,24 @@ def expose(
     rays = cosmic_rays(hardware, exposure_time, random, effects)
     signal += rays
     signal = _limit(signal, hardware, effects)
-    counts = state.bias.copy()
+    counts = np.array(state.bias[:: binning[0], :: binning[1]])
     if effects.bias_drift:
         counts += np.float32(effects.bias_drift * random.normal(0.0, 1.5))
-    y0, y1, x0, x1 = hardware.window
-    counts[y0:y1, x0:x1] += signal
+    y0, y1, x0, x1 = hardware.binned_window(binning)
+    counts[y0:y1, x0:x1] += binned(signal, binning)
     if effects.read_noise:
         noise = random.standard_normal(counts.shape, np.float32)
         counts += np.float32(hardware.read_noise * effects.read_noise) * noise
     counts /= np.float32(hardware.gain)
     return np.clip(np.rint(counts), 0, 65535).astype(np.uint16), rays
+
+
+def binned(image: np.ndarray, binning: tuple[int, int]) -> np.ndarray:
+    """Sums over blocks of (y, x) pixels."""
+    if binning == (1, 1):
+        return image
+    ny, nx = image.shape[0] // binning[0], image.shape[1] // binning[1]
+    return image.reshape(ny, binning[0], nx, binning[1]).sum(axis=(1, 3))
 
 
 def poisson(expected: np.ndarray, random: np.random.Generator) -> np.ndarray:

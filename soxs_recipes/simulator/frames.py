@@ -93,6 +93,8 @@ class FrameRequest:
         Brightness of the lamps against the nominal.
     dead_lamp : str
         Element of an arc lamp that does not shine, such as "Xe".
+    binning : (y, x)
+        UV-VIS only.
     """
 
     kind: FrameKind
@@ -107,6 +109,7 @@ class FrameRequest:
     index: int = 0
     lamp_scale: float = 1.0
     dead_lamp: str = ""
+    binning: tuple[int, int] = (1, 1)
 
     @property
     def scene_key(self) -> tuple:
@@ -142,7 +145,7 @@ class FrameTruth:
     model : OpticalModel
         With this exposure's flexure: where each (order, wavelength, slit) falls.
     electrons : ndarray (ny, nx) float32 [e-] or None
-        Expected light on the trimmed detector, for a pixel response of 1, without dark; None is no light.
+        Expected light on the trimmed, unbinned detector for a pixel response of 1, without dark; None: no light.
     cosmic_rays : ndarray (ny, nx) float32 [e-]
     tables : {name: ndarray}
         Lines, lamp, sky and object per order; see `truth.TableTruth`.
@@ -188,13 +191,30 @@ class FrameMaker:
 
     def make(self, request: FrameRequest, sequence: Sequence, pointing: Pointing) -> SimulatedFrame:
         """Expose, read and describe one frame."""
+        if request.binning != (1, 1) and self.hardware.reference_border:
+            raise InputError(f"arm {self.arm} is read unbinned, not {request.binning}")
         scene = self.scene(request)
         random = generator(self.seed, "exposure", self.arm, request.kind.name, request.index)
         electrons = None if scene is None else scene.electrons
-        raw, rays = expose(self.detector, electrons, request.exposure_time, random, self.effects, self._previous)
+        raw, rays = expose(
+            self.detector,
+            electrons,
+            request.exposure_time,
+            random,
+            self.effects,
+            self._previous,
+            binning=request.binning,
+        )
         self._previous = electrons
         header = raw_header(
-            request.kind, self.hardware, request.exposure_time, sequence, pointing, request.slit, request.lamp
+            request.kind,
+            self.hardware,
+            request.exposure_time,
+            sequence,
+            pointing,
+            request.slit,
+            request.lamp,
+            request.binning,
         )
         model = OpticalModel.of_seed(self.arm, self.seed, self.effects).shifted(*request.flexure)
         tables = {} if scene is None else scene.tables
@@ -290,7 +310,8 @@ def simulate_frame(
         Of the exposure.
     **changes
         exposure_time [s], slit, lamp ("QTH" or "D2"), lamps_off, flexure (dx, dy) [px], index (independent noise),
-        lamp_scale, dead_lamp, source (a PointSource), sources, airmass, seeing [arcsec], moon, transparency.
+        lamp_scale, dead_lamp, binning (y, x), source (a PointSource), sources, airmass, seeing [arcsec], moon,
+        transparency.
 
     Returns
     -------

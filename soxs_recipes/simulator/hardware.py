@@ -104,6 +104,11 @@ class ArmHardware:
         """Pixels along the slit axis."""
         return self.shape[1 - self.dispersion_axis]
 
+    def binned_window(self, binning: tuple[int, int]) -> tuple[int, int, int, int]:
+        """The light-sensitive part of a binned raw frame."""
+        y0, y1, x0, x1 = self.window
+        return y0 // binning[0], y1 // binning[0], x0 // binning[1], x1 // binning[1]
+
     def order(self, number: int) -> OrderHardware:
         """One order by number."""
         for order in self.orders:

@@ -152,6 +152,7 @@ def raw_header(
     pointing: Pointing,
     slit: str,
     lamp: str = "QTH",
+    binning: tuple[int, int] = (1, 1),
 ) -> fits.Header:
     """The primary header of a raw frame.
 
@@ -166,13 +167,14 @@ def raw_header(
         Name of the slit, used where the kind looks through one.
     lamp : {"QTH", "D2"}
         Continuum lamp of a flat.
+    binning : (y, x)
     """
     header = fits.Header()
     cards = [
         *_observation_cards(kind, exposure_time, sequence, pointing),
         *_classification_cards(kind, hardware, sequence, lamp),
         *_block_cards(kind, hardware, sequence, pointing),
-        *_detector_cards(hardware, exposure_time),
+        *_detector_cards(hardware, exposure_time, binning),
         *_instrument_cards(kind, hardware, sequence, slit, lamp),
         *_telescope_cards(kind, pointing),
     ]
@@ -238,7 +240,7 @@ def _block_cards(kind, hardware, sequence, pointing):
     ]
 
 
-def _detector_cards(hardware, exposure_time):
+def _detector_cards(hardware, exposure_time, binning):
     common = [
         ("ESO DET READ CURID", hardware.read_mode[0], "Used readout mode id"),
         ("ESO DET READ CURNAME", hardware.read_mode[1], "Used readout mode name"),
@@ -256,16 +258,16 @@ def _detector_cards(hardware, exposure_time):
             ("ESO DET SEQ1 DIT", float(exposure_time), "[s] Integration time"),
             ("ESO DET NDIT", 1, "Number of sub-integrations"),
         ]
-    _, _, x0, x1 = hardware.window
+    y0, y1, x0, x1 = hardware.binned_window(binning)
     return [
         *common,
         ("ESO DET CHIP ID", "CCD44-82", "Detector ID"),
-        ("ESO DET BINX", 1, "Binning factor along X"),
-        ("ESO DET BINY", 1, "Binning factor along Y"),
+        ("ESO DET BINX", binning[1], "Binning factor along X"),
+        ("ESO DET BINY", binning[0], "Binning factor along Y"),
         ("ESO DET OUT1 NX", x1 - x0, "Valid pixels along X"),
-        ("ESO DET OUT1 NY", hardware.raw_shape[0], "Valid pixels along Y"),
+        ("ESO DET OUT1 NY", y1 - y0, "Valid pixels along Y"),
         ("ESO DET OUT1 PRSCX", x0, "Prescan region in X"),
-        ("ESO DET OUT1 OVSCX", hardware.raw_shape[1] - x1, "Overscan region in X"),
+        ("ESO DET OUT1 OVSCX", hardware.raw_shape[1] // binning[1] - x1, "Overscan region in X"),
     ]
 
 

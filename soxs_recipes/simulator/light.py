@@ -213,7 +213,12 @@ def sky_scene(spectrograph: Spectrograph, observation: Observation) -> Scene:
     for order in spectrograph.orders:
         spectra[order] = _sky_order(spectrograph, order, lines, observation)
         spectrograph.render(image, order, spectra[order], spectrograph.slit_surface(order))
-    return Scene(image, spectra, {})
+    truth = {
+        "airglow_wavelength": lines.wavelength,
+        "airglow_catalogue_wavelength": lines.catalogue_wavelength,
+        "airglow_strength": lines.strength,
+    }
+    return Scene(image, spectra, truth)
 
 
 def _sky_order(
@@ -240,8 +245,8 @@ def _sky_order(
 
 
 def sky_table(spectrograph: Spectrograph, sky: Scene) -> dict[str, np.ndarray]:
-    """Truth of the sky: e-/px of the dispersion coordinate and per arcsec of slit."""
-    return _spectral_table(spectrograph, sky.spectra, "sky")
+    """Truth of the sky: e-/px of the dispersion coordinate and per arcsec; lines in photon/s/m2/arcsec2."""
+    return {**sky.tables, **_spectral_table(spectrograph, sky.spectra, "sky")}
 
 
 def source_light(

@@ -17,6 +17,7 @@ from soxs_recipes.simulator.effects import Effects
 from soxs_recipes.simulator.frames import (
     FrameMaker,
     FrameRequest,
+    SimulatedFrame,
     default_request,
     pointing_of,
     standard,
@@ -26,7 +27,7 @@ from soxs_recipes.simulator.hardware import generator
 from soxs_recipes.simulator.headers import Sequence
 from soxs_recipes.simulator.truth import FrameRecord, NightTruth
 
-__all__ = ["PLANS", "Template", "night_plan", "simulate_night"]
+__all__ = ["PLANS", "Template", "night_plan", "reproduce", "simulate_night"]
 
 _AFTERNOON = Time("2026-03-01T18:00:00.000", format="isot", scale="utc", precision=3)
 _NIGHT = Time("2026-03-02T02:00:00.000", format="isot", scale="utc", precision=3)
@@ -224,6 +225,18 @@ def simulate_night(
     night = NightTruth(folder, seed, plan, effects, tuple(records))
     night.save()
     return night
+
+
+def reproduce(night: NightTruth, record: FrameRecord) -> SimulatedFrame:
+    """Make a frame of a simulated night again, with the expected electrons and cosmic rays as truth.
+
+    The noise is the same, but the persistence of the frame before is left out.
+    """
+    for exposure in _exposures(night.plan, night.seed, night.effects):
+        if exposure.request.index == record.index:
+            maker = FrameMaker(record.arm, night.seed, night.effects)
+            return maker.make(exposure.request, exposure.sequence, pointing_of(exposure.request))
+    raise InputError(f"{record.file}: plan {night.plan} of seed {night.seed} has no such frame")
 
 
 def _write_frame(folder: Path, maker: FrameMaker, exposure: _Exposure, keep_images: bool) -> FrameRecord:

@@ -26,8 +26,8 @@ class TableTruth:
     Attributes
     ----------
     tables : {name: ndarray}
-        `line_*` (arc), `lamp_*` (flat), `sky_*` and `object_*` (on sky); one row a line, or a pixel of the
-        dispersion coordinate of one order. Electrons are those of the whole exposure.
+        `line_*` (arc), `lamp_*` (flat), `sky_*`, `airglow_*` and `object_*` (on sky); one row a line, or a pixel
+        of the dispersion coordinate of one order. Electrons are those of the whole exposure.
     """
 
     tables: dict[str, np.ndarray]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from soxs_recipes.errors import InputError
-from soxs_recipes.simulator.detector import cosmic_rays, detector_state, expose, poisson, scattered_light
+from soxs_recipes.simulator.detector import binned, cosmic_rays, detector_state, expose, poisson, scattered_light
 from soxs_recipes.simulator.effects import Effects
 from soxs_recipes.simulator.frames import simulate_frame
 from soxs_recipes.simulator.hardware import ARMS, generator
@@ -96,6 +96,26 @@ def test_all_effects_can_be_off_and_doubled(strength):
     assert frame.data.shape == (4096, 908)
     assert np.isfinite(frame.truth.electrons).all()
     assert (frame.truth.cosmic_rays.max() > 0) == (strength > 0)
+
+
+@pytest.mark.parametrize("binning", [(2, 2), (1, 2), (2, 1)])
+def test_binning_adds_pixels_and_reads_them_once(binning):
+    plain = simulate_frame("slit_flat", "VIS", seed=2, effects=Effects.none(), lamp_scale=0.1)
+    frame = simulate_frame("slit_flat", "VIS", seed=2, effects=Effects.none(), lamp_scale=0.1, binning=binning)
+    by, bx = binning
+    assert frame.data.shape == (4096 // by, 908 // bx)
+    header = frame.header
+    assert (header["ESO DET BINY"], header["ESO DET BINX"]) == binning
+    assert header["ESO DET OUT1 PRSCX"] + header["ESO DET OUT1 NX"] + header["ESO DET OUT1 OVSCX"] == 908 // bx
+    light = (frame.data[:, 50 // bx : 858 // bx].astype(float) - 500.0) * 2.0
+    expected = binned((plain.data[:, 50:858].astype(float) - 500.0) * 2.0, binning)
+    assert expected.max() > 8000.0
+    np.testing.assert_allclose(light, expected, atol=2.0 * by * bx)
+
+
+def test_infrared_frames_are_not_binned():
+    with pytest.raises(InputError, match="read unbinned"):
+        simulate_frame("dark", "NIR", binning=(2, 2))
 
 
 def test_saturation_and_nonlinearity():

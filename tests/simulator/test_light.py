@@ -111,6 +111,10 @@ def test_sky_fills_the_slit(clean_vis):
     assert expected > 1e4
     assert found == pytest.approx(expected, rel=2e-3)
     assert scene.electrons[2000, :20].max() == 0.0
+    displacement = scene.tables["airglow_wavelength"] - scene.tables["airglow_catalogue_wavelength"]
+    below = scene.tables["airglow_wavelength"] < 900.0
+    assert below.sum() > 100
+    assert 0.001 < np.median(np.abs(displacement[below])) < 0.003
 
 
 def test_arc_lines_are_those_of_the_list_but_displaced():

@@ -6,11 +6,11 @@ from astropy.io import fits
 from click.testing import CliRunner
 
 from soxs_recipes.errors import InputError
-from soxs_recipes.simulator import Effects, load_truth, simulate_frame, simulate_night
+from soxs_recipes.simulator import Effects, load_truth, reproduce, simulate_frame, simulate_night
 from soxs_recipes.simulator import night as night_module
 from soxs_recipes.simulator.__main__ import main
 from soxs_recipes.simulator.catalogues import lamp_lines
-from soxs_recipes.simulator.frames import FrameMaker, default_request, pointing_of
+from soxs_recipes.simulator.frames import default_request
 from soxs_recipes.simulator.night import PLANS, Template, night_plan
 
 _TEMPLATES = [
@@ -71,11 +71,9 @@ def test_truth_is_found_again(small_night):
 def test_a_frame_of_the_night_is_made_again_bit_by_bit(small_night, monkeypatch):
     monkeypatch.setitem(night_module.PLANS, "small", lambda: _TEMPLATES)
     record = small_night.select("pinhole_arc", "VIS")[0]
-    exposure = next(e for e in night_module._exposures("small", 7, Effects()) if e.request.index == record.index)
-    again = FrameMaker("VIS", 7, Effects()).make(
-        exposure.request, exposure.sequence, pointing_of(exposure.request)
-    )
+    again = reproduce(small_night, record)
     np.testing.assert_array_equal(fits.getdata(small_night.path(record)), again.data)
+    assert again.truth.electrons.max() > 1000.0
 
 
 def test_frames_of_equal_seed_are_equal_and_of_another_index_independent():
