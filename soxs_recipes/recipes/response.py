@@ -1,0 +1,265 @@
+"""soxs_response: response and efficiency of an arm from an extracted standard star."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from soxs_recipes.data.qc import QCDefinition, QCParameter
+from soxs_recipes.errors import CalibrationMissing, InputError
+from soxs_recipes.recipes.base import Recipe
+from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
+
+__all__ = ["ResponseRecipe"]
+
+
+class ResponseRecipe(Recipe):
+    """Compares a standard star with its catalogue spectrum, order by order."""
+
+    declaration = Declaration(
+        name="soxs_response",
+        synopsis="Derive the response and efficiency of an arm from a standard star.",
+        description=(
+            "The extracted standard is matched with the catalogue by position (with proper motion), then by name. "
+            "In each order the counts are modelled as the catalogue's flux, brought to the instrument's "
+            "resolution and the star's velocity, times atmospheric extinction, times telluric transmission to a "
+            "free power, times a smooth function: a penalised B-spline of the logarithm, whose stiffness "
+            "cross-validation finds and whose fit leaves outliers out. Hydrogen cores are masked; steep parts of "
+            "lines and absorption bands weigh less. The response follows the blaze of each order, before merging.\n\n"
+            "With several exposures each gives a response; they are averaged after their grey levels are brought "
+            "to the brightest, since clouds and slit losses only dim.\n\n"
+            "With a RESP_ARCHIVE_<ARM> the deviation from it is measured; beyond the limit the product is marked."
+        ),
+        raws=(RawInput("FLUX_SLIT_ORDER1D_<ARM>", "extracted standard star, counts per order"),),
+        calibrations=(
+            CalibrationInput("FLUX_STD_CATALOG", "spectra of standard stars", required=True, static=True),
+            CalibrationInput("EXTCOEFF_TABLE", "atmospheric extinction", required=True, static=True),
+            CalibrationInput("TELLURIC_TRANSMISSION", "transmission of the molecules", static=True),
+            CalibrationInput(
+                "RESP_ARCHIVE_<ARM>",
+                "earlier response to compare with",
+                ladder="drift is not measured",
+            ),
+        ),
+        parameters=(
+            Parameter(
+                "match-radius",
+                float,
+                15.0,
+                "arcsec",
+                "How near a catalogue star must be.",
+                minimum=1.0,
+                maximum=600,
+            ),
+            Parameter("star", str, "", "", "Name of the standard, against what the header says."),
+            Parameter(
+                "resolution",
+                float,
+                "auto",
+                "",
+                "Resolving power of the observation, to which the catalogue is brought.",
+                minimum=500.0,
+                maximum=20000.0,
+                typical=4500.0,
+            ),
+            Parameter(
+                "drift-limit",
+                float,
+                0.1,
+                "",
+                "Relative deviation from the archive's shape beyond which the response is marked.",
+                minimum=0.0,
+            ),
+        ),
+        products=(
+            Product("RESP_TAB_<ARM>", "flux per count rate, per order, with errors", kind="table"),
+            Product("EFFICIENCY_TAB_<ARM>", "photons detected over photons on the primary mirror", kind="table"),
+        ),
+        qc=(
+            QCDefinition(
+                "EFF MEDIAN", "", "Median efficiency over the useful wavelengths.", (0.005, 0.6), per_order=True
+            ),
+            QCDefinition("EFF MAX", "", "Peak efficiency.", (0.0, 1.0)),
+            QCDefinition("RESP RES", "", "Data over model in 10 nm means, rms.", (0.0, 0.1), per_order=True),
+            QCDefinition("RESP ERR MEDIAN", "", "Median relative error of the response.", (0.0, 0.05)),
+            QCDefinition("RESP CHI2", "", "Reduced chi-square of the fit.", per_order=True),
+            QCDefinition("RESP REJ FRAC", "", "Wavelength bins left out as outliers.", (0.0, 0.1)),
+            QCDefinition("N ORDERS", "", "Orders with a response."),
+            QCDefinition("STAR VELOCITY", "km/s", "Velocity of the star, 0 when its lines do not fix it."),
+            QCDefinition("STAR VELOCITY ERR", "km/s", "Its error."),
+            QCDefinition("STAR SEPARATION", "arcsec", "Distance of the pointing from the catalogue's star."),
+            QCDefinition("TELL EXPONENT", "", "Median power of the zenith transmission that fits."),
+            QCDefinition("GREY SPREAD", "", "Largest difference of level among exposures, relative."),
+            QCDefinition("ARCHIVE GREY", "", "Level against the archive's response."),
+            QCDefinition("ARCHIVE DRIFT", "", "Scatter against the archive's response, after its level."),
+        ),
+        algorithm_version=1,
+    )
+
+    def process(self, inputs, parameters, outputs):
+        """Match the star, fit each exposure, average, compare, write."""
+        from soxs_recipes.fits_files import response_hdus
+        from soxs_recipes.reduction.response_combination import combine_responses
+
+        paths = inputs.raw("FLUX_SLIT_ORDER1D")
+        match, spectrum = _standard(inputs, parameters, paths[0])
+        _judge_slit(inputs, paths[0])
+        fits = [_fit(inputs, parameters, path, spectrum) for path in paths]
+        for order, reason in fits[0].failed:
+            inputs.mark_partial(f"no response for order {order}: {reason}")
+        response, spread = combine_responses([fit.response for fit in fits])
+        qc = [
+            *_fit_qc(fits),
+            *_efficiency_qc(inputs.arm, response),
+            *_archive_qc(inputs, parameters, response),
+            QCParameter("GREY SPREAD", spread),
+            QCParameter("STAR SEPARATION", match.separation),
+        ]
+        header = {"ESO QC STD NAME": (match.star.name, "standard star of the catalogue")}
+        hdus = response_hdus(response)
+        outputs.add("RESP_TAB", hdus, qc=qc, object_name=match.star.name, header=header)
+        outputs.add(
+            "EFFICIENCY_TAB", _efficiency_hdus(response), qc=qc, object_name=match.star.name, header=header
+        )
+
+
+def _standard(inputs, parameters, path: Path):
+    """The catalogue star that was observed and its spectrum."""
+    from soxs_recipes.recipes.flux_tables import pointing_of, read_star, read_stars
+    from soxs_recipes.reduction.standard_stars import match_star
+
+    catalogue = inputs.calibration("FLUX_STD_CATALOG")
+    stars = read_stars(catalogue)
+    mjd = inputs.keyword("MJD_OBS", path, math.nan)
+    mjd = float(mjd) if isinstance(mjd, int | float) else math.nan
+    if parameters["star"]:
+        names, place = [parameters["star"]], (math.nan, math.nan)
+    else:
+        names = [str(inputs.keyword(name, path, "")) for name in ("OBJECT", "OBS_TARGET", "OBS_NAME")]
+        place = pointing_of(inputs, path)
+    match = match_star(list(stars), *place, mjd, names, parameters["match-radius"])
+    if match is None:
+        known = ", ".join(star.name for star in stars)
+        target = " / ".join(filter(None, names)) or "the target"
+        raise InputError(
+            f"{path.name}: {target} at RA {place[0]:.5f}, Dec {place[1]:.5f} is no standard "
+            f"of {catalogue.name} ({known}); name it with --star"
+        )
+    if match.by == "name" and math.isfinite(match.separation):
+        inputs.note(
+            f"standard {match.star.name} taken by its name, {match.separation:.0f} arcsec from its position"
+        )
+    else:
+        inputs.note(f"standard {match.star.name}, matched by {match.by}")
+    return match, read_star(catalogue, stars[match.star])
+
+
+def _judge_slit(inputs, path: Path) -> None:
+    """A standard belongs in the widest slit: through another one the response holds slit losses."""
+    name = str(inputs.keyword("SLIT", path, ""))
+    widths = {slit.name: slit.width for slit in inputs.arm.slits}
+    widest = max(widths.values())
+    if name in widths and widths[name] < widest:
+        inputs.mark_partial(f"standard observed through {name}: its slit losses are in the response")
+
+
+def _fit(inputs, parameters, path: Path, star):
+    """Response of one exposure."""
+    from soxs_recipes.fits_files import read_order_spectra
+    from soxs_recipes.recipes.flux_tables import airmass_of, read_extinction, read_transmission
+    from soxs_recipes.reduction.response import StandardObservation, derive_response
+
+    time = inputs.keyword("EXPTIME", path)
+    if not isinstance(time, int | float) or not time > 0:
+        raise InputError(f"{path.name}: EXPTIME is {time!r}; a response needs the exposure time")
+    airmass = airmass_of(inputs, path)
+    if not math.isfinite(airmass):
+        airmass = 1.3
+        inputs.mark_partial(f"{path.name} states no airmass: 1.3 taken")
+    spectra = read_order_spectra(path)
+    if any(spectrum.flux_unit != "electron" for spectrum in spectra):
+        raise InputError(f"{path.name}: flux is in {spectra[0].flux_unit}; give the spectra in electrons")
+    try:
+        telluric = read_transmission(inputs.calibration("TELLURIC_TRANSMISSION"))
+    except CalibrationMissing:
+        telluric = None
+        inputs.mark_partial("no table of telluric transmission: absorption bands are not masked")
+    observation = StandardObservation(spectra, float(time), airmass, parameters["resolution"])
+    extinction = read_extinction(inputs.calibration("EXTCOEFF_TABLE"))
+    return derive_response(observation, star, extinction, inputs.instrument.telescope_area, telluric)
+
+
+def _fit_qc(fits) -> list[QCParameter]:
+    """How well the fits went: of the first exposure per order, of all together."""
+    import numpy as np
+
+    orders = [order for fit in fits for order in fit.orders]
+    used = sum(order.used for order in orders)
+    return [
+        QCParameter("RESP RES", float(np.sqrt(np.mean([order.residual**2 for order in orders])))),
+        QCParameter("RESP REJ FRAC", sum(order.rejected for order in orders) / max(used, 1)),
+        QCParameter("N ORDERS", len(fits[0].orders)),
+        QCParameter("STAR VELOCITY", fits[0].velocity),
+        QCParameter("STAR VELOCITY ERR", fits[0].velocity_error),
+        QCParameter("TELL EXPONENT", float(np.median([order.telluric_exponent for order in orders]))),
+        *(QCParameter("RESP RES", order.residual, order.order) for order in fits[0].orders),
+        *(QCParameter("RESP CHI2", order.reduced_chi_square, order.order) for order in fits[0].orders),
+    ]
+
+
+def _efficiency_qc(arm, response) -> list[QCParameter]:
+    import numpy as np
+
+    useful = np.zeros(response.order.shape, dtype=bool)
+    for order in arm.orders:
+        inside = (response.wavelength >= order.wavelength_min) & (response.wavelength <= order.wavelength_max)
+        useful |= (response.order == order.number) & inside
+    medians = [
+        QCParameter("EFF MEDIAN", float(np.median(response.efficiency[own])), int(number))
+        for number in np.unique(response.order)
+        if (own := useful & (response.order == number)).any()
+    ]
+    if not useful.any():
+        return medians
+    relative = response.error[useful] / response.response[useful]
+    return [
+        QCParameter("EFF MEDIAN", float(np.median(response.efficiency[useful]))),
+        QCParameter("EFF MAX", float(response.efficiency[useful].max())),
+        QCParameter("RESP ERR MEDIAN", float(np.median(relative))),
+        *medians,
+    ]
+
+
+def _archive_qc(inputs, parameters, response) -> list[QCParameter]:
+    """Level and scatter against the archive's curve; a deviant response is marked."""
+    from soxs_recipes.fits_files import read_response
+    from soxs_recipes.reduction.response import response_deviation
+
+    path = inputs.calibration("RESP_ARCHIVE")
+    if path is None:
+        return []
+    grey, drift = response_deviation(response, read_response(path))
+    if drift > parameters["drift-limit"]:
+        inputs.mark_partial(f"response deviates from {path.name} by {100 * drift:.0f} %")
+    return [QCParameter("ARCHIVE GREY", grey), QCParameter("ARCHIVE DRIFT", drift)]
+
+
+def _efficiency_hdus(response) -> list:
+    import numpy as np
+    from astropy.io import fits
+
+    from soxs_recipes.fits_files import table_hdu
+
+    columns = {
+        "WAVE": response.wavelength,
+        "EFFICIENCY": response.efficiency,
+        "ERR": response.efficiency * response.error / response.response,
+        "QUAL": response.quality.astype(np.int32),
+        "ORDER": response.order,
+    }
+    comments = {
+        "WAVE": "vacuum wavelength",
+        "EFFICIENCY": "detected over arriving photons, no air",
+        "ERR": "1 sigma of EFFICIENCY",
+    }
+    return [fits.PrimaryHDU(), table_hdu("EFFICIENCY", columns, {"WAVE": "nm"}, comments)]
