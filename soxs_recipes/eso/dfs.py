@@ -36,7 +36,7 @@ class InputFrame:
     header : Mapping or None
         Primary header; None for a calibration that is not FITS.
     data_md5 : str
-        Known checksum of a raw frame's data; recorded when not empty.
+        Known checksum of its data; recorded when not empty and, for a calibration, when its header has none.
     """
 
     name: str
@@ -259,7 +259,8 @@ def _put_record(header, reference, frames, recipe: str, pipe_id: str, parameters
         _put(header, f"{prefix} CAL{number} NAME", frame.name, "File name of calibration frame")
         _put(header, f"{prefix} CAL{number} CATG", frame.tag, "Category of calibration frame")
         md5 = None if frame.header is None else _value(frame.header, "DATAMD5")
-        if md5 is not None:
+        md5 = md5 or frame.data_md5
+        if md5:
             _put(header, f"{prefix} CAL{number} DATAMD5", md5, "MD5 signature of calib frame")
     for number, parameter in enumerate(parameters, start=1):
         _put(header, f"{prefix} PARAM{number} NAME", parameter.name, parameter.sentence)

@@ -253,8 +253,9 @@ def _acceptable(inputs: Inputs, definition: QCDefinition) -> tuple[float, float]
 
 
 def _plain_number(value) -> bool | int | float:
-    """A Python number of a numpy one; header cards need that."""
-    return value.item() if hasattr(value, "item") else value
+    """A Python number of a numpy one, with the digits that a measurement can have."""
+    value = value.item() if hasattr(value, "item") else value
+    return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
 def _is_science(file: InputFile) -> bool:
@@ -265,7 +266,7 @@ def _is_science(file: InputFile) -> bool:
 def _input_frame(file: InputFile) -> InputFrame:
     is_product = file.classification.is_product
     md5 = ""
-    if not is_product:
+    if not file.header.get("DATAMD5"):
         from soxs_recipes.eso.signing import data_md5
 
         md5 = data_md5(file.path)

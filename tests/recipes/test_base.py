@@ -268,3 +268,18 @@ def test_another_parameter_list_is_respected(mean_frame, make_raw, tmp_path, mon
     recipe.parameters = [Theirs(parameter.name, parameter.value) for parameter in recipe.parameters]
     recipe.run(ui.FrameSet([ui.Frame(path) for path in three(make_raw)]), {"soxs.soxs_mean_frame.iterations": 9})
     assert recipe.parameters[1].value == 9
+
+
+def test_numbers_have_the_digits_of_a_measurement(mean_frame, make_raw, tmp_path):
+    frames = [make_raw(f"b{index}.fits", 100.0 + 1 / 3) for index in range(3)]
+    header = fits.getheader(run_recipe(mean_frame, frames, {}, tmp_path).paths[0])
+    assert header["ESO QC MEAN LEVEL"] == pytest.approx(100.0 + 1 / 3, rel=1e-6)
+    assert len(str(header["ESO QC MEAN LEVEL"])) <= 10
+
+
+def test_calibrations_without_a_checksum_get_one_in_the_record(mean_frame, make_raw, tmp_path):
+    from soxs_recipes.eso.signing import data_md5
+
+    calibration = make_raw("map.fits", 7.0, **{"ESO PRO CATG": "BP_MAP_RP_VIS"})
+    header = fits.getheader(run_recipe(mean_frame, [*three(make_raw), calibration], {}, tmp_path).paths[0])
+    assert header["ESO PRO REC1 CAL1 DATAMD5"] == data_md5(calibration)
