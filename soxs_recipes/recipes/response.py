@@ -25,7 +25,7 @@ class ResponseRecipe(Recipe):
             "resolution and the star's velocity, times atmospheric extinction, times telluric transmission to a "
             "free power, times a smooth function: a penalised B-spline of the logarithm, whose stiffness "
             "cross-validation finds and whose fit leaves outliers out. Hydrogen cores are masked; steep parts of "
-            "lines and absorption bands weigh less. The response follows the blaze of each order, before merging.\n\n"
+            "lines and absorption bands weigh less. The response follows each order's blaze, before merging.\n\n"
             "With several exposures each gives a response; they are averaged after their grey levels are brought "
             "to the brightest, since clouds and slit losses only dim.\n\n"
             "With a RESP_ARCHIVE_<ARM> the deviation from it is measured; beyond the limit the product is marked."
