@@ -264,13 +264,13 @@ def _is_science(file: InputFile) -> bool:
 
 
 def _input_frame(file: InputFile) -> InputFrame:
-    is_product = file.classification.is_product
-    md5 = ""
-    if not file.header.get("DATAMD5"):
+    group = "CALIB" if file.classification.is_product else "RAW"
+    md5 = str(file.header.get("DATAMD5") or "")
+    if not md5:
         from soxs_recipes.eso.signing import data_md5
 
         md5 = data_md5(file.path)
-    return InputFrame(file.path.name, file.tag, "CALIB" if is_product else "RAW", file.header, md5)
+    return InputFrame(file.path.name, file.tag, group, file.header, md5)
 
 
 def exposure_cards(inputs: Inputs, used: Sequence[InputFile]) -> dict[str, tuple]:

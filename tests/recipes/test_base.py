@@ -281,5 +281,7 @@ def test_calibrations_without_a_checksum_get_one_in_the_record(mean_frame, make_
     from soxs_recipes.eso.signing import data_md5
 
     calibration = make_raw("map.fits", 7.0, **{"ESO PRO CATG": "BP_MAP_RP_VIS"})
-    header = fits.getheader(run_recipe(mean_frame, [*three(make_raw), calibration], {}, tmp_path).paths[0])
+    signed = [make_raw(f"s{i}.fits", DATAMD5="ab" * 16) for i in range(3)]
+    header = fits.getheader(run_recipe(mean_frame, [*signed, calibration], {}, tmp_path).paths[0])
+    assert header["ESO PRO REC1 RAW1 DATAMD5"] == "ab" * 16
     assert header["ESO PRO REC1 CAL1 DATAMD5"] == data_md5(calibration)
