@@ -24,6 +24,7 @@ __all__ = [
     "header_end",
     "ones_complement_sum",
     "scan_hdus",
+    "stated",
     "verify_checksums",
 ]
 
@@ -38,7 +39,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class HduSpan:
-    """Byte ranges of one HDU: header [start, data), data with padding [data, end)."""
+    """Byte ranges of one HDU: header [start, data), data with padding [data, end).
+
+    `header` is read card by card when asked, which may fail for odd cards: see `clean_header` and `stated`.
+    """
 
     header: fits.Header
     start: int
@@ -59,15 +63,30 @@ def header_end(content: bytes, start: int = 0) -> int:
     return -1
 
 
+def _lazy_header(raw: bytes) -> fits.Header:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return fits.Header.fromstring(raw.translate(_ASCII_ONLY).decode("ascii"))
+
+
+def stated(header: fits.Header, key: str, default: object = None) -> object:
+    """Value of a card; `default` when it is missing or makes no sense."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return header.get(key, default)
+        except (VerifyError, ValueError, TypeError, IndexError):
+            return default
+
+
 def clean_header(raw: bytes) -> fits.Header:
     """A header in which every card can be read: bytes outside ASCII become `?`, cards without sense go.
 
     What was dropped is logged as a warning.
     """
-    text = raw.translate(_ASCII_ONLY).decode("ascii")
+    header = _lazy_header(raw)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        header = fits.Header.fromstring(text)
         kept, dropped = [], []
         for card in header.cards:
             try:
@@ -107,7 +126,7 @@ def scan_hdus(content: bytes, name: str, cap: int) -> list[HduSpan]:
             raise UnprocessableData(
                 f"{name}: header of HDU {len(spans)} has no END (truncated); get the file again"
             )
-        header = clean_header(content[start:behind])
+        header = _lazy_header(content[start:behind])
         size = _declared_size(header, name, len(spans), cap)
         missing = behind + size - len(content)
         if missing > 0:
@@ -123,19 +142,19 @@ def scan_hdus(content: bytes, name: str, cap: int) -> list[HduSpan]:
 
 
 def _declared_size(header: fits.Header, name: str, index: int, cap: int) -> int:
-    bitpix = header.get("BITPIX")
-    dimensions = header.get("NAXIS")
+    bitpix = stated(header, "BITPIX")
+    dimensions = stated(header, "NAXIS")
     if bitpix not in _LEGAL_BITPIX:
         raise UnprocessableData(f"{name}: HDU {index} has illegal BITPIX = {bitpix!r}")
     if isinstance(dimensions, bool) or not isinstance(dimensions, int) or not 0 <= dimensions <= 999:
         raise UnprocessableData(f"{name}: HDU {index} has illegal NAXIS = {dimensions!r}")
-    lengths = [header.get(f"NAXIS{axis}") for axis in range(1, dimensions + 1)]
+    lengths = [stated(header, f"NAXIS{axis}") for axis in range(1, dimensions + 1)]
     if any(isinstance(length, bool) or not isinstance(length, int) or length < 0 for length in lengths):
         raise UnprocessableData(f"{name}: HDU {index} has illegal axis lengths {lengths}")
     if not lengths:
         return 0
     elements = math.prod(lengths)
-    parameters, groups = header.get("PCOUNT", 0), header.get("GCOUNT", 1)
+    parameters, groups = stated(header, "PCOUNT", 0), stated(header, "GCOUNT", 1)
     if not all(isinstance(count, int) and count >= 0 for count in (parameters, groups)):
         raise UnprocessableData(f"{name}: HDU {index} has illegal PCOUNT or GCOUNT")
     size = abs(bitpix) // 8 * groups * (elements + parameters)
@@ -168,10 +187,10 @@ def verify_checksums(content: bytes, span: HduSpan, name: str) -> None:
     if (span.end - span.data) % 4:
         return
     datasum = ones_complement_sum(view[span.data : span.end])
-    declared = str(span.header.get("DATASUM", "")).strip()
+    declared = str(stated(span.header, "DATASUM", "")).strip()
     if declared.isdigit() and int(declared) != datasum:
         raise UnprocessableData(f"{name}: DATASUM is {datasum}, the header says {declared}: the data are damaged")
-    if "CHECKSUM" not in span.header or not str(span.header["CHECKSUM"]).strip():
+    if not str(stated(span.header, "CHECKSUM", "")).strip():
         return
     if ones_complement_sum(view[span.start : span.data], datasum) in (0, 0xFFFFFFFF):
         return

@@ -21,6 +21,7 @@ from soxs_recipes.fits_files.hdu_scan import (
     clean_header,
     header_end,
     scan_hdus,
+    stated,
     verify_checksums,
 )
 
@@ -83,7 +84,8 @@ def read_raw(path: str | os.PathLike, expected_bytes: int = EXPECTED_FRAME_BYTES
         if _is_image(span.header):
             verify_checksums(content, span, str(path))
             data = _image(content, span, path, index, cap)
-            return RawFrame(path, _merged_header(spans[0].header, span.header, index), data)
+            primary, own = (clean_header(content[part.start : part.data]) for part in (spans[0], span))
+            return RawFrame(path, _merged_header(primary, own, index), data)
     raise UnprocessableData(f"{path}: holds no 2-D image in its {len(spans)} HDUs")
 
 
@@ -133,12 +135,12 @@ def _header_bytes(path: Path, start: int, content: bytes = b"") -> tuple[bytes, 
 
 def _is_image(header: fits.Header) -> bool:
     if _is_compressed(header):
-        return header.get("ZNAXIS") == 2
-    return header.get("XTENSION", "IMAGE").strip() == "IMAGE" and header["NAXIS"] == 2
+        return stated(header, "ZNAXIS") == 2
+    return str(stated(header, "XTENSION", "IMAGE")).strip() == "IMAGE" and stated(header, "NAXIS") == 2
 
 
 def _is_compressed(header: fits.Header) -> bool:
-    return header.get("ZIMAGE") is True and str(header.get("XTENSION", "")).strip() == "BINTABLE"
+    return stated(header, "ZIMAGE") is True and str(stated(header, "XTENSION", "")).strip() == "BINTABLE"
 
 
 def _image(content: bytes, span: HduSpan, path: Path, index: int, cap: int) -> np.ndarray:
@@ -147,7 +149,9 @@ def _image(content: bytes, span: HduSpan, path: Path, index: int, cap: int) -> n
     header = span.header
     data = np.frombuffer(content, dtype=_DTYPES[header["BITPIX"]], count=header["NAXIS1"] * header["NAXIS2"],
                          offset=span.data)  # fmt: skip
-    blank = data == header["BLANK"] if header["BITPIX"] > 0 and "BLANK" in header else None
+    blank = (
+        data == stated(header, "BLANK") if header["BITPIX"] > 0 and stated(header, "BLANK") is not None else None
+    )
     scale, zero = _scaling(header, path)
     data = data.astype(np.float32) if (scale, zero) == (1.0, 0.0) else (data * scale + zero).astype(np.float32)
     if blank is not None:
@@ -157,7 +161,7 @@ def _image(content: bytes, span: HduSpan, path: Path, index: int, cap: int) -> n
 
 def _scaling(header: fits.Header, path: Path) -> tuple[float, float]:
     try:
-        scale, zero = float(header.get("BSCALE", 1.0)), float(header.get("BZERO", 0.0))
+        scale, zero = float(stated(header, "BSCALE", 1.0)), float(stated(header, "BZERO", 0.0))
     except (TypeError, ValueError):
         scale = zero = math.nan
     if not (math.isfinite(scale) and math.isfinite(zero)):
@@ -166,7 +170,7 @@ def _scaling(header: fits.Header, path: Path) -> tuple[float, float]:
 
 
 def _compressed_image(content: bytes, span: HduSpan, path: Path, index: int, cap: int) -> np.ndarray:
-    lengths = [span.header.get(key) for key in ("ZNAXIS1", "ZNAXIS2")]
+    lengths = [stated(span.header, key) for key in ("ZNAXIS1", "ZNAXIS2")]
     if not all(isinstance(length, int) and length > 0 for length in lengths) or 4 * math.prod(lengths) > cap:
         raise UnprocessableData(f"{path}: compressed image with axes {lengths}; not read")
     try:

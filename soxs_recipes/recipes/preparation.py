@@ -206,12 +206,21 @@ def read_master(source: str | Path | Frame) -> Master:
     """A master from its product (kept in memory for the next frame), or from a Frame."""
     if not isinstance(source, (str, Path)):
         return Master(source, name=source.meta.name)
-    path = Path(source)
+    return _read_master(Path(source), _changed_at(Path(source)))
+
+
+def _changed_at(path: Path) -> int:
     try:
-        changed = path.stat().st_mtime_ns
+        return path.stat().st_mtime_ns
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    return _read_master(path, changed)
+
+
+@lru_cache(maxsize=1)
+def _read_map(path: Path, _changed: int) -> np.ndarray:
+    from soxs_recipes.fits_files import read_quality
+
+    return read_quality(path)
 
 
 @lru_cache(maxsize=3)
@@ -330,11 +339,12 @@ def _fitting_map(bad_pixels: str | Path | np.ndarray, frame: Frame, path: str | 
     """Quality bits in the frame's own pixels."""
     import numpy as np
 
-    from soxs_recipes.fits_files import read_quality
-
-    quality = read_quality(bad_pixels) if isinstance(bad_pixels, (str, Path)) else np.asarray(bad_pixels)
+    if isinstance(bad_pixels, (str, Path)):
+        quality = _read_map(Path(bad_pixels), _changed_at(Path(bad_pixels)))
+    else:
+        quality = np.asarray(bad_pixels)
     if quality.shape == frame.shape:
-        return quality.astype(np.int32)
+        return quality.astype(np.int32, copy=False)
     by, bx = frame.meta.binning
     ny, nx = frame.shape
     if quality.shape[0] // by != ny or quality.shape[1] // bx != nx:
