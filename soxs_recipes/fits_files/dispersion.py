@@ -70,10 +70,10 @@ def _terms_hdu(blocks: tuple[DispersionBlock, ...]) -> fits.BinTableHDU:
         "Y_COVARIANCE": np.concatenate([padded(block.y_covariance) for block in blocks]),
     }
     comments = {
-        "X": "coefficient of the product of three Legendre polynomials",
-        "Y": "coefficient of the product of three Legendre polynomials",
-        "X_COVARIANCE": "row of the block's covariance matrix, zeros behind",
-        "Y_COVARIANCE": "row of the block's covariance matrix, zeros behind",
+        "X": "of the product of three Legendre polynomials",
+        "Y": "of the product of three Legendre polynomials",
+        "X_COVARIANCE": "row of the covariance, zeros behind",
+        "Y_COVARIANCE": "row of the covariance, zeros behind",
     }
     units = {"X": "pixel", "Y": "pixel", "X_COVARIANCE": "pixel2", "Y_COVARIANCE": "pixel2"}
     return table_hdu("SOLUTION", columns, units, comments)

@@ -15,7 +15,7 @@ def build(sources: Sources) -> None:
     for arm in load_instrument().arms:
         quality = np.zeros(arm.detector.science_shape(), np.int32)
         tile = (256, quality.shape[1])
-        hdu = fits.CompImageHDU(quality, name="QUAL", compression_type="GZIP_1", tile_shape=tile)
+        hdu = fits.CompImageHDU(quality, name="QUAL", compression_type="RICE_1", tile_shape=tile)
         history = [
             "Quality bits of the trimmed, unbinned frame (0 is good). The maps shipped by",
             "soxspipe 0.17.4 (PyPI) hold no bad pixel either; masters find those of the night.",
