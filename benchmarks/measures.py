@@ -6,7 +6,6 @@ Each function returns {figure: value}; what is asked of each figure stands in `B
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from soxs_recipes.fits_files import (
     read_pixel_maps,
 )
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.simulator.frames import FrameMaker, default_request
+from soxs_recipes.simulator import expected_light
 
 LIGHT_SPEED = 299792.458
 
@@ -283,14 +282,7 @@ class InformationBound:
     @classmethod
     def of_frame(cls, night, record) -> InformationBound:
         """From the noise-free light of one frame of a simulated night."""
-        maker = FrameMaker(record.arm, night.seed, night.effects)
-        sources = _sources(record)
-        request = default_request(
-            record.kind, record.arm, night.seed, slit=record.slit, exposure_time=record.exposure_time,
-            flexure=record.flexure, airmass=record.airmass, seeing=record.seeing, sources=sources,
-        )  # fmt: skip
-        total = maker.scene(request).electrons.astype(float)
-        sky = maker.scene(replace(request, sources=())).electrons.astype(float)
+        total, sky = (image.astype(float) for image in expected_light(night, record))
         mode = load_instrument().arm(record.arm).detector.read_modes
         header = read_header(night.path(record))
         noise = float(header.get("HIERARCH ESO DET CHIP RON", mode[0].read_noise))
@@ -326,12 +318,6 @@ class InformationBound:
         level = np.median(sky, axis=1)
         continuum = np.percentile(level, 25)
         return counts * np.sqrt(pixels / flux_variance), level > 5 * continuum
-
-
-def _sources(record):
-    from soxs_recipes.simulator.frames import standard, supernova
-
-    return (standard(record.target),) if record.kind == "standard" else (supernova(),)
 
 
 def _bin_edges(spectrum) -> np.ndarray:

@@ -27,7 +27,7 @@ from soxs_recipes.simulator.hardware import generator
 from soxs_recipes.simulator.headers import Sequence
 from soxs_recipes.simulator.truth import FrameRecord, NightTruth
 
-__all__ = ["PLANS", "Template", "night_plan", "reproduce", "simulate_night"]
+__all__ = ["PLANS", "Template", "expected_light", "night_plan", "reproduce", "simulate_night"]
 
 _AFTERNOON = Time("2026-03-01T18:00:00.000", format="isot", scale="utc", precision=3)
 _NIGHT = Time("2026-03-02T02:00:00.000", format="isot", scale="utc", precision=3)
@@ -232,10 +232,27 @@ def reproduce(night: NightTruth, record: FrameRecord) -> SimulatedFrame:
 
     The noise is the same, but the persistence of the frame before is left out.
     """
+    exposure = _exposure_of(night, record)
+    maker = FrameMaker(record.arm, night.seed, night.effects)
+    return maker.make(exposure.request, exposure.sequence, pointing_of(exposure.request))
+
+
+def expected_light(night: NightTruth, record: FrameRecord) -> tuple[np.ndarray, np.ndarray]:
+    """(all light, all but the first source) of a frame on the trimmed detector, (ny, nx) float32 [e-] each.
+
+    For a pixel response of 1 and without dark current; zero in dark frames.
+    """
+    request = _exposure_of(night, record).request
+    maker = FrameMaker(record.arm, night.seed, night.effects)
+    scenes = [maker.scene(each) for each in (request, replace(request, sources=request.sources[1:]))]
+    blank = np.zeros(maker.hardware.shape, np.float32)
+    return tuple(blank if scene is None else scene.electrons for scene in scenes)
+
+
+def _exposure_of(night: NightTruth, record: FrameRecord) -> _Exposure:
     for exposure in _exposures(night.plan, night.seed, night.effects):
         if exposure.request.index == record.index:
-            maker = FrameMaker(record.arm, night.seed, night.effects)
-            return maker.make(exposure.request, exposure.sequence, pointing_of(exposure.request))
+            return exposure
     raise InputError(f"{record.file}: plan {night.plan} of seed {night.seed} has no such frame")
 
 

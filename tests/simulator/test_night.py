@@ -6,7 +6,7 @@ from astropy.io import fits
 from click.testing import CliRunner
 
 from soxs_recipes.errors import InputError
-from soxs_recipes.simulator import Effects, load_truth, reproduce, simulate_frame, simulate_night
+from soxs_recipes.simulator import Effects, expected_light, load_truth, reproduce, simulate_frame, simulate_night
 from soxs_recipes.simulator import night as night_module
 from soxs_recipes.simulator.__main__ import main
 from soxs_recipes.simulator.catalogues import lamp_lines
@@ -74,6 +74,18 @@ def test_a_frame_of_the_night_is_made_again_bit_by_bit(small_night, monkeypatch)
     again = reproduce(small_night, record)
     np.testing.assert_array_equal(fits.getdata(small_night.path(record)), again.data)
     assert again.truth.electrons.max() > 1000.0
+
+
+def test_light_of_object_and_sky_come_apart(small_night, monkeypatch):
+    monkeypatch.setitem(night_module.PLANS, "small", lambda: _TEMPLATES)
+    record = small_night.select("science", "NIR")[0]
+    total, sky = expected_light(small_night, record)
+    tables = small_night.tables(record).tables
+    assert total.shape == sky.shape == (2040, 2040)
+    # Scattered light and fringes are a few percent of it.
+    assert (total - sky).sum(dtype=float) == pytest.approx(tables["object_electrons"].sum(), rel=0.05)
+    dark, _ = expected_light(small_night, small_night.select("bias", "VIS")[0])
+    assert dark.max() == 0.0
 
 
 def test_frames_of_equal_seed_are_equal_and_of_another_index_independent():
