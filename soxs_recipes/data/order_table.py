@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.polynomial.legendre import legval
@@ -79,6 +79,23 @@ class OrderTable:
         """Whether every order has edges."""
         return all(trace.lower is not None for trace in self.traces)
 
+    def rebinned(self, binning: tuple[int, int]) -> OrderTable:
+        """The same orders in pixels of another binning (y, x)."""
+        factors = [new / old for new, old in zip(binning, self.binning, strict=True)]
+        along, across = factors if self.dispersion_axis == 0 else factors[::-1]
+        if along == across == 1.0:
+            return self
+        traces = tuple(
+            replace(
+                trace,
+                along_domain=tuple((limit + 0.5) / along - 0.5 for limit in trace.along_domain),
+                residual=trace.residual / across,
+                **{name: _scaled_curve(getattr(trace, name), across) for name in ("centre", "lower", "upper")},
+            )
+            for trace in self.traces
+        )
+        return replace(self, traces=traces, binning=tuple(binning))
+
     def order_image(self, shape: tuple[int, int], margin: float = 0.0) -> np.ndarray:
         """Order number of each pixel, 0 between orders.
 
@@ -107,3 +124,11 @@ class OrderTable:
             inside &= ((along >= low - 0.5) & (along <= high + 0.5))[:, None]
             view[:, first:last][inside] = trace.order
         return image
+
+
+def _scaled_curve(coefficients: np.ndarray | None, factor: float) -> np.ndarray | None:
+    if coefficients is None:
+        return None
+    moved = coefficients / factor
+    moved[0] += 0.5 / factor - 0.5
+    return moved

@@ -18,6 +18,7 @@ __all__ = [
     "block_cross_sections",
     "fit_batch",
     "fit_legendre",
+    "masked_quantile",
     "robust_scale",
 ]
 
@@ -32,6 +33,19 @@ def robust_scale(values: np.ndarray) -> float:
     if values.size == 0:
         return float("nan")
     return float(1.4826 * np.median(np.abs(values - np.median(values))))
+
+
+def masked_quantile(values: np.ndarray, good: np.ndarray, fraction: float) -> np.ndarray:
+    """Quantile over the last axis of the `good` values, interpolated between ranks; 0 where there is none."""
+    ranked = np.sort(np.where(good, values, np.inf), axis=-1)
+    count = good.sum(axis=-1)
+    rank = fraction * np.maximum(count - 1, 0)
+    low = rank.astype(np.int64)
+    high = np.minimum(low + 1, np.maximum(count - 1, 0))
+    lower, upper = (np.take_along_axis(ranked, index[..., None], axis=-1)[..., 0] for index in (low, high))
+    seen = count > 0
+    lower, upper = np.where(seen, lower, 0.0), np.where(seen, upper, 0.0)
+    return lower + (rank - low) * (upper - lower)
 
 
 @dataclass(frozen=True, slots=True)

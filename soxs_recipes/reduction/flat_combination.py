@@ -59,7 +59,8 @@ def combine_exposures(
     Parameters
     ----------
     frames : sequence of Frame
-        Bias- or dark-subtracted; when `off` is given, without dark subtraction.
+        Bias- or dark-subtracted; when `off` is given, without dark subtraction. Their variance is that of the
+        readout and the masters: photon noise is reckoned here, from what all exposures tell of the signal.
     lit : ndarray (ny, nx) bool
         Pixels by which levels are compared.
     off : sequence of Frame
@@ -80,7 +81,7 @@ def combine_exposures(
     background = _mean_of(off, clip_sigma) if off else None
     subtracted = 0.0 if background is None else background[0]
     levels = _levels(frames, lit, subtracted)
-    base = [_variance_without_photons(frame) for frame in frames]
+    base = [frame.variance for frame in frames]
     kept, rejected = _without_hits(frames, levels, subtracted, base, clip_sigma)
     exposure = np.zeros(frames[0].shape, dtype=np.float32)
     total, variance = exposure.copy(), exposure.copy()
@@ -113,11 +114,6 @@ def combine_exposures(
     )
 
 
-def _variance_without_photons(frame: Frame) -> np.ndarray:
-    """A frame's variance less the photon noise of its own data, never below the read noise."""
-    return np.maximum(frame.variance - np.maximum(frame.data, 0.0), frame.meta.read_noise**2).astype(np.float32)
-
-
 def _all_bits(frames: Sequence[Frame]) -> np.ndarray:
     bits = frames[0].quality.copy()
     for frame in frames[1:]:
@@ -137,7 +133,7 @@ def _levels(frames, lit, subtracted) -> np.ndarray:
     below = subtracted.ravel()[index] if isinstance(subtracted, np.ndarray) else 0.0
     values = np.stack([frame.data.ravel()[index] - below for frame in frames]).astype(np.float64)
     reference = np.median(values, axis=0)
-    noise = np.sqrt(np.median(_variance_without_photons(frames[0]).ravel()[index])) if index.size else np.inf
+    noise = np.sqrt(np.median(frames[0].variance.ravel()[index])) if index.size else np.inf
     # One order in fifty may be all that a lamp lights.
     if index.size == 0 or not np.isfinite(reference).all() or np.percentile(reference, 98) < 5.0 * noise:
         raise UnprocessableData("the flat exposures hold no light in the orders; check lamps and shutter")
@@ -196,7 +192,7 @@ def _mean_of(frames, clip_sigma):
     total = np.zeros(planes.shape[1:], dtype=np.float32)
     variance, count = total.copy(), total.copy()
     for frame, plane, good in zip(frames, planes, usable, strict=True):
-        spread = np.maximum(_variance_without_photons(frame) + np.maximum(middle, 0.0), 1e-6)
+        spread = np.maximum(frame.variance + np.maximum(middle, 0.0), 1e-6)
         keep = good & (np.abs(plane - middle) <= clip_sigma * np.sqrt(1.5 * spread))
         total += np.where(keep, plane, 0.0)
         variance += np.where(keep, spread, 0.0)

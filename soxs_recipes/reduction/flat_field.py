@@ -38,6 +38,14 @@ _BLAZE_LIMIT = 0.02  # relative error of the blaze beyond which a pixel is not f
 _END_MARGIN = 4.0  # px about an order's end inside the detector, where the light stops within a slit width
 _BLUR = 1.1  # px, sigma of the slit's ends: only a first guess that pixels there correct
 _END_SPREAD = 0.1  # how far that guess may be off, relative
+_OF_EXPOSURES = np.int32(
+    QualityFlag.SATURATED
+    | QualityFlag.NON_LINEAR
+    | QualityFlag.COSMIC_RAY
+    | QualityFlag.NO_DATA
+    | QualityFlag.OUTLIER
+    | QualityFlag.PERSISTENCE
+)
 _LOWEST = 0.05  # no pixel is divided by less
 
 
@@ -99,10 +107,16 @@ def slit_tilts(
     wavelength_ranges: Mapping[int, tuple[float, float]],
     length: int,
     dispersion_axis: int,
+    binning: tuple[int, int] | None = None,
 ) -> dict[int, np.ndarray]:
-    """Tilt of the slit's image at each row: d(along)/d(across) at one wavelength, {order: (length,) float64}."""
+    """Tilt of the slit's image at each row: d(along)/d(across) at one wavelength, {order: (length,) float64}.
+
+    Rows and tilt are in pixels of `binning`, those of the solution by default.
+    """
     tilts = {}
-    rows = np.arange(length, dtype=np.float64)
+    factors = [new / old for new, old in zip(binning or solution.binning, solution.binning, strict=True)]
+    along_factor, across_factor = factors if dispersion_axis == 0 else factors[::-1]
+    rows = (np.arange(length) + 0.5) * along_factor - 0.5
     for order in solution.orders:
         if order not in wavelength_ranges:
             continue
@@ -117,6 +131,7 @@ def slit_tilts(
             continue
         ascending = np.argsort(along)
         tilts[order] = np.interp(rows, along[ascending], (d_along / d_across)[ascending])
+        tilts[order] *= across_factor / along_factor
     return tilts
 
 
@@ -281,9 +296,8 @@ def _order_part(lamps, trace, axis, tilt, margin) -> _OrderPart:
         scattered.append(surface_variance)
         usable_by_any |= is_usable(quality)
         bits |= quality
-    # A pixel that one lamp lost and another has is whole.
-    from_unusable = bits & ~np.int32(QualityFlag.SATURATED | QualityFlag.NO_DATA | QualityFlag.COSMIC_RAY)
-    bits = np.where(usable_by_any & is_usable(from_unusable), from_unusable, bits)
+    # What only the flats' exposures suffered says nothing of the pixel: there is no flat for it, that is all.
+    bits = (bits & ~_OF_EXPOSURES) | np.where(usable_by_any, 0, np.int32(QualityFlag.NO_FLAT))
     at_centre = float(np.median((centre - middle) / half))
     ends = _blurred_step(edge_distance / _BLUR)
     return _OrderPart(trace, rows, columns, pixels, bits, inner, ends, np.clip(at_centre, -0.5, 0.5), scattered)
@@ -345,8 +359,10 @@ def _flatten_order(canvas, view: _OrderView, spread, denoise, low_sensitivity) -
     unusable = ~is_usable(part.quality) | ~np.isfinite(flat) | (flat < _LOWEST)
     quality |= np.where(unusable & covered & is_usable(quality), np.int32(QualityFlag.LOW_SENSITIVITY), 0)
     smooth = np.where(covered, response.blaze * response.illumination, 0.0)
-    # What no lamp measured is not divided.
-    canvas.put(part, np.where(~covered | unusable, 1.0, flat), np.where(unusable, 0.0, noise), quality, smooth)
+    # A pixel that the lamps missed gets its neighbours' illumination; a stretch without light, nothing.
+    known = response.blaze_error < _BLAZE_LIMIT
+    flat = np.where(covered & ~unusable, flat, np.where(known, np.maximum(response.illumination, _LOWEST), 1.0))
+    canvas.put(part, flat, np.where(unusable, 0.0, noise), quality, smooth)
     inner = trusted & ~unusable
     median = float(np.median(np.sqrt(noise[inner]) / flat[inner])) if inner.any() else float("nan")
     return _curve(

@@ -30,7 +30,7 @@ class LampExposures:
     ----------
     name : str
     frames : sequence of Frame
-        Bias-subtracted; dark-subtracted when `off` is empty.
+        Bias-subtracted; dark-subtracted when `off` is empty. Variance without photon noise.
     off : sequence of Frame
         The same with the lamp off.
     """

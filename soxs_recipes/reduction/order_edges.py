@@ -17,6 +17,7 @@ from soxs_recipes.reduction.cross_sections import (
     block_cross_sections,
     fit_batch,
     fit_legendre,
+    masked_quantile,
 )
 
 __all__ = ["EdgeSamples", "OrderEdges", "edge_curves", "find_edges"]
@@ -144,9 +145,7 @@ class _Image:
         _, value, variance, good = cut.flattened()
         count = good.sum(axis=1)
         enough = count > _CORE
-        filled = np.where(good, value, np.nan)
-        filled[~enough] = 0.0
-        level = np.where(enough, np.nanmedian(filled, axis=1), np.nan)
+        level = np.where(enough, masked_quantile(value, good, 0.5), np.nan)
         error = 1.25 * np.sqrt((variance * good).sum(axis=1)) / np.maximum(count, 1)
         first, last = self.rows(trace)
         inside = (np.arange(level.size) >= first) & (np.arange(level.size) < last)
@@ -162,10 +161,20 @@ def _reach(table: OrderTable, centres) -> list[dict[int, float]]:
         for side in (-1, 1):
             other = [k for k in range(middles.size) if side * (middles[k] - middles[index]) > 0]
             nearest = min(other, key=lambda k: abs(middles[k] - middles[index]), default=None)
-            distance = np.inf if nearest is None else float(np.abs(centres[nearest] - centres[index]).min())
+            distance = np.inf if nearest is None else _distance(table, centres, index, nearest)
             limits[side] = min(distance, 2.0 * _FARTHEST)
         reach.append(limits)
     return reach
+
+
+def _distance(table, centres, first, second) -> float:
+    """Least distance [px] of two orders' centres over the rows that both have."""
+    domains = [table.traces[k].along_domain for k in (first, second)]
+    low, high = max(domain[0] for domain in domains), min(domain[1] for domain in domains)
+    if high - low < 1.0:
+        return np.inf
+    rows = slice(int(np.ceil(low)), int(high) + 1)
+    return float(np.abs(centres[second][rows] - centres[first][rows]).min())
 
 
 def _first_guess(image, level, trace, centre, side, distance) -> np.ndarray | None:
@@ -179,10 +188,8 @@ def _first_guess(image, level, trace, centre, side, distance) -> np.ndarray | No
     # Blocks take their rows one after the other from the order's first.
     rows = np.minimum(image.rows(trace)[0] + np.arange(cut.along.size * 2 * _ROWS), lit.size - 1)
     scale = lit[rows].reshape(cut.along.size, -1)[:, :, None]
-    masked = np.where(cut.usable, cut.value / scale, np.nan).transpose(1, 0, 2)
     missing = ~cut.usable.any(axis=1)
-    masked[0][missing] = 0.0
-    profile = np.nanmedian(masked, axis=0)
+    profile = masked_quantile((cut.value / scale).transpose(0, 2, 1), cut.usable.transpose(0, 2, 1), 0.5)
     profile[missing] = np.nan
     outward = profile[:, farthest:] if side > 0 else profile[:, farthest::-1]
     noise = np.sqrt(
@@ -268,10 +275,9 @@ def _measure(image, level, trace, centre, guess, side, distance) -> dict[str, np
 def _fit_steps(inward, value, variance, usable):
     """(fit, whether enough pixels lie about the step)."""
     bounds = (np.array([-5.0, 0.2, 0.0, -0.2, -0.5]), np.array([5.0, 5.0, 5.0, 0.2, 2.0]))
-    filled = np.where(usable, variance, np.nan)
-    filled[~usable.any(axis=1)] = 1.0
-    floor = np.nanpercentile(filled, 10, axis=1)[:, None]
-    photon = np.maximum(np.nanpercentile(filled, 70, axis=1)[:, None] - floor, 0.0)
+    floor = masked_quantile(variance, usable, 0.1)[:, None]
+    photon = np.maximum(masked_quantile(variance, usable, 0.7)[:, None] - floor, 0.0)
+    floor = np.maximum(floor, 1e-12)
     weight = np.where(usable, 1.0 / (floor + photon), 0.0)
     start = np.tile([0.0, 1.0, 1.0, 0.0, 0.0], (value.shape[0], 1))
     for _ in range(3):

@@ -19,6 +19,7 @@ from soxs_recipes.reduction.cross_sections import (
     block_cross_sections,
     fit_batch,
     fit_legendre,
+    masked_quantile,
     robust_scale,
 )
 
@@ -226,10 +227,8 @@ def _peak_profiles(value, variance, usable, prediction, half_width):
     cut = block_cross_sections(
         value, variance, usable, prediction.curve, prediction.rows, _PEAK_ROWS, (-half_width, half_width)
     )
-    masked = np.where(cut.usable, cut.value, np.nan).transpose(1, 0, 2)
     present = cut.usable.any(axis=1)
-    masked[0][~present] = 0.0
-    profile = np.nanmedian(masked, axis=0)
+    profile = masked_quantile(cut.value.transpose(0, 2, 1), cut.usable.transpose(0, 2, 1), 0.5)
     level = np.percentile(profile, 30, axis=1, keepdims=True)
     below = np.minimum(profile - level, 0.0)
     noise = np.sqrt((cut.variance * cut.usable).sum(axis=1) / np.maximum(cut.usable.sum(axis=1), 1) / _PEAK_ROWS)
@@ -339,14 +338,11 @@ def _measure(value, variance, usable, prediction, detection_sigma) -> dict[str, 
 
 def _start_values(offset, data, noise, good):
     """Rough (flux, centre, sigma, level), and the variance that does not come from the light itself."""
-    filled = np.where(good, data, np.nan)
-    filled[~good.any(axis=1)] = 0.0
-    level = np.nanpercentile(filled, 25, axis=1)
+    level = masked_quantile(data, good, 0.25)
     excess = np.where(good, np.clip(data - level[:, None], 0.0, None), 0.0)
     total = np.maximum(excess.sum(axis=1), 1e-6)
     centre = np.clip((excess * offset).sum(axis=1) / total, -4, 4)
-    floor = np.percentile(np.where(good, noise, np.inf), 20, axis=1, method="lower")
-    floor = np.where(np.isfinite(floor), floor, 1.0)
+    floor = masked_quantile(noise, good, 0.2)
     start = np.column_stack([total / _FIT_ROWS, centre, np.full(centre.size, 1.3), level])
     return start, np.maximum(floor, 1e-3)[:, None]
 

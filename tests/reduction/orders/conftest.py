@@ -142,7 +142,7 @@ class Scene:
     def turn(self, image):
         return image if self.axis == 0 else np.ascontiguousarray(image.T)
 
-    def frame(self, signal, seed, *, hits=0, dead=None, name="flat", scattered=0.0):
+    def frame(self, signal, seed, *, hits=0, dead=None, name="flat", scattered=0.0, photons=True):
         """Noise, cosmic rays, and the variance that an honest preparation would give."""
         rng = np.random.default_rng(seed)
         total = np.clip(signal + scattered, 0, None)
@@ -153,7 +153,7 @@ class Scene:
         if dead is not None:
             data[dead] = 0.0
             quality[dead] |= QualityFlag.DEAD
-        variance = self.read_noise**2 + np.clip(data, 0, None)
+        variance = self.read_noise**2 + np.clip(data, 0, None) * photons
         return Frame(
             self.turn(data).astype(np.float32),
             self.turn(variance).astype(np.float32),

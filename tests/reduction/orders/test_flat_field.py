@@ -16,7 +16,7 @@ KINDS = ["echelle", "quasi_orders"]
 def exposures(scene, flux=60000.0, count=3, seed=0, lamp=None, scattered=100.0, hits=100, name="QTH"):
     light = scene.slit_flat(flux, lamp)
     frames = [
-        scene.frame(light * (1.0 + 0.03 * k), seed=100 * seed + k, hits=hits, scattered=scattered)
+        scene.frame(light * (1.0 + 0.03 * k), seed=100 * seed + k, hits=hits, scattered=scattered, photons=False)
         for k in range(count)
     ]
     return LampExposures(name, frames)
@@ -129,7 +129,8 @@ def test_two_lamps_join_where_each_is_good(quasi_orders):
 
 def test_a_dark_lamp_is_left_out_and_a_dark_order_said(quasi_orders):
     scene = quasi_orders()
-    dark = LampExposures("D2", [scene.frame(np.zeros((scene.rows, scene.columns)), seed=k) for k in range(3)])
+    nothing = np.zeros((scene.rows, scene.columns))
+    dark = LampExposures("D2", [scene.frame(nothing, seed=k, photons=False) for k in range(3)])
     lit = exposures(scene, lamp=lambda k, u: np.full_like(u, 0.0 if k == 2 else 1.0))
     result = reduced(scene, [lit, dark])
     assert result.dark_lamps == ("D2",)
@@ -148,8 +149,8 @@ def test_lamp_off_exposures_take_hot_pixels_away(echelle):
     background = np.full((scene.rows, scene.columns), 30.0)
     background[::40, ::40] = 2000.0
     light = scene.slit_flat(60000.0)
-    on = [scene.frame(light + background, seed=k) for k in range(3)]
-    off = [scene.frame(background, seed=50 + k, hits=200) for k in range(4)]
+    on = [scene.frame(light + background, seed=k, photons=False) for k in range(3)]
+    off = [scene.frame(background, seed=50 + k, hits=200, photons=False) for k in range(4)]
     pull = pulls(scene, reduced(scene, [LampExposures("QTH", on, off)]).master)
     assert abs(pull.mean()) < 0.05
     assert 0.95 < pull.std() < 1.05
@@ -215,3 +216,4 @@ def test_tilts_of_a_dispersion_solution():
     solution = DispersionSolution((block,))
     np.testing.assert_allclose(slit_tilts(solution, {1: (400, 500)}, 100, 0)[1], -0.2)
     np.testing.assert_allclose(slit_tilts(solution, {1: (400, 500)}, 100, 1)[1], -5.0)
+    np.testing.assert_allclose(slit_tilts(solution, {1: (400, 500)}, 50, 0, (2, 1))[1], -0.1)

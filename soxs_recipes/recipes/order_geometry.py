@@ -1,0 +1,140 @@
+"""What soxs_order_centres and soxs_mflat have in common: the optical model, and lamp-off frames or darks."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from soxs_recipes.errors import InputError, UnprocessableData
+from soxs_recipes.recipes.declarations import CalibrationInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from soxs_recipes.data.dispersion_solution import DispersionSolution
+    from soxs_recipes.data.frame import Frame
+    from soxs_recipes.recipes.inputs import Inputs
+
+__all__ = [
+    "LAMP_CALIBRATIONS",
+    "dispersion_solution",
+    "full_ranges",
+    "lamp_exposures",
+]
+
+_SAME_TIME = 0.01  # relative difference of exposure times that count as equal
+
+_log = logging.getLogger(__name__)
+
+LAMP_CALIBRATIONS = (
+    CalibrationInput(
+        "MASTER_BIAS_<ARM>",
+        "master bias",
+        ladder="only the overscan level is subtracted",
+        made_by="soxs_mbias",
+        detector="ccd",
+    ),
+    CalibrationInput(
+        "MASTER_DARK_<ARM>",
+        "master dark",
+        ladder="lamp-off frames are subtracted",
+        made_by="soxs_mdark",
+        detector="infrared",
+    ),
+    CalibrationInput("BP_MAP_REF_<ARM>", "bad pixels that are known", static=True, agree_binning=False),
+    CalibrationInput(
+        "SPECTRAL_FORMAT_<ARM>", "where wavelengths fall by the optical model", static=True, agree_binning=False
+    ),
+)
+
+
+def full_ranges(inputs: Inputs) -> dict[int, tuple[float, float]]:
+    """Full wavelength range [nm] of each order."""
+    return {order.number: (order.wavelength_min_full, order.wavelength_max_full) for order in inputs.arm.orders}
+
+
+def dispersion_solution(inputs: Inputs, tags: Sequence[str]) -> tuple[DispersionSolution, bool]:
+    """(the first solution there is of some tags, True), else (the spectral format's, False)."""
+    from soxs_recipes.fits_files import read_dispersion_solution
+
+    for tag in tags:
+        path = inputs.calibration(tag)
+        if path is not None:
+            return read_dispersion_solution(path), True
+    return read_dispersion_solution(inputs.calibration("SPECTRAL_FORMAT")), False
+
+
+def lamp_exposures(
+    inputs: Inputs, paths: Sequence[Path], off_paths: Sequence[Path], *, photon_noise: bool
+) -> tuple[list[Frame], list[Frame], list[Path]]:
+    """Prepared lamp-on frames, lamp-off frames (empty when a dark was subtracted), and the on frames used.
+
+    Bias or, where no lamp-off frame of the same exposure time is given, dark is subtracted. Frames without
+    content are left out and named; UnprocessableData when none is left.
+    """
+    detector = inputs.arm.detector
+    off_paths = _of_same_time(inputs, paths, off_paths)
+    bias = inputs.calibration("MASTER_BIAS") if detector.has_bias else None
+    dark = None if detector.has_bias else inputs.calibrations("MASTER_DARK") or None
+    if detector.has_bias and bias is None:
+        inputs.mark_partial("no MASTER_BIAS: only the overscan level is subtracted")
+    if not detector.has_bias and not off_paths:
+        if dark is None:
+            inputs.mark_partial("neither lamp-off frames nor MASTER_DARK: dark and background are not subtracted")
+        else:
+            inputs.note("no lamp-off frames of equal exposure time: MASTER_DARK is subtracted")
+    subtracted = None if off_paths else dark
+    bad_pixels = _bad_pixels(inputs, dark if off_paths else None)
+    on, used = _prepared(inputs, paths, bias, subtracted, bad_pixels, photon_noise=photon_noise)
+    if not on:
+        raise UnprocessableData(f"{inputs.declaration.name}: no lamp frame holds anything to work on")
+    off = _prepared(inputs, off_paths, bias, None, bad_pixels, photon_noise=photon_noise)[0]
+    return on, off, used
+
+
+def _of_same_time(inputs, paths, off_paths) -> list[Path]:
+    """Lamp-off frames whose exposure time is that of the lamp-on frames."""
+    wanted = [float(inputs.keyword("EXPTIME", path, 0.0)) for path in paths]
+    kept = []
+    for path in off_paths:
+        time = float(inputs.keyword("EXPTIME", path, 0.0))
+        if all(abs(time - value) <= max(_SAME_TIME * value, 0.01) for value in wanted):
+            kept.append(path)
+        else:
+            inputs.note(f"{Path(path).name} is left out: lamp-off of {time:g} s, lamp-on of {wanted[0]:g} s")
+    return kept
+
+
+def _bad_pixels(inputs, darks):
+    """Quality bits of the reference map, with those of a dark that is not subtracted but knows hot pixels."""
+    from soxs_recipes.fits_files import read_frame, read_quality
+
+    known = inputs.calibration("BP_MAP_REF")
+    if not darks:
+        return known
+    bits = read_frame(darks[0]).quality
+    reference = read_quality(known) if known is not None else None
+    return bits | reference if reference is not None and reference.shape == bits.shape else bits
+
+
+def _prepared(inputs, paths, bias, dark, bad_pixels, *, photon_noise):
+    from soxs_recipes.recipes.preparation import prepare_detailed
+
+    frames, used, notes = [], [], []
+    for path in paths:
+        try:
+            prepared = prepare_detailed(
+                path, inputs.arm, master_bias=bias, dark=dark, bad_pixels=bad_pixels, poisson=photon_noise
+            )
+        except (UnprocessableData, InputError) as error:
+            if len(paths) == 1:
+                raise
+            inputs.mark_partial(f"left out: {error}")
+            continue
+        frames.append(prepared.frame)
+        used.append(path)
+        notes += prepared.notes
+    for note in dict.fromkeys(notes):
+        inputs.note(note)
+    return frames, used
