@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -202,7 +204,7 @@ def simulate_night(
     keep_images : bool
         Whether truth files hold the expected electrons of every pixel, too.
     progress : callable, optional
-        Called with (frames done, frames in all, file name).
+        Called with (frames done, frames in all, file name), by one thread at a time.
 
     Returns
     -------
@@ -211,20 +213,47 @@ def simulate_night(
     effects = effects or Effects()
     folder = Path(folder)
     exposures = list(_exposures(plan, seed, effects))
-    (folder / "truth").mkdir(parents=True, exist_ok=True)
-    makers: dict[str, FrameMaker] = {}
-    records = []
-    for done, exposure in enumerate(exposures):
-        arm = exposure.request.arm
-        if arm not in makers:
-            makers = {arm: FrameMaker(arm, seed, effects)}
-        record = _write_frame(folder, makers[arm], exposure, keep_images)
-        records.append(record)
-        if progress is not None:
-            progress(done + 1, len(exposures), record.file)
+    try:
+        (folder / "truth").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made, {error.strerror}; choose another output folder") from error
+    records = _write_arms(folder, exposures, lambda arm: FrameMaker(arm, seed, effects), keep_images, progress)
     night = NightTruth(folder, seed, plan, effects, tuple(records))
     night.save()
     return night
+
+
+def _write_arms(
+    folder: Path,
+    exposures: list[_Exposure],
+    maker_of: Callable[[str], FrameMaker],
+    keep_images: bool,
+    progress: Callable[[int, int, str], None] | None,
+) -> list[FrameRecord]:
+    """Write all frames, a thread an arm (numpy leaves the interpreter most of the time); records in plan order."""
+    stop, lock, records = threading.Event(), threading.Lock(), {}
+
+    def write_arm(arm: str) -> None:
+        maker = maker_of(arm)
+        for exposure in exposures:
+            if exposure.request.arm != arm or stop.is_set():
+                continue
+            record = _write_frame(folder, maker, exposure, keep_images)
+            with lock:
+                records[record.index] = record
+                if progress is not None:
+                    progress(len(records), len(exposures), record.file)
+
+    arms = list(dict.fromkeys(exposure.request.arm for exposure in exposures))
+    with ThreadPoolExecutor(max_workers=len(arms)) as pool:
+        running = [pool.submit(write_arm, arm) for arm in arms]
+        try:
+            for future in as_completed(running):
+                future.result()
+        except BaseException:
+            stop.set()
+            raise
+    return [records[exposure.request.index] for exposure in exposures]
 
 
 def reproduce(night: NightTruth, record: FrameRecord) -> SimulatedFrame:

@@ -76,6 +76,23 @@ def test_a_frame_of_the_night_is_made_again_bit_by_bit(small_night, monkeypatch)
     assert again.truth.electrons.max() > 1000.0
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="cannot be made"):
+        simulate_night(tmp_path / "file" / "night", plan="tiny")
+
+
+def test_a_failure_stops_both_arms(tmp_path, monkeypatch):
+    monkeypatch.setitem(night_module.PLANS, "small", lambda: [*_TEMPLATES, Template("VIS", "bias", 500)])
+
+    def fail(done, total, name):
+        raise RuntimeError(name)
+
+    with pytest.raises(RuntimeError, match="SOXS"):
+        simulate_night(tmp_path, seed=7, plan="small", progress=fail)
+    assert len(list(tmp_path.glob("SOXS.*.fits"))) < 10
+
+
 def test_light_of_object_and_sky_come_apart(small_night, monkeypatch):
     monkeypatch.setitem(night_module.PLANS, "small", lambda: _TEMPLATES)
     record = small_night.select("science", "NIR")[0]
