@@ -159,7 +159,11 @@ class Recipe(ui.PyRecipe):
         _log.info("to repeat: %s", repeat_command(self.declaration, self.inputs, settings, folder))
         outputs = Outputs(self.inputs, folder)
         with _python_warnings_logged():
-            self.process(self.inputs, values, outputs)
+            try:
+                self.process(self.inputs, values, outputs)
+            except SoxsError as error:
+                _name_frames(error, self.inputs)
+                raise
             recorded = [
                 RecordedParameter(entry.name, values[entry.name], entry.default, entry.sentence)
                 for entry in self.declaration.parameters
@@ -192,6 +196,20 @@ class Recipe(ui.PyRecipe):
                 frame.group = ui.Frame.FrameGroup.CALIB
             if path in tags and not frame.tag:
                 frame.tag = tags[path]
+
+
+def _name_frames(error: SoxsError, inputs: Inputs) -> None:
+    """Put the frames before the message of an algorithm, which knows no names."""
+    files = [*inputs.raw_files, *inputs.calibration_files]
+    if any(file.path.name.split(".fits")[0] in str(error) for file in files):
+        return
+    lit = [file for file in inputs.raw_files if not file.tag.endswith("_OFF")] or list(inputs.raw_files)
+    same = [file for file in lit if file.tag == lit[0].tag]
+    date = str(lit[0].header.get("DATE-OBS") or "")
+    frames = (
+        lit[0].path.name if len(same) == 1 else f"{len(same)} {lit[0].tag} frames from {date or lit[0].path.name}"
+    )
+    error.args = (f"{frames}: {error}", *error.args[1:])
 
 
 def _inputs_text(inputs: Inputs) -> str:

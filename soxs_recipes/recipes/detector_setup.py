@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from soxs_recipes.errors import InputError
+from soxs_recipes.errors import InputError, UnprocessableData
 from soxs_recipes.instrument import header_value, load_instrument
 
 if TYPE_CHECKING:
@@ -231,7 +231,10 @@ def _unlit_noise(raw: RawFrame, layout: ReadoutLayout) -> float:
         strip = amplifier.overscan or amplifier.prescan
         if strip is not None:
             side = "low" if strip[0] >= amplifier.columns[1] else "high"
-            noises.append(overscan_level(raw.data[y0:y1, strip[0] : strip[1]], side).noise)
+            try:
+                noises.append(overscan_level(raw.data[y0:y1, strip[0] : strip[1]], side).noise)
+            except ValueError as error:
+                raise UnprocessableData(f"{raw.path.name}: {error}; the frame cannot be used") from error
     noises = [noise for noise in noises if noise > _LEAST_NOISE]
     return math.sqrt(sum(noise**2 for noise in noises) / len(noises)) if noises else 0.0
 

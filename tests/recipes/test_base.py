@@ -285,3 +285,30 @@ def test_calibrations_without_a_checksum_get_one_in_the_record(mean_frame, make_
     header = fits.getheader(run_recipe(mean_frame, [*signed, calibration], {}, tmp_path).paths[0])
     assert header["ESO PRO REC1 RAW1 DATAMD5"] == "ab" * 16
     assert header["ESO PRO REC1 CAL1 DATAMD5"] == data_md5(calibration)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(1, "b0.fits: no lines"), (3, "3 BIAS_VIS frames from 2026-02-03T04:05:06.789: no lines")]
+)
+def test_errors_of_algorithms_name_the_frames(mean_frame, make_raw, tmp_path, count, text):
+    from dataclasses import replace
+
+    raws = tuple(replace(entry, min_count=1) for entry in mean_frame.declaration.raws)
+
+    class Broken(mean_frame):
+        declaration = replace(mean_frame.declaration, raws=raws)
+
+        def process(self, inputs, parameters, outputs):
+            raise AlgorithmError("no lines", found=3)
+
+    result = run_recipe(Broken, three(make_raw)[:count], {}, tmp_path)
+    assert result.message == f"{text} (found = 3)"
+    assert result.error.numbers == {"found": 3}
+
+
+def test_errors_that_name_a_frame_stay(mean_frame, make_raw, tmp_path):
+    class Broken(mean_frame):
+        def process(self, inputs, parameters, outputs):
+            raise UnprocessableData(f"{inputs.all_raw[1].name}: all zero")
+
+    assert run_recipe(Broken, three(make_raw), {}, tmp_path).message == "b1.fits: all zero"
