@@ -188,7 +188,7 @@ class DispersionSolution:
             if chosen.any():
                 design = block.design_matrix(order[chosen], wavelength[chosen], slit[chosen])
                 for error, covariance in ((x, block.x_covariance), (y, block.y_covariance)):
-                    error[chosen] = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", design, covariance, design), 0.0))
+                    error[chosen] = np.sqrt(np.maximum(((design @ covariance) * design).sum(axis=1), 0.0))
         return x, y
 
     def shifted(self, dx: float, dy: float) -> DispersionSolution:

@@ -389,24 +389,16 @@ def _robust_surface(terms, expected, matched, value):
     supports the surface its error grows, and with it the window in which the next lines are looked for.
     """
     design = terms[matched]
-    weights = np.ones(value.size)
-    for _ in range(8):
-        coefficients, inverse, typical = _ridge_step(design, weights, value, expected)
-        residual = np.abs(value - design @ coefficients)
-        weights = 1.0 / (1.0 + (residual / (2.0 * typical)) ** 2) ** 2
-    error = typical * np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", terms, inverse, terms), 0.0))
-    return terms @ coefficients, np.hypot(error, typical)
-
-
-def _ridge_step(design, weights, value, expected):
-    """Coefficients, inverse normal matrix and noise, the noise made consistent by one repetition."""
-    typical = 0.3
-    weighted = design * weights[:, None]
-    for _ in range(2):
+    weights, typical = np.ones(value.size), 0.3
+    for _ in range(6):
+        weighted = design * weights[:, None]
         inverse = np.linalg.inv(weighted.T @ design + np.diag((typical / expected) ** 2))
         coefficients = inverse @ (weighted.T @ value)
-        typical = max(1.4826 * float(np.median(np.abs(value - design @ coefficients))), 0.1)
-    return coefficients, inverse, typical
+        residual = np.abs(value - design @ coefficients)
+        typical = max(1.4826 * float(np.median(residual)), 0.1)
+        weights = 1.0 / (1.0 + (residual / (2.0 * typical)) ** 2) ** 2
+    error = typical * np.sqrt(np.maximum(((terms @ inverse) * terms).sum(axis=1), 0.0))
+    return terms @ coefficients, np.hypot(error, typical)
 
 
 def _robust_ridge(design, value):
