@@ -251,7 +251,10 @@ def reference_hdus(pattern: ReferencePattern | None) -> list:
     )
     groups.header["NCOMBINE"] = (pattern.frames, "frames averaged")
     rows = table_hdu(
-        "REFERENCE_ROWS", {"LEVEL": pattern.rows}, {"LEVEL": "adu"}, {"LEVEL": "columns at both sides"}
+        "REFERENCE_ROWS",
+        {"LEFT": pattern.rows[0], "RIGHT": pattern.rows[1]},
+        {"LEFT": "adu", "RIGHT": "adu"},
+        {"LEFT": "reference columns at low x, row by row", "RIGHT": "reference columns at high x"},
     )
     return [groups, rows]
 
@@ -265,7 +268,7 @@ def _read_pattern(hdus) -> ReferencePattern | None:
         return None
     groups = hdus["REFERENCE_GROUPS"]
     levels = np.array([groups.data["BELOW"], groups.data["ABOVE"]], dtype=np.float64)
-    rows = np.array(hdus["REFERENCE_ROWS"].data["LEVEL"], dtype=np.float64)
+    rows = np.array([hdus["REFERENCE_ROWS"].data[side] for side in ("LEFT", "RIGHT")], dtype=np.float64)
     return ReferencePattern(levels, rows, int(groups.header.get("NCOMBINE", 1)))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
 from soxs_recipes.reduction.overscan import smooth_by_risk
 
@@ -16,6 +17,10 @@ _CLIP_SIGMA = 6.0
 # Excess of chi-square beyond which groups of columns really differ.
 _CHANCE_SIGMA = 5.0
 _GROUPS = 32
+# Variance of the median of four values over that of their mean.
+_MEDIAN_VARIANCE = 1.19
+# Rows over which left and right are compared.
+_SIDE_ROWS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,8 @@ class ReferencePattern:
     ----------
     groups : ndarray (2, groups) float64 [ADU]
         Of each group of columns, rows below and above.
-    rows : ndarray (ny,) float64 [ADU]
-        Of each row, columns at both sides.
+    rows : ndarray (2, ny) float64 [ADU]
+        Of each row, columns at the left and at the right.
     frames : int
         How many frames were averaged.
     """
@@ -93,7 +98,8 @@ def reference_level(
     The mean of the border is the level. The rows of reference pixels below and above tell how each group of
     columns (one output each) differs from it, linearly along the columns; the columns at both sides tell how each
     row does, smoothed over as many rows as the noise supports. Differences that the noise alone explains are not
-    corrected.
+    corrected. Rows that differ between left and right are no electronic level (light has got there): the sides are
+    not used then.
 
     Parameters
     ----------
@@ -119,36 +125,44 @@ def reference_level(
     if static is not None and static.groups.shape == by_group.shape and static.rows.shape == by_row.shape:
         by_group, by_row = by_group - static.groups, by_row - static.rows
         extra = 1.0 + 1.0 / static.frames
-    groups = by_group.shape[1]
     pixel_variance = measured.noise**2
-    group_variance = extra * pixel_variance / (border * (nx // groups))
-    variance = pixel_variance / (2 * border * (nx + ny))
-    level = np.full((ny, nx), measured.overall)
+    side_variance = extra * _MEDIAN_VARIANCE * pixel_variance / border
+    lit = _sides_disagree(by_row, side_variance)
+    overall = measured.ends if lit else measured.overall
+    level = np.full((ny, nx), overall)
+    variance = pixel_variance / (2 * border * (nx if lit else nx + ny))
     by_group = by_group - by_group.mean()
+    group_variance = extra * pixel_variance / (border * (nx // by_group.shape[1]))
     per_group = _differ(by_group, group_variance)
     if per_group:
         columns = _along_columns(by_group, ny, nx)
         level += columns
-        by_row = by_row - 0.5 * (columns[:, :border].mean(axis=1) + columns[:, -border:].mean(axis=1))
+        by_row = by_row - np.array([columns[:, :border].mean(axis=1), columns[:, -border:].mean(axis=1)])
         variance += group_variance / 2.0
-    row_variance = extra * pixel_variance / (2 * border)
-    rows, window, smooth_variance = smooth_by_risk(by_row - by_row.mean(), row_variance)
+    drift, window = 0.0, 0
+    if not lit:
+        mean = by_row.mean(axis=0)
+        rows, window, smooth_variance = smooth_by_risk(mean - mean.mean(), side_variance / 2.0)
     if window:
         level += rows[:, None]
         variance += smooth_variance
-    return ReferenceLevel(
-        level.astype(np.float32),
-        measured.noise,
-        variance,
-        per_group,
-        window,
-        float(np.ptp(rows)) if window else 0.0,
-    )
+        drift = float(np.ptp(rows))
+    return ReferenceLevel(level.astype(np.float32), measured.noise, variance, per_group, window, drift)
+
+
+def _sides_disagree(by_row: np.ndarray, side_variance: float) -> bool:
+    """Whether left and right differ from row to row by more than their noise, over a range of rows or a few."""
+    difference = by_row[0] - by_row[1]
+    difference = difference - np.median(difference)
+    means = uniform_filter1d(difference, _SIDE_ROWS, mode="nearest")[_SIDE_ROWS // 2 :: _SIDE_ROWS]
+    squares = np.square(means) / max(2.0 * side_variance / _SIDE_ROWS, 1e-30)
+    return squares.sum() > len(means) + _CHANCE_SIGMA * np.sqrt(2.0 * len(means)) or squares.max() > 36.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
     overall: float
+    ends: float
     groups: np.ndarray
     rows: np.ndarray
     noise: float
@@ -170,11 +184,9 @@ def _measure(data: np.ndarray, border: int, groups: int) -> _Measured | None:
     levels = np.array([[_level(part) for part in np.split(end, groups, axis=1)] for end in ends]) - overall
     levels = np.where(np.isfinite(levels), levels, 0.0)
     noise = _noise([end - overall for end in ends], levels)
-    sides = np.concatenate([data[:, :border], data[:, -border:]], axis=1).astype(np.float64) - overall
-    # Eight values a row: a robust mean of their own would be noisier than what it guards against.
-    good = np.isfinite(sides) & (np.abs(np.nan_to_num(sides)) <= _limit(kept - overall))
-    rows = np.where(good, sides, 0.0).sum(axis=1) / np.maximum(good.sum(axis=1), 1)
-    return _Measured(overall, levels, rows, noise)
+    sides = (data[:, :border] - overall, data[:, -border:] - overall)
+    rows = np.array([np.median(np.where(np.isfinite(side), side, 0.0), axis=1) for side in sides])
+    return _Measured(overall, overall + float(levels.mean()), levels, rows, noise)
 
 
 def _limit(residual: np.ndarray) -> float:

@@ -84,5 +84,21 @@ def test_width_that_groups_do_not_divide():
 def test_outliers_in_the_border_do_no_harm():
     data = readout()
     data[1, ::40] = 5000
+    data[100, 2] = 3000
     data[::60, 2] = np.nan
-    assert reference_level(data, BORDER).level.mean() == pytest.approx(60.0, abs=0.3)
+    found = reference_level(data, BORDER)
+    assert found.level.mean() == pytest.approx(60.0, abs=0.3)
+    assert np.ptp(found.level) < 3.0
+
+
+@pytest.mark.parametrize("light", [30.0, 3000.0])
+def test_light_on_the_border_is_not_taken_for_a_level(light):
+    """Frames whose border pixels see light (no true reference pixels) keep their orders."""
+    y = np.arange(NY)
+    orders = ((y // 20) % 4 == 1) & (y < 480)
+    data = readout()
+    data += (orders[:, None] * np.linspace(light, 0.3 * light, NX)[None, :]).astype(np.float32)
+    found = reference_level(data, BORDER)
+    assert found.row_window == 0
+    assert np.ptp(found.level) < 1e-3
+    assert found.level.mean() == pytest.approx(60.0, abs=0.5)
