@@ -1,5 +1,18 @@
 """Raw frames with known truth, written as the instrument writes them; never imported by the reduction.
 
+    from soxs_recipes.simulator import simulate_night, simulate_frame, load_truth
+    night = simulate_night("night", seed=1, plan="demo")
+    frame = simulate_frame("pinhole_arc", "NIR", seed=1)  # (data, header, truth) in memory
+
+How light becomes counts, module by module: `optics` says where (order, wavelength, slit position) falls, `geometry`
+inverts it on the pixels, `spectra`, `catalogues` and `throughput` say how much light there is, `light` puts it
+through slit and line spread, `render` integrates it over pixels, `detector` exposes and reads them, `headers`
+describes the frame, `night` decides what runs when, `truth` keeps what is known.
+
+What no source documents and was chosen here [I]: the shape of the bias pattern and the NIR pedestal of 17 ADU, the
+order of lamp-on and lamp-off frames in a NIR template, `DET READ CURID` 1 (UV-VIS) and 3 (NIR), the lamps'
+brightness, fringes, scattered light and persistence within the published bounds.
+
 Names load on first use, so that importing the package costs nothing.
 """
 
