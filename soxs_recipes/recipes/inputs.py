@@ -323,9 +323,15 @@ def _check_raws(inputs: Inputs) -> None:
     files = [file for file in inputs.raw_files if not file.classification.is_product]
     _check_agreement(inputs, files, ("BINNING_X", "BINNING_Y"))
     _check_binning(inputs, files)
-    for entry in entries:
-        tagged = [file for file in files if file.path in inputs.raw(entry.tag)]
-        _check_agreement(inputs, tagged, entry.agree)
+    for family in dict.fromkeys(entry.one_of or entry.tag for entry in entries):
+        members = [entry for entry in entries if family in (entry.one_of, entry.tag)]
+        for entry in members:
+            tagged = [file for file in files if file.path in inputs.raw(entry.tag)]
+            _check_agreement(inputs, tagged, entry.agree)
+        # Tags that stand for one another must agree with one another, too.
+        common = [word for word in members[0].agree if all(word in entry.agree for entry in members)]
+        paths = {path for entry in members for path in inputs.raw(entry.tag)}
+        _check_agreement(inputs, [file for file in files if file.path in paths], common)
 
 
 def _check_binning(inputs: Inputs, files: Sequence[InputFile]) -> None:

@@ -248,3 +248,24 @@ def test_the_log_tells_how_to_repeat(mean_frame, make_raw, tmp_path, caplog):
     ]
     assert words == expected
     assert "UV-VIS arm, 3 BIAS_VIS" in caplog.text
+
+
+def test_tags_of_a_family_agree_with_one_another(mean_frame, make_raw, tmp_path):
+    from dataclasses import replace
+
+    from soxs_recipes.recipes.declarations import RawInput
+
+    family = {"required": False, "one_of": "flat", "agree": ("SLIT",), "detector": "ccd"}
+    raws = (RawInput("FLAT_SLIT_<ARM>_QTH", "flats", **family), RawInput("FLAT_SLIT_<ARM>_D2", "flats", **family))
+
+    class Family(mean_frame):
+        declaration = replace(mean_frame.declaration, raws=raws)
+
+    flat = {"ESO DPR TYPE": "LAMP,QFLAT", "ESO DPR TECH": "ECHELLE,SLIT", "EXPTIME": 1.0}
+    frames = [make_raw(f"q{i}.fits", **flat) for i in range(2)]
+    other = make_raw("d.fits", **{**flat, "ESO DPR TYPE": "LAMP,DFLAT", "ESO INS VISE NAME": "SLIT5.0"})
+    assert run_recipe(Family, frames, {}, tmp_path / "out").status == "COMPLETE"
+    result = run_recipe(Family, [*frames, other], {}, tmp_path / "out")
+    assert "slit: 2 with SLIT1.0, but d.fits has SLIT5.0" in result.message
+    none = run_recipe(Family, [make_raw(f"b{i}.fits") for i in range(2)], {}, tmp_path / "out")
+    assert "needs FLAT_SLIT_<ARM>_QTH or FLAT_SLIT_<ARM>_D2" in none.message
