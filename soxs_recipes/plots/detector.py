@@ -41,7 +41,8 @@ def figure_order_table(image: np.ndarray | None, table: OrderTable, title: str, 
     figure, axes = new_figure(title, size=(10, 8))
     axis = axes[0, 0]
     if image is not None:
-        show_image(axis, image, unit, cmap="gray")
+        lit = image[image != 1.0]  # a flat is exactly 1 between its orders
+        show_image(axis, image, unit, robust_limits(lit[::7], 2, 98), cmap="gray")
     for position, trace in enumerate(table.traces):
         low, high = trace.along_domain
         along = np.linspace(low, high, 200)
