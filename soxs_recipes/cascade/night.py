@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from soxs_recipes import __version__
+from soxs_recipes.cascade.frames import FrameRecord
 from soxs_recipes.cascade.plan import PlanInputs
 from soxs_recipes.cascade.results import find_results
 from soxs_recipes.cascade.scan import ScanResult, scan_folder
@@ -74,18 +75,19 @@ def recipe_declarations() -> dict[str, Declaration]:
 
 
 @cache
-def static_checksum(tag: str) -> str | None:
-    """Checksum of a static table, None when there is no such table."""
+def static_table(tag: str) -> FrameRecord | None:
+    """Record of a static table, None when there is no such table."""
     try:
         path = static_calibration_path(tag)
     except SoxsError:
         return None
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return FrameRecord(str(path), path.stat().st_size, 0, checksum, tag, is_product=True)
 
 
 def plan_inputs(workspace: Workspace, scan: ScanResult, settings_file: Path | None = None) -> PlanInputs:
     """What the plan of a workspace is made from: its frames, the recipes, and the settings of the session."""
-    return PlanInputs(scan.frames, recipe_declarations(), _parameters(workspace, settings_file), static_checksum)
+    return PlanInputs(scan.frames, recipe_declarations(), _parameters(workspace, settings_file), static_table)
 
 
 def _parameters(workspace: Workspace, settings_file: Path | None) -> Callable[[str, str], Mapping[str, object]]:

@@ -100,7 +100,7 @@ class PlanInputs:
     parameters : callable
         (recipe name, arm name) -> resolved parameters.
     static : callable
-        Static tag -> checksum, or None when there is no such table.
+        Static tag -> record of the table, or None when there is no such table.
     unavailable : frozenset of (call, tag)
         Products that do not exist although they were planned; tag "" for all of a call.
     marked : frozenset of str
@@ -111,7 +111,7 @@ class PlanInputs:
     frames: Sequence[FrameRecord]
     declarations: Mapping[str, Declaration]
     parameters: Callable[[str, str], Mapping[str, object]]
-    static: Callable[[str], str | None] = lambda tag: None
+    static: Callable[[str], FrameRecord | None] = lambda tag: None
     unavailable: frozenset[tuple[str, str]] = frozenset()
     marked: frozenset[str] = frozenset()
     tasks: tuple[Task, ...] = TASKS
@@ -231,7 +231,8 @@ class _Planner:
                 frames = (f for f in self.raw if f.tag == tags[0] and f.path not in own_paths)
                 return [Candidate(f.facts, frames=(f,)) for f in frames]
             if source == "static":
-                return [Candidate({"arm": arm})] if self.inputs.static(tags[0]) else []
+                table = self.inputs.static(tags[0])
+                return [Candidate({"arm": arm}, frames=(table,))] if table else []
             found = [
                 Candidate(job.facts, job.name, is_marked=job.name in self.inputs.marked)
                 for job in self.by_task[source]
@@ -248,8 +249,8 @@ class _Planner:
 
     def _static_sums(self, declaration: Declaration, arm) -> dict[str, str]:
         tags = [resolved_tag(c.tag, arm.name) for c in declaration.calibrations if c.static and c.serves(arm)]
-        sums = {tag: self.inputs.static(tag) for tag in tags}
-        return {tag: checksum for tag, checksum in sums.items() if checksum}
+        tables = {tag: self.inputs.static(tag) for tag in tags}
+        return {tag: table.checksum for tag, table in tables.items() if table}
 
     def _blocked(
         self, declaration: Declaration, arm, links: Sequence[Link], frames: Sequence[FrameRecord], static: Mapping

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from soxs_recipes.cascade import results as records
 from soxs_recipes.cascade.night import known_results
 from soxs_recipes.cascade.plan import Job, Plan, PlanInputs
 from soxs_recipes.cascade.pool import RECIPE_TARGET, Pool
-from soxs_recipes.cascade.state import BLOCKED, DONE, FAILED, TODO, State, settle
+from soxs_recipes.cascade.state import BLOCKED, DONE, FAILED, TODO, State, is_doubtful, missing_tags, settle
 from soxs_recipes.cascade.workspace import Workspace
 from soxs_recipes.errors import InputError
 from soxs_recipes.eso.sof import SofEntry, write_sof
@@ -229,11 +230,21 @@ class NightRun:
             "notes": [],
             "partial": [*job.marks, *running.left_out],
             "log": str(self.workspace.place("logs", f"{job.name}.log")),
+            "again": self._command(job, sof),
         }
         self._running[job.name] = running
         if not running.left_out:
             self._say("start", job.name)
         pool.submit(("recipe", job.name), "recipe", request, self.options.timeout)
+
+    def _command(self, job: Job, sof: Path) -> str:
+        """The command that repeats a call by itself, with the parameters that are not at their default."""
+        words = ["soxs", job.recipe.removeprefix("soxs_"), str(sof), "-o", job.task.name, "-x"]
+        for parameter in self.inputs.declarations[job.recipe].parameters:
+            value = job.parameters.get(parameter.name)
+            if not parameter.is_auto and value != parameter.default:
+                words.append(f"--{parameter.name}={value}")
+        return shlex.join(words)
 
     def _frames_of(self, job: Job, dropped: Collection[str]) -> list[tuple[str, str]]:
         own = resolved_tag(job.task.relabel, job.arm) if job.task.relabel else ""
@@ -261,7 +272,12 @@ class NightRun:
             self._fail(running, answer)
         self.tried.add(job.key)
         self.ran.append(job.name)
-        self._settle()
+        result = self.results[job.name]
+        if result["status"] == "FAILED" or is_doubtful(result) or missing_tags(job, result):
+            self._settle()
+        else:
+            # As planned: the plan stands.
+            self.states[job.name] = State(DONE, "nothing changed")
         self._say("end", job.name, self.results[job.name])
 
     def _publish(self, running: _Running, answer: dict[str, object]) -> None:

@@ -23,6 +23,7 @@ _SETTLE_SECONDS = 1.0
 _MARKER = "soxs.db"
 _BLOCK = 2880
 _CARD = 80
+_DIMENSIONS_MAX = 999
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,10 @@ def _settled(path: Path, status: os.stat_result) -> os.stat_result:
 
 
 def _data_bytes(header: Mapping[str, object]) -> int:
-    axes = [header.get(f"NAXIS{n}") for n in range(1, int(header.get("NAXIS") or 0) + 1)]
+    dimensions = header.get("NAXIS")
+    if not isinstance(dimensions, int) or not 0 <= dimensions <= _DIMENSIONS_MAX:
+        return 0
+    axes = [header.get(f"NAXIS{n}") for n in range(1, dimensions + 1)]
     if not axes or not all(isinstance(length, int) and length >= 0 for length in axes):
         return 0
     size = abs(int(header.get("BITPIX") or 0)) // 8

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from soxs_recipes.cascade.plan import Job, Plan, PlanInputs, make_plan
+from soxs_recipes.cascade.tasks import TASKS
+from soxs_recipes.recipes.declarations import resolved_tag
 
-__all__ = ["BLOCKED", "DONE", "FAILED", "TODO", "State", "produced_tags", "settle", "what_changed"]
+__all__ = ["BLOCKED", "DONE", "FAILED", "TODO", "State", "is_doubtful", "missing_tags", "settle", "what_changed"]
 
 DONE, FAILED, TODO, BLOCKED = "done", "failed", "to do", "blocked"
 # Errors that the same input gives again; others (a crash, no space, a time-out) may have passed.
@@ -84,29 +86,25 @@ def _missing(plan: Plan, states: Mapping[str, State], results: Mapping[str, Resu
     for job in (*plan.jobs, *plan.spare):
         if states[job.name].kind != DONE:
             continue
-        made = produced_tags(results[job.name])
-        asked = {tag for other in plan.jobs for link in other.links if job.name in link.jobs for tag in link.tags}
-        expected = asked | {tag for tag in _possible_tags(job) if tag not in made}
-        missing |= {(job.name, tag) for tag in expected - made}
+        missing |= {(job.name, tag) for tag in missing_tags(job, results[job.name])}
     return missing
 
 
-def _possible_tags(job: Job) -> set[str]:
-    """First tags of all rungs that lead to a call's task, in its arm."""
-    from soxs_recipes.cascade.tasks import TASKS
-    from soxs_recipes.recipes.declarations import resolved_tag
-
+def missing_tags(job: Job, result: Result) -> set[str]:
+    """Tags that others count on (the first of a rung) and that a call did not make."""
     rungs = (rung for task in TASKS for association in task.associations for rung in association.rungs)
-    return {resolved_tag(rung.tags[0], job.arm) for rung in rungs if rung.source == job.task.name}
+    first = {resolved_tag(rung.tags[0], job.arm) for rung in rungs if rung.source == job.task.name}
+    first |= {resolved_tag(tag, job.arm) for task in TASKS if task.main_from == job.task.name for tag in task.main}
+    return first - produced_tags(result)
+
+
+def is_doubtful(result: Result) -> bool:
+    """Whether quality parameters of a result lie outside their acceptable range."""
+    return any(" is outside " in str(reason) for reason in result["reasons"])
 
 
 def _doubtful(states: Mapping[str, State], results: Mapping[str, Result]) -> set[str]:
-    """Calls whose quality parameters lie outside their acceptable range."""
-    return {
-        name
-        for name, state in states.items()
-        if state.kind == DONE and any(" is outside " in str(reason) for reason in results[name]["reasons"])
-    }
+    return {name for name, state in states.items() if state.kind == DONE and is_doubtful(results[name])}
 
 
 def what_changed(before: Mapping[str, object], now: Mapping[str, object]) -> str:

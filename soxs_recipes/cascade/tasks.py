@@ -267,6 +267,7 @@ RESPONSE = Association(
     ),
     otherwise="no standard star: spectrum in counts",
 )
+ARCHIVE = Association("archive response", (Rung("static", ("RESP_ARCHIVE_<ARM>",)),))
 DETECTOR = (BIAS, DARK, CCD_DARK)
 
 
@@ -359,6 +360,7 @@ TASKS = (
         main=("FLUX_SLIT_ORDER1D_<ARM>",),
         main_from="standard",
         group=(),
+        associations=(ARCHIVE,),
         label=("target", "slit"),
         seconds=3.0,
         megabytes=2.0,

@@ -26,12 +26,14 @@ def call_recipe(request: Mapping[str, object]) -> dict[str, object]:
     Parameters
     ----------
     request : mapping
-        recipe, frames (pairs of path and tag), settings, folder, key, notes, partial, log.
+        recipe, frames (pairs of path and tag), settings, folder, key, notes, partial, log, again.
     """
     from soxs_recipes.recipes.base import run_recipe
     from soxs_recipes.recipes.registry import recipe_class
 
     with _logged_to(request.get("log")):
+        if request.get("again"):
+            _log.info("to repeat this call by itself: %s", request["again"])
         result = run_recipe(
             recipe_class(str(request["recipe"])),
             [(path, tag) for path, tag in request["frames"]],

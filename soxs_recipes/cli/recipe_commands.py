@@ -256,7 +256,12 @@ def degrees_from(declaration: Declaration, poly: str) -> dict[str, str]:
     if rest or each not in (1, 2):
         wanted = ", ".join(p.name for p in names)
         raise InputError(f"--poly {poly}: give one or two degrees for each of {wanted}")
-    return {p.name: p.checked_or_auto(",".join(digits[each * i : each * (i + 1)])) for i, p in enumerate(names)}
+    parts = [digits[each * i : each * (i + 1)] for i in range(len(names))]
+    # Where one number bounds both axes the larger of the two is meant.
+    return {
+        p.name: p.checked_or_auto(max(part, key=int) if p.type is int else ",".join(part))
+        for p, part in zip(names, parts, strict=True)
+    }
 
 
 def _present(declaration: Declaration, frames: Sequence[tuple[str, str]], output: Path) -> list[Path]:

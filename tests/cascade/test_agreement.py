@@ -7,6 +7,8 @@ from soxs_recipes.cascade.tasks import TASKS
 from soxs_recipes.instrument import load_instrument
 from soxs_recipes.recipes.declarations import resolved_tag
 
+# mflat comes before the 2-D solution, which needs its edges: a person may give it one, the cascade has none yet.
+LATER = {("flat", "DISP_TAB_2D")}
 ARMS = load_instrument().arms
 
 
@@ -58,7 +60,8 @@ def test_every_calibration_that_a_recipe_takes_is_looked_for(task, arm):
     }
     wanted = {resolved_tag(c.tag, arm.name) for c in declaration.calibrations if c.serves(arm) and not c.static}
     wanted |= {resolved_tag(r.tag, arm.name) for r in declaration.raws if r.serves(arm) and r.tag.endswith("_OFF")}
-    assert wanted - offered == set()
+    later = {f"{tag}_{arm.name}" for name, tag in LATER if name == task.name}
+    assert wanted - offered - later == set()
 
 
 @pytest.mark.parametrize(("task", "arm"), PAIRS)

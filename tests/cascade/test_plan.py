@@ -5,9 +5,15 @@ import pytest
 from fake_night import MJD0, Night
 from fake_recipes import DECLARATIONS, declaration, raw
 
+from soxs_recipes.cascade.frames import FrameRecord
 from soxs_recipes.cascade.plan import PlanInputs, make_plan
 from soxs_recipes.cascade.scan import scan_folder
 from soxs_recipes.cascade.tasks import TASKS
+from soxs_recipes.recipes.declarations import CalibrationInput
+
+
+def SKY_LINES(tag):
+    return FrameRecord("/static/SKY_LINE_LIST.fits", 1, 0, "sum", tag) if tag == "SKY_LINE_LIST" else None
 
 
 def inputs_for(*folders, **more):
@@ -17,7 +23,7 @@ def inputs_for(*folders, **more):
         frames=more.pop("frames", frames),
         declarations=more.pop("declarations", DECLARATIONS),
         parameters=lambda recipe, arm: {"level": settings.get((recipe, arm), settings.get(recipe, 3))},
-        static=lambda tag: "sum" if tag == "SKY_LINE_LIST" else None,
+        static=more.pop("static", SKY_LINES),
         **more,
     )
 
@@ -130,6 +136,21 @@ def test_without_standard_there_are_counts(complete_night):
         science = only(plan_of(complete_night), "science", arm)
         assert science.marks == ("no standard star: spectrum in counts",)
         assert science.blocked == ""
+
+
+def test_an_archive_response_is_better_than_none(complete_night):
+    complete_night.written["nir_std"][0].unlink()
+    archive = FrameRecord("/static/RESP_ARCHIVE_NIR.fits", 1, 0, "sum", "RESP_ARCHIVE_NIR", is_product=True)
+    declarations = DECLARATIONS | {"soxs_stare": with_archive(DECLARATIONS["soxs_stare"])}
+    static = {archive.tag: archive}.get
+    plan = plan_of(complete_night, static=static, declarations=declarations)
+    science = only(plan, "science", "NIR")
+    assert science.marks == ("no standard star: archive response",)
+    assert link(science, "response").frames == (archive,)
+
+
+def with_archive(stare):
+    return replace(stare, calibrations=(*stare.calibrations, CalibrationInput("RESP_ARCHIVE_<ARM>", "archive")))
 
 
 def test_a_standard_without_flat_of_its_slit_takes_the_other(complete_night):
