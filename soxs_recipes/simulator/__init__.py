@@ -4,7 +4,7 @@
     night = simulate_night("night", seed=1, plan="demo")
     frame = simulate_frame("pinhole_arc", "NIR", seed=1)  # (data, header, truth) in memory
 
-How light becomes counts, module by module: `optics` says where (order, wavelength, slit position) falls, `geometry`
+Module by module: `optics` says where an (order, wavelength, slit position) falls, `geometry`
 inverts it on the pixels, `spectra`, `catalogues` and `throughput` say how much light there is, `light` puts it
 through slit and line spread, `render` integrates it over pixels, `detector` exposes and reads them, `headers`
 describes the frame, `night` decides what runs when, `truth` keeps what is known.
