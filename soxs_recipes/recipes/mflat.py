@@ -98,7 +98,7 @@ _QC = (
         "NOISE COST",
         "%",
         "Signal-to-noise that the flat costs a pixel of 1000 e-, median.",
-        (0.0, 2.0),
+        (0.0, 5.0),
         per_order=True,
     ),
     QCDefinition("N LOW SENS", "", "Pixels inside the edges of low sensitivity."),
