@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 from scipy.interpolate import BSpline
 from scipy.linalg import cho_factor, cho_solve
+from scipy.ndimage import median_filter
 
 from soxs_recipes.errors import AlgorithmError
 
@@ -18,6 +20,11 @@ _PENALTY_ORDER = 3  # straight lines and parabolas in the logarithm cost nothing
 _SMOOTHINGS = 10.0 ** np.arange(-4.0, 4.1, 1.0)
 _GCV_WEIGHT = 1.4  # above 1, against following correlated errors
 _TUKEY = 4.685
+_NEIGHBOURS = 31  # data: an outlier is one against its neighbours, not against a curve that is still too stiff
+_REFINEMENTS = 5
+_REFINING_SMOOTHING = 0.01
+_MISFIT = 4.0  # sigma of an interval's mean residual that asks for finer knots
+_FEWEST = 16  # data in an interval that may be divided
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,7 @@ def fit_log_spline(
     priors: tuple[np.ndarray, np.ndarray] | None = None,
     model_error: np.ndarray | float = 0.0,
     smoothing: float | None = None,
+    may_refine: np.ndarray | None = None,
 ) -> LogSpline:
     """Fit data = template * exp(spline(x) + columns @ a).
 
@@ -109,7 +117,7 @@ def fit_log_spline(
     use : ndarray (n,) bool
         Which data take part.
     intervals : int
-        Of the uniform cubic B-spline.
+        Of the cubic B-spline to begin with, all of one width.
     columns : ndarray (n, m) or None
         Further terms of the exponent.
     priors : (mean, sigma), ndarray (m,) each
@@ -118,6 +126,9 @@ def fit_log_spline(
         Relative error of the template, independent from datum to datum.
     smoothing : float or None
         Weight of the penalty, relative to the data's; None finds it by generalised cross-validation.
+    may_refine : ndarray (n,) bool or None
+        Data that may ask for finer knots: intervals whose residuals have a mean significantly off 0 are divided.
+        The penalty is on coefficients, so the curve bends more freely where knots are dense. None: no refinement.
 
     Raises
     ------
@@ -131,22 +142,74 @@ def fit_log_spline(
     """
     if use.sum() < 2 * intervals:
         raise AlgorithmError("too few usable values for a smooth curve", usable=float(use.sum()))
-    step = (x[-1] - x[0]) / intervals
-    knots = x[0] + step * np.arange(-_DEGREE, intervals + _DEGREE + 1)
-    splines = _basis(x, knots)
     columns = np.zeros((len(x), 0)) if columns is None else columns
     priors = (np.zeros(columns.shape[1]), np.ones(columns.shape[1])) if priors is None else priors
-    design = sparse.csr_array(sparse.hstack([splines, sparse.csr_array(columns)]))
-    error = np.broadcast_to(model_error, x.shape)[use]
-    problem = _Problem(design[use], data[use], variance[use], template[use], error, splines.shape[1], priors)
-    start = _start(x, data / template, use, intervals)
-    start = np.concatenate([_projection(splines, start), priors[0]])
-    best, parameters, weights = None, start, np.ones(int(use.sum()))
-    for candidate in _SMOOTHINGS[::-1] if smoothing is None else (smoothing,):
-        parameters, weights, score = problem.solve(parameters, weights, candidate)
-        if best is None or score < best[0]:
-            best = (score, parameters, weights, candidate)
-    return problem.result(best, knots, design, template, use)
+    error = np.broadcast_to(model_error, x.shape)
+    data_set = _DataSet(x, data, variance, template, use, columns, priors, error)
+    edges = np.linspace(x[0], x[-1], intervals + 1)
+    curve = _start(x, data / template, use, intervals)
+    if may_refine is not None:
+        edges, curve = _refined(data_set, edges, curve, may_refine & use)
+    return data_set.fit(edges, curve, _SMOOTHINGS[::-1] if smoothing is None else (smoothing,))
+
+
+def _refined(data_set: _DataSet, edges: np.ndarray, curve: np.ndarray, may: np.ndarray):
+    """(edges, spline at the data) after intervals that the curve cannot follow have been divided."""
+    for _ in range(_REFINEMENTS):
+        found = data_set.fit(edges, curve, (_REFINING_SMOOTHING,))
+        curve = found.evaluate(data_set.x)[0]
+        sigma = np.sqrt(data_set.variance + (data_set.error * found.model) ** 2)
+        part = may & (found.weight > 0)
+        pull = np.where(part, (data_set.data - found.model) / sigma, 0.0)
+        interval = np.clip(np.searchsorted(edges, data_set.x, side="right") - 1, 0, len(edges) - 2)
+        # Halves, too: a step through the middle has a mean of 0.
+        half = 2 * interval + (data_set.x > 0.5 * (edges[interval] + edges[interval + 1]))
+        count = np.bincount(half, part, 2 * len(edges) - 2)
+        mean = np.bincount(half, pull, 2 * len(edges) - 2) / np.sqrt(np.maximum(count, 1.0))
+        misfit = np.abs(mean).reshape(-1, 2).max(axis=1)
+        divided = (misfit > _MISFIT) & (count.reshape(-1, 2).sum(axis=1) >= _FEWEST)
+        if not divided.any():
+            break
+        edges = np.sort(np.concatenate([edges, 0.5 * (edges[1:] + edges[:-1])[divided]]))
+    return edges, curve
+
+
+@dataclass(frozen=True, slots=True)
+class _DataSet:
+    """What is fitted, on whatever knots."""
+
+    x: np.ndarray
+    data: np.ndarray
+    variance: np.ndarray
+    template: np.ndarray
+    use: np.ndarray
+    columns: np.ndarray
+    priors: tuple[np.ndarray, np.ndarray]
+    error: np.ndarray
+
+    def fit(self, edges: np.ndarray, curve: np.ndarray, smoothings: Sequence[float]) -> LogSpline:
+        """Fit on intervals with these edges from a curve nearby, with the smoothing that predicts best."""
+        first, last = edges[1] - edges[0], edges[-1] - edges[-2]
+        below = edges[0] - first * np.arange(_DEGREE, 0, -1)
+        knots = np.concatenate([below, edges, edges[-1] + last * np.arange(1, _DEGREE + 1)])
+        splines, use = _basis(self.x, knots), self.use
+        design = sparse.csr_array(sparse.hstack([splines, sparse.csr_array(self.columns)]))
+        problem = _Problem(
+            design[use],
+            self.data[use],
+            self.variance[use],
+            self.template[use],
+            self.error[use],
+            splines.shape[1],
+            self.priors,
+        )
+        parameters = np.concatenate([_projection(splines, curve), self.priors[0]])
+        best, weights = None, np.ones(int(use.sum()))
+        for smoothing in smoothings:
+            parameters, weights, score = problem.solve(parameters, weights, smoothing)
+            if best is None or score < best[0]:
+                best = (score, parameters, weights, smoothing)
+        return problem.result(best, knots, design, self.template, use)
 
 
 def _projection(splines: sparse.csr_array, values: np.ndarray) -> np.ndarray:
@@ -193,9 +256,10 @@ class _Problem:
             parameters = parameters + change
             _, model, weight = self._working(parameters, np.ones(len(self.data)))
             pull = (self.data - model) * np.sqrt(weight)
-            scale = max(1.4826 * np.median(np.abs(pull)), 1.0)
             if iteration >= 1:
-                robust = np.maximum(1.0 - (pull / (_TUKEY * scale)) ** 2, 0.0) ** 2
+                deviation = pull - median_filter(pull, _NEIGHBOURS, mode="nearest")
+                scale = max(1.4826 * np.median(np.abs(deviation)), 1.0)
+                robust = np.maximum(1.0 - (deviation / (_TUKEY * scale)) ** 2, 0.0) ** 2
             if iteration >= 2 and np.abs(change).max() < 1e-5:
                 break
         _, model, weight = self._working(parameters, robust)

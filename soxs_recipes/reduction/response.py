@@ -31,6 +31,7 @@ _RYDBERG = 91.17634  # nm, hydrogen, vacuum
 
 SAMPLES_PER_ORDER = 400
 CORE_HALF_WIDTH = 250.0  # km/s around hydrogen lines: non-LTE cores, where models and resolution matter most
+WING_HALF_WIDTH = 800.0  # km/s around hydrogen lines: no knots are added here
 TELLURIC_LIMIT = 0.3  # lower transmission is masked, higher is fitted
 TELLURIC_ERROR = 0.3  # of the optical depth: what the reference knows of the night's
 LINE_ERROR = 10.0  # km/s: how far a line's slope is not to be trusted
@@ -139,6 +140,7 @@ class _Prepared:
     columns: np.ndarray
     use: np.ndarray
     transmission: np.ndarray
+    away_from_lines: np.ndarray
 
 
 def derive_response(
@@ -239,11 +241,16 @@ def _prepare(
     cores = HYDROGEN_LINES * (1.0 + velocity / LIGHT_SPEED)
     index = np.clip(np.searchsorted(cores, wavelength), 1, len(cores) - 1)
     nearest = np.where(wavelength - cores[index - 1] < cores[index] - wavelength, cores[index - 1], cores[index])
-    in_core = np.abs(wavelength / nearest - 1.0) * LIGHT_SPEED < CORE_HALF_WIDTH
+    from_line = np.abs(wavelength / nearest - 1.0) * LIGHT_SPEED
     use = is_usable(spectrum.quality) & np.isfinite(spectrum.variance) & (spectrum.variance > 0) & covered
-    use &= ~in_core & (transmission**observation.airmass > TELLURIC_LIMIT) & (expected > 0)
+    use &= (from_line > CORE_HALF_WIDTH) & (transmission**observation.airmass > TELLURIC_LIMIT) & (expected > 0)
     return _Prepared(
-        spectrum, np.maximum(expected, 1e-300), np.stack([np.log(transmission), -slope], axis=1), use, transmission
+        spectrum=spectrum,
+        template=np.maximum(expected, 1e-300),
+        columns=np.stack([np.log(transmission), -slope], axis=1),
+        use=use,
+        transmission=transmission,
+        away_from_lines=from_line > WING_HALF_WIDTH,
     )
 
 
@@ -282,6 +289,8 @@ def _fit(prepared: _Prepared, airmass: float, with_velocity: bool = False) -> Lo
         priors=priors,
         model_error=model_error,
         smoothing=VELOCITY_SMOOTHING if with_velocity else None,
+        # A line or an absorption band that the template misses is not to be followed.
+        may_refine=None if with_velocity else (model_error < 1.5 * MODEL_ERROR) & prepared.away_from_lines,
     )
 
 

@@ -16,6 +16,7 @@ from soxs_recipes.reduction.response import (
 
 AREA = 89000.0
 BAND = (626.5, 634.5)
+BALMER = np.array([410.29, 434.17, 486.27])
 
 
 def derive(scene, **changes):
@@ -65,6 +66,39 @@ def test_steep_ends_of_the_blaze_are_followed(fit, scene):
         assert np.abs(1.0 / fit.response.response[own][ends] / sensitivity - 1.0).max() < 0.03
 
 
+def _with_a_cut(scene, centre=483.0, width=0.7):
+    """The first order behind a dichroic that cuts within some nanometres, and its truth."""
+    from dataclasses import replace
+
+    order = scene.orders[0]
+
+    def transmission(wavelength):
+        return 1.0 / (1.0 + np.exp((wavelength - centre) / width))
+
+    rng = np.random.default_rng(8)
+    expected = np.maximum(order.flux, 0.0) * transmission(order.wavelength)
+    flux = expected + rng.normal(size=len(expected)) * np.sqrt(expected + 30.0)
+    cut = replace(order, flux=flux, variance=expected + 30.0)
+    return cut, lambda wavelength: scene.sensitivity[1](wavelength) * transmission(wavelength)
+
+
+def _errors_along_a_cut(scene):
+    cut, truth = _with_a_cut(scene)
+    found = derive(scene, orders=[cut]).response
+    # Down to a twentieth, from where nothing has been cut.
+    along = (found.wavelength > 460.0) & (found.wavelength < 485.0)
+    assert along.sum() > 50
+    return np.abs(1.0 / found.response[along] / truth(found.wavelength[along]) - 1.0)
+
+
+def test_a_steep_cut_is_followed(scene, monkeypatch):
+    assert _errors_along_a_cut(scene).max() < 0.03
+    from soxs_recipes.reduction import penalised_spline
+
+    monkeypatch.setattr(penalised_spline, "_REFINEMENTS", 0)
+    assert _errors_along_a_cut(scene).max() > 0.06
+
+
 def test_velocity_of_the_star(fit, scene):
     assert fit.velocity_error < 10.0
     assert abs(fit.velocity - scene.velocity) < 4.0 * fit.velocity_error + 2.0
@@ -76,11 +110,23 @@ def test_wrong_airmass_is_seen(scene):
     assert np.ptp(errors) > 0.02
 
 
-def test_without_velocity_the_lines_stay(scene, fit, monkeypatch):
-    monkeypatch.setattr(module, "_velocity", lambda *_: (-120.0, 1.0))
-    wrong = derive(scene)
-    # The third order holds the absorption band.
-    assert np.mean([o.residual for o in wrong.orders[:2]]) > 2.0 * np.mean([o.residual for o in fit.orders[:2]])
+def _errors_near_lines(found, scene):
+    errors = []
+    for number in (1, 2):
+        own = found.response.order == number
+        grid = found.response.wavelength[own]
+        near = np.min(np.abs(grid[:, None] / BALMER - 1.0), axis=1) < 0.006
+        errors.append(1.0 / found.response.response[own][near] / scene.sensitivity[number](grid[near]) - 1.0)
+    return np.concatenate(errors)
+
+
+def test_a_wrong_velocity_spoils_the_response_at_the_lines(scene, fit, monkeypatch):
+    right = _errors_near_lines(fit, scene)
+    assert len(right) > 40
+    assert np.abs(right).max() < 0.01
+    monkeypatch.setattr(module, "_velocity", lambda *_: (-220.0, 1.0))
+    wrong = _errors_near_lines(derive(scene), scene)
+    assert np.abs(wrong).max() > 2.0 * np.abs(right).max()
 
 
 def test_errors_are_true(scene_maker):
