@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from soxs_recipes.recipes.inputs import Inputs
     from soxs_recipes.recipes.preparation import PreparedFrame
     from soxs_recipes.reduction.master_frame import MasterFrame
+    from soxs_recipes.reduction.preparation import ReadoutReport
     from soxs_recipes.reduction.reference_pixels import ReferencePattern
 
 __all__ = ["MASTER_PARAMETERS", "MASTER_QC", "MadeMaster", "levels_hdu", "make_master", "master_qc"]
@@ -83,15 +84,18 @@ class MadeMaster:
     Attributes
     ----------
     master : MasterFrame
-    prepared : tuple of PreparedFrame
-        Without their pixels' use: reports, setups, notes.
+    reports : tuple of ReadoutReport
+        One a frame that could be used.
+    starts : tuple of float
+        Their MJD-OBS.
     used : tuple of Path
-        Frames that could be used.
+        Their paths.
     pattern : ReferencePattern or None
     """
 
     master: MasterFrame
-    prepared: tuple[PreparedFrame, ...]
+    reports: tuple[ReadoutReport, ...]
+    starts: tuple[float, ...]
     used: tuple[Path, ...]
     pattern: ReferencePattern | None
 
@@ -120,7 +124,9 @@ def make_master(inputs: Inputs, parameters, tag: str, *, collects_charge: bool) 
         inputs.note(
             f"the frames' variance is {scale:.2f} times what their read noise says; the measured one is used"
         )
-    return MadeMaster(master, tuple(prepared), tuple(used), pattern)
+    reports = tuple(entry.report for entry in prepared)
+    starts = tuple(entry.frame.meta.mjd_start for entry in prepared)
+    return MadeMaster(master, reports, starts, tuple(used), pattern)
 
 
 def _prepared(
@@ -168,7 +174,7 @@ def master_qc(inputs: Inputs, made: MadeMaster) -> list[QCParameter]:
 
     statistics, quality = made.master.statistics, made.master.bad_pixels
     bad = int(np.count_nonzero(quality))
-    reports = [entry.report for entry in made.prepared]
+    reports = made.reports
     noises = np.array(statistics.frame_noises)
     values = {
         "BADPIX NUM": bad,
@@ -206,10 +212,10 @@ def levels_hdu(made: MadeMaster) -> BinTableHDU:
 
     from soxs_recipes.fits_files import table_hdu
 
-    reports = [entry.report for entry in made.prepared]
+    reports = made.reports
     columns = {
         "FRAME": np.array([path.name for path in made.used]),
-        "MJD_OBS": np.array([entry.frame.meta.mjd_start for entry in made.prepared]),
+        "MJD_OBS": np.array(made.starts),
         "LEVEL": np.array([report.level for report in reports]),
         "READ_NOISE": np.array(made.master.statistics.frame_noises),
         "UNLIT_NOISE": np.array([np.mean(report.noise) if report.noise else np.nan for report in reports]),

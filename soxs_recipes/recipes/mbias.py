@@ -44,7 +44,7 @@ class MasterBias(Recipe):
             Product("BP_MAP_RP_<ARM>", "bad pixels seen on biases"),
         ),
         qc=(
-            QCDefinition("MBIAS MEDIAN", "e-", "Median bias, electronic level included.", (0.0, 4000.0)),
+            QCDefinition("MBIAS MEDIAN", "e-", "Median bias, electronic level included.", (0.0, 20000.0)),
             *MASTER_QC,
             QCDefinition("PRESCAN DIFF", "e-", "Overscan level minus prescan level, mean.", (-50.0, 50.0)),
         ),
@@ -57,8 +57,7 @@ class MasterBias(Recipe):
         from soxs_recipes.fits_files import image_hdus, quality_hdus
 
         made = make_master(inputs, parameters, "BIAS", collects_charge=False)
-        reports = [prepared.report for prepared in made.prepared]
-        statistics = made.master.statistics
+        reports, statistics = made.reports, made.master.statistics
         level = float(np.mean([report.level for report in reports]))
         contained = not all(report.subtracted for report in reports)
         qc = [

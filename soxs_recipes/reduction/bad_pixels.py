@@ -28,6 +28,7 @@ def find_bad_pixels(
     *,
     deviation_sigma: float = 4.0,
     level: np.ndarray | None = None,
+    noise_scale: float = 1.0,
     false_fraction: float = _FALSE_FRACTION,
 ) -> np.ndarray:
     """Quality bits of the pixels that misbehave.
@@ -46,6 +47,8 @@ def find_bad_pixels(
     deviation_sigma : float
     level : ndarray (ny, nx) [e-] or None
         Expected structure; None for `local_level` of the combination.
+    noise_scale : float
+        Measured over stated variance of the frames.
     false_fraction : float
         Of each kind of flag, on clean frames.
 
@@ -63,9 +66,10 @@ def find_bad_pixels(
     master = combination.frame
     if level is None:
         level = local_level(master.data, master.quality)
-    quality = _deviating(frames[0], combination, level, deviation_sigma, false_fraction)
+    sigma = deviation_sigma * float(np.sqrt(noise_scale))
+    quality = _deviating(frames[0], combination, level, sigma, false_fraction)
     if len(frames) > 1:
-        quality |= _fluctuating(frames, combination, level, false_fraction)
+        quality |= _fluctuating(frames, combination, level, noise_scale, false_fraction)
     return quality
 
 
@@ -139,7 +143,7 @@ def _deviating(
 
 
 def _fluctuating(
-    frames: Sequence[Frame], combination: Combination, level: np.ndarray, false_fraction: float
+    frames: Sequence[Frame], combination: Combination, level: np.ndarray, noise_scale: float, false_fraction: float
 ) -> np.ndarray:
     """NOISY and DEAD bits from chi-square about the mean."""
     master = combination.frame
@@ -147,7 +151,7 @@ def _fluctuating(
     chi_square, degrees, spread = (np.zeros(master.shape, np.float32) for _ in range(3))
     for start in range(0, master.shape[0], _CHUNK_ROWS):
         rows = slice(start, start + _CHUNK_ROWS)
-        chi_square[rows], degrees[rows], spread[rows] = _chi_square(frames, combination, level, rows)
+        chi_square[rows], degrees[rows], spread[rows] = _chi_square(frames, combination, level, noise_scale, rows)
     measured = degrees > 0
     if not measured.any():
         return quality
@@ -157,26 +161,29 @@ def _fluctuating(
         quality[(degrees == number) & (chi_square > limit)] |= np.int32(QualityFlag.NOISY)
     # All values equal: how probable that is depends on how many units the noise spans.
     gain = frames[0].meta.gain
-    span = np.sqrt(2.0 * np.pi) * np.sqrt(float(np.median(frames[0].variance))) / gain
+    span = np.sqrt(2.0 * np.pi) * np.sqrt(noise_scale * float(np.median(frames[0].variance))) / gain
     if span > 1.0 and (len(frames) - 1) * np.log(span) > -np.log(0.1 * false_fraction):
         quality[measured & (spread == 0)] |= np.int32(QualityFlag.DEAD)
     return quality
 
 
 def _chi_square(
-    frames: Sequence[Frame], combination: Combination, level: np.ndarray, rows: slice
+    frames: Sequence[Frame], combination: Combination, level: np.ndarray, noise_scale: float, rows: slice
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Chi-square about the mean without the worst frame, its degrees of freedom, and the range of values."""
     master = combination.frame
     mean = master.data[rows]
     # What stands above the local level is charge, whose Poisson noise is no misbehaviour.
     charge = np.maximum(mean - level[rows], np.float32(0.0))
+    scale = np.float32(noise_scale)
     total, number, worst = (np.zeros_like(mean) for _ in range(3))
     low, high = np.full_like(mean, np.inf), np.full_like(mean, -np.inf)
     for frame in frames:
         value = frame.data[rows]
         usable = (frame.quality[rows] & np.int32(UNUSABLE)) == 0
-        squared = np.where(usable, np.square(value - mean) / (frame.variance[rows] + charge), np.float32(0.0))
+        squared = np.where(
+            usable, np.square(value - mean) / (scale * frame.variance[rows] + charge), np.float32(0.0)
+        )
         total += squared
         number += usable
         np.maximum(worst, squared, out=worst)

@@ -106,10 +106,11 @@ def build_master(
     # Flags first take the noise as measured, then decide what is charge.
     measured = _scaled(combination, scale)
     quality = find_bad_pixels(
-        [frame.with_arrays(variance=frame.variance * np.float32(scale)) for frame in frames],
+        frames,
         measured,
         deviation_sigma=deviation_sigma,
         level=level,
+        noise_scale=scale,
     )
     master = measured.frame
     if collects_charge:

@@ -197,7 +197,12 @@ def spectrum_fields(generator, count):
     }
 
 
-ROUNDING = dict.fromkeys(("variance", "boxcar_variance", "background_variance", "correlation"), 2.0**-49)
+ROUNDING = {
+    "variance": 2.0**-49,
+    "boxcar_variance": 2.0**-49,
+    "background_variance": 2.0**-49,
+    "correlation": 1e-12,
+}
 
 
 @quick
