@@ -1,0 +1,95 @@
+"""Reduce a simulated night with the peer, soxspipe, in an environment of its own: `make peer`.
+
+The proof that the simulator writes what the instrument writes: the peer's own organiser classifies the raw frames
+and its own recipes reduce them, unedited. Needs Python 3.12 or newer (it is looked for) and some 15 minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PEER = ("soxspipe==0.17.4", "six", "scikit-image")
+_FAILED_QC = re.compile(r"\|\s*([A-Z][A-Z0-9 ]+?)\s*\|\s*([-0-9.eE+]+)\s*\|.*\|\s*fail\s*\|")
+_COMMAND = re.compile(r"Recipe Command: soxspipe (\w+) sof/(\S+)\.sof")
+
+
+def find_python() -> str:
+    """A Python of 3.12 or newer; the peer does not run on 3.11."""
+    if sys.version_info >= (3, 12):
+        return sys.executable
+    for minor in (14, 13, 12):
+        found = shutil.which(f"python3.{minor}")
+        if found:
+            return found
+    sys.exit("error: make peer needs Python 3.12 or newer on the PATH; this is " + sys.version.split()[0])
+
+
+def peer_command(folder: Path) -> Path:
+    """The peer's command, installed at first use."""
+    environment = folder / "venv"
+    command = environment / "bin" / "soxspipe"
+    if not command.exists():
+        print(f"installing {', '.join(PEER)} in {environment}")
+        subprocess.run([find_python(), "-m", "venv", environment], check=True)
+        pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, *PEER], check=True)
+    return command
+
+
+def reduce_night(command: Path, night: Path, log: Path) -> float:
+    """Run the peer's organiser and its whole cascade; returns seconds."""
+    environment = {**os.environ, "MPLBACKEND": "Agg"}
+    start = time.monotonic()
+    with log.open("w") as stream:
+        for words in (["prep", "."], ["reduce", "all", ".", "-q"]):
+            subprocess.run(
+                [command, *words], cwd=night, env=environment, stdout=stream, stderr=subprocess.STDOUT, check=False
+            )
+    return time.monotonic() - start
+
+
+def report(night: Path, log: Path, seconds: float, frames: int) -> int:
+    """Print what the peer made of the night; the number of its failures."""
+    text = log.read_text(errors="replace")
+    planned = sorted(path.stem for path in (night / "sof").glob("*.sof"))
+    run = {match.group(2) for match in _COMMAND.finditer(text)}
+    reduced = (night / "reduced").resolve()  # a link into the session's folder
+    products = sorted(reduced.rglob("*.fits"))
+    spectra = [path for path in products if "EXTRACTED_MERGED" in path.stem and not path.stem.endswith("NOTFLAT")]
+    calibrated = [path for path in products if path.stem.endswith("FLUXCAL")]
+    errors = sorted(path.name for path in reduced.rglob("*_ERROR.log"))
+    failures = _FAILED_QC.findall(text)
+    print(f"{frames} raw frames, {len(planned)} SOFs planned, {len(run)} run, {seconds:.0f} s")
+    print(f"{len(products)} products, {len(spectra)} merged spectra, {len(calibrated)} of them flux-calibrated")
+    for name, value in failures:
+        print(f"QC out of the peer's range: {name} = {value}")
+    for name in errors:
+        print(f"failed: {name}")
+    return len(errors)
+
+
+def main() -> int:
+    """Simulate, reduce with the peer, report."""
+    from soxs_recipes.simulator import simulate_night
+
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "peer").resolve()
+    night = folder / "night"
+    shutil.rmtree(night, ignore_errors=True)
+    night.mkdir(parents=True)
+    command = peer_command(folder)
+    frames = len(simulate_night(folder / "raw", seed=1, plan="demo").frames)
+    for path in sorted((folder / "raw").glob("SOXS.*.fits")):
+        path.rename(night / path.name)
+    log = folder / "soxspipe.log"
+    seconds = reduce_night(command, night, log)
+    return 1 if report(night, log, seconds, frames) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
