@@ -191,6 +191,8 @@ def verify_checksums(content: bytes, span: HduSpan, name: str) -> None:
     if declared.isdigit() and int(declared) != datasum:
         raise UnprocessableData(f"{name}: DATASUM is {datasum}, the header says {declared}: the data are damaged")
     if not str(stated(span.header, "CHECKSUM", "")).strip():
+        if not declared.isdigit():
+            _log.info("%s: carries no checksum; its data are unverified", name)
         return
     if ones_complement_sum(view[span.start : span.data], datasum) in (0, 0xFFFFFFFF):
         return
