@@ -225,7 +225,7 @@ def local_signal(data: np.ndarray, noise: np.ndarray | float | None = None) -> n
     Weights 1-2-1 along both axes: one pixel's own noise enters with weight 1/4, so variances made from it hardly
     follow the noise. Where that is not above three times its own noise, the mean of 7 x 7 pixels (bright ones
     clipped) takes its place, as the positive half of the noise would make a signal of nothing. Where a pixel
-    differs from it by more than 2.5 sigma (sharp lines and their wings; 4 on a dark background) its own value does.
+    differs from it by more than 2.5 sigma (sharp lines and their wings; 4 in the dark) its own value does.
 
     Parameters
     ----------
