@@ -116,14 +116,13 @@ def associate(
     candidates : callable
         (source, resolved tags) -> candidates of that kind.
     accepted : callable
-        Whether the recipe takes a tag; a rung whose first tag is not taken is passed over.
+        Whether the recipe takes a tag; a rung none of whose tags it takes is passed over.
     """
     arm = str(facts["arm"])
     for rung in association.rungs:
-        tags = tuple(resolved_tag(tag, arm) for tag in rung.tags)
-        if not accepted(tags[0]):
+        tags = tuple(tag for tag in (resolved_tag(tag, arm) for tag in rung.tags) if accepted(tag))
+        if not tags:
             continue
-        tags = tuple(tag for tag in tags if accepted(tag))
         ranked = _ranked(rung, facts, candidates(rung.source, tags))
         if not ranked:
             continue

@@ -132,12 +132,11 @@ def _times(
         if states[job.name].kind != DONE:
             continue
         result = results[job.name]
-        row = rows.setdefault(
-            (job.recipe, job.arm),
-            {"recipe": job.recipe, "arm": job.arm, "calls": 0, "seconds": 0.0, "peak_mb": 0.0},
-        )
+        empty = {"recipe": job.recipe, "arm": job.arm, "calls": 0, "seconds": 0.0, "plots_seconds": 0.0}
+        row = rows.setdefault((job.recipe, job.arm), {**empty, "peak_mb": 0.0})
         row["calls"] += 1
         row["seconds"] += float(result["seconds"])
+        row["plots_seconds"] += float(result.get("plots_seconds") or 0.0)
         row["peak_mb"] = max(row["peak_mb"], float(result["peak_mb"]))
     return list(rows.values())
 

@@ -364,6 +364,7 @@ class NightRun:
         if name:
             result = self.results[name]
             result["plots"] = list(answer.get("plots", []))
+            result["plots_seconds"] = float(answer.get("seconds") or 0.0)
             if answer["status"] == "FAILED":
                 result["plots_error"] = answer["error"]
             records.write_job_file(Path(str(result["folder"])), result)

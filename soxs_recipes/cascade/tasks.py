@@ -233,8 +233,18 @@ FLAT = Association(
     ),
     otherwise="no flat: pixel response and edges of the orders unknown",
 )
-ANY_FLAT = Association(
-    "flat", (FLAT.rungs[0], Rung("flat", _FLAT_TAGS, ("binning",), ALWAYS, nearest="slit_width"))
+EDGES = Association(
+    "order edges",
+    (
+        Rung("flat", ("ORDER_TAB_EDGES_<ARM>", "MASTER_FLAT_<ARM>"), ("binning",), UP_TO_A_WEEK),
+        Rung(
+            "flat",
+            ("ORDER_TAB_EDGES_<ARM>", "MASTER_FLAT_<ARM>"),
+            ("binning",),
+            ALWAYS,
+            mark="flat older than a week",
+        ),
+    ),
 )
 _SPATIAL_TAGS = ("DISP_TAB_2D_<ARM>", "DISP_IMAGE_<ARM>")
 SPATIAL = Association(
@@ -349,7 +359,7 @@ TASKS = (
         recipe="soxs_spatial_solution",
         main=("WAVE_MPH_<ARM>", "WAVE_MPH_<ARM>_ON"),
         group=("arm", *SETUP, "night", "template_start", "exptime"),
-        associations=(BIAS, CCD_DARK, _lamp_off("WAVE_MPH_<ARM>_OFF"), DISPERSION, ORDER_CENTRES, ANY_FLAT),
+        associations=(BIAS, CCD_DARK, _lamp_off("WAVE_MPH_<ARM>_OFF"), DISPERSION, ORDER_CENTRES, EDGES),
         seconds=10.0,
         megabytes=100.0,
     ),

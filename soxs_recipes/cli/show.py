@@ -134,20 +134,21 @@ def print_report(report: Mapping[str, object]) -> None:
     if report["times"]:
         print_table(
             "Time of each recipe",
-            ("recipe", "arm", "calls", "seconds", "each", "peak MB"),
-            [
-                (t["recipe"], t["arm"], t["calls"], f"{t['seconds']:.1f}", f"{t['seconds'] / t['calls']:.1f}",
-                 f"{t['peak_mb']:.0f}")
-                for t in report["times"]
-            ],
-            right=(2, 3, 4, 5),
-        )  # fmt: skip
+            ("recipe", "arm", "calls", "seconds", "each", "plots", "peak MB"),
+            [_time_cells(row) for row in report["times"]],
+            right=(2, 3, 4, 5, 6),
+        )
     for row in targets:
         for text in row["texts"]:
             click.echo(f"{row['target']} {row['arm']}: {text}")
     click.echo(f"products: {report['products']}")
     if Path(str(report["plots"])).is_dir():
         click.echo(f"plots:    {report['plots']}")
+
+
+def _time_cells(row: Mapping[str, object]) -> tuple:
+    seconds = [f"{value:.1f}" for value in (row["seconds"], row["seconds"] / row["calls"], row["plots_seconds"])]
+    return row["recipe"], row["arm"], row["calls"], *seconds, f"{row['peak_mb']:.0f}"
 
 
 def _target_cells(row: Mapping[str, object]) -> tuple:
