@@ -210,8 +210,8 @@ def choose(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(indices, blended) of the lines to list for an order.
 
-    All that the instrument has shown, in each twelfth of the order the strongest unblended lines, and every
-    neighbour that touches any of these.
+    All that the instrument has shown, in each twelfth of the order the strongest unblended lines (the strongest at
+    all where there is none), and every neighbour that touches any of these.
     """
     pull = centroid_pull(lines.wavelength, lines.intensity) / nm_per_pixel
     known = ~np.char.startswith(lines.ion, "UNK") & ~np.char.startswith(lines.ion, "XX")
@@ -224,6 +224,10 @@ def choose(
         here = np.flatnonzero(clean & bright & (lines.wavelength >= low) & (lines.wavelength < high))
         ranked = here[np.argsort(-lines.intensity[here], kind="stable")]
         chosen += list(ranked[:PER_SEGMENT])
+        if len(here) < 2:
+            # Better a pair that must be modelled together than nothing.
+            here = np.flatnonzero(inside & known & bright & (lines.wavelength >= low) & (lines.wavelength < high))
+            chosen += list(here[np.argsort(-lines.intensity[here], kind="stable")][:2])
     chosen = np.unique(chosen)
     reach = 3.0 * lines.wavelength / RESOLUTION
     distance = np.abs(lines.wavelength[:, None] - lines.wavelength[None, chosen])
