@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
+from scipy.interpolate import CubicSpline
 
 from soxs_recipes.errors import InputError
 from soxs_recipes.simulator.detector import DetectorState, detector_state
@@ -49,7 +49,7 @@ class TableTruth:
             NaN where an edge lies off the detector.
         """
         wavelength, cumulative = self._cumulative(order, which)
-        inner = PchipInterpolator(wavelength, cumulative, extrapolate=False)
+        inner = CubicSpline(wavelength, cumulative, extrapolate=False)
         return np.abs(np.diff(inner(np.asarray(wavelength_edges, float))))
 
     def slit_position(self, order: int, wavelength: np.ndarray, which: str = "object") -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 
 from soxs_recipes.simulator.effects import Effects
 from soxs_recipes.simulator.frames import supernova
-from soxs_recipes.simulator.light import Observation, arc_scene, flat_scene, sky_scene, source_light
+from soxs_recipes.simulator.light import Observation, _StarInOrder, arc_scene, flat_scene, sky_scene, source_light
 from soxs_recipes.simulator.spectra import narrow_line
 from soxs_recipes.simulator.spectrograph import SLIT_LENGTH, Spectrograph
 from soxs_recipes.simulator.truth import TableTruth
@@ -43,6 +43,19 @@ def test_truth_counts_add_up_and_see_a_percent(clean_vis):
     more = TableTruth({**tables, "object_electrons": tables["object_electrons"] * 1.01})
     assert more.truth_counts(1, edges[[0, -1]])[0] == pytest.approx(1.01 * parts.sum(), rel=1e-9)
     assert np.isnan(truth.truth_counts(1, np.array([400.0, 410.0]))).all()
+
+
+def test_truth_counts_agree_with_the_fine_spectrum(clean_vis):
+    """Bins that straddle the tabulated pixels, in the steepest place there is: a narrow line."""
+    source = supernova(host_line=1e-15)
+    star = _StarInOrder(clean_vis, 1, source, _OBSERVATION)
+    centre = float(clean_vis.model.evaluate_axes(1, 669.59, 0.0)[0])
+    v = centre + np.arange(-15.0, 15.0) + 0.37
+    exact = np.diff(star.spectrum.integral(v))
+    tables = source_light(clean_vis, clean_vis.blank(), source, _OBSERVATION)
+    found = TableTruth(tables).truth_counts(1, clean_vis.geometry(1).wavelength_of(v))
+    assert exact.max() > 3 * np.median(exact)
+    np.testing.assert_allclose(found, exact, atol=1e-3 * exact.max())
 
 
 def test_object_lies_where_its_truth_says(clean_vis):
