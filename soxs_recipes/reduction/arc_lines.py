@@ -177,6 +177,7 @@ def _identify(spots, peaks, fwhm, dispersion_axis, together, settings):
         dispersion_axis=dispersion_axis,
         common_shift=together[0],
         smooth_orders=together[1],
+        weight=np.where(spots.lines.seen[separate], 1.0, 0.5),
         search=settings.search,
         shift_sigma=settings.shift_sigma,
     )

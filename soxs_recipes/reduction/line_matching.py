@@ -10,6 +10,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from soxs_recipes.reduction.line_detection import Peaks
+from soxs_recipes.reduction.line_ends import bayesian_surface, settle_end
 
 __all__ = ["LineMatches", "match_lines"]
 
@@ -19,6 +20,7 @@ _FIRST_WINDOW, _LAST_WINDOW = 3.5, 1.0  # [px] about the expected place of a lin
 _GROWTH = (0.5, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.0, 1.0)
 # Expected size [px] of the Legendre coefficients of an order's offset along the dispersion.
 _EXPECTED = (30.0, 4.0, 3.0, 2.0, 1.5, 1.0, 0.7)
+_END_SHARE = 0.15  # of the matched lines at each end, that are identified as a whole
 _SEGMENT_LINES = 7
 _LEAST_VOTES = 4.0
 # The same of their change with the order number, linear, quadratic, cubic: of the shift, and relative of the rest.
@@ -66,6 +68,7 @@ def match_lines(
     dispersion_axis: int,
     common_shift: bool,
     smooth_orders: bool = False,
+    weight: np.ndarray | None = None,
     search: float = 25.0,
     shift_sigma: float = np.inf,
 ) -> LineMatches:
@@ -86,6 +89,8 @@ def match_lines(
     smooth_orders : bool
         The offsets are a smooth function of the order number too (one grating): neighbouring orders then help
         each other, above all at their ends.
+    weight : ndarray (n,), optional
+        How sure it is that each line is there at all (1: quite); decides at the ends of orders.
     search : float [px]
     shift_sigma : float [px]
         How far a shift across the orders is to be expected; only breaks ties, as between neighbouring pinholes.
@@ -101,7 +106,8 @@ def match_lines(
     by one as mutual nearest neighbours about a robust low-degree surface, in shrinking windows. No intensity is
     used: lamps age.
     """
-    problem = _Problem.make(order, x, y, slit, peaks, dispersion_axis)
+    weight = np.ones(np.size(x)) if weight is None else np.asarray(weight, dtype=np.float64)
+    problem = _Problem.make(order, x, y, slit, peaks, dispersion_axis, weight)
     along, across = np.zeros(problem.count), np.zeros(problem.count)
     votes: dict[int, float] = {}
     start = _arm_vote(problem, search, shift_sigma) if common_shift else None
@@ -115,6 +121,8 @@ def match_lines(
         vote = found[number] if found[number].trusted else consensus
         lines = np.flatnonzero(problem.order == number)
         index, da, dc = _refine(problem, lines, vote)
+        if not smooth_orders:
+            index, da, dc = _settle_ends(problem, lines, index, da, dc)
         peak[lines], along[lines], across[lines] = index, da, dc
     if smooth_orders and problem.orders.size >= 4:
         peak, along, across = _over_orders(problem, peak, along, across)
@@ -143,9 +151,10 @@ class _Problem:
     peak_along: np.ndarray
     peak_across: np.ndarray
     dispersion_axis: int
+    weight: np.ndarray
 
     @classmethod
-    def make(cls, order, x, y, slit, peaks, dispersion_axis):
+    def make(cls, order, x, y, slit, peaks, dispersion_axis, weight):
         order = np.asarray(order, dtype=int)
         x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
         slit = np.broadcast_to(np.asarray(slit, dtype=np.float64), order.shape)
@@ -153,7 +162,8 @@ class _Problem:
         p_along, p_across = (peaks.y, peaks.x) if dispersion_axis == 0 else (peaks.x, peaks.y)
         half = max(float(np.ptp(along)) / 2.0, 1.0) if along.size else 1.0
         middle = float(along.min() + along.max()) / 2.0 if along.size else 0.0
-        return cls(order, along, across, slit, (along - middle) / half, p_along, p_across, dispersion_axis)
+        t = (along - middle) / half
+        return cls(order, along, across, slit, t, p_along, p_across, dispersion_axis, weight)
 
     @property
     def count(self) -> int:
@@ -278,6 +288,38 @@ def _refine(problem, lines, vote):
     return _consistent(problem, lines, index, da, dc), da, dc
 
 
+def _settle_ends(problem, lines, index, da, dc):
+    """Matches again, with the ends of the order identified as a whole instead of line by line."""
+    t, along = problem.t[lines], problem.along[lines]
+    if (index >= 0).sum() < 12 or problem.peak_along.size == 0:
+        return index, da, dc
+    terms, expected = _terms(t, problem.slit[lines])
+    spots = cKDTree(np.stack([problem.peak_along, problem.peak_across], axis=1))
+    places = np.stack([along, problem.across[lines] + dc], axis=1)
+    for side in (-1.0, 1.0):
+        matched = index >= 0
+        limit = np.quantile(side * t[matched], 1.0 - _END_SHARE)
+        outer = side * t > limit
+        inner = matched & ~outer
+        if inner.sum() < 8 or not outer.any():
+            continue
+        found = problem.peak_along[index[inner]] - along[inner]
+        fit = bayesian_surface(terms[inner], found, expected)
+        da = da.copy()
+        da[outer] = settle_end(spots, places, outer, terms, fit, problem.weight[lines])
+        index = _nearest(problem, lines, da, dc, np.full(lines.size, _LAST_WINDOW), np.full(lines.size, 0.3))
+    for _ in range(2):
+        matched = index >= 0
+        found_a = problem.peak_along[index[matched]] - along[matched]
+        found_c = problem.peak_across[index[matched]] - problem.across[lines][matched]
+        da, error_a = _robust_surface(terms, expected, matched, found_a)
+        dc, error_c = _robust_surface(terms, expected, matched, found_c)
+        error = np.hypot(error_a, error_c)
+        window = np.clip(3.0 * error, _LAST_WINDOW, _FIRST_WINDOW)
+        index = _nearest(problem, lines, da, dc, window, error)
+    return _consistent(problem, lines, index, da, dc), da, dc
+
+
 def _over_orders(problem, peak, along, across):
     """Matches about one surface of offsets over all orders, robust against an order's own mistakes."""
     terms, expected = _terms(problem.t, problem.slit)
@@ -388,16 +430,8 @@ def _robust_surface(terms, expected, matched, value):
     Bayesian linear fit: Gaussian priors on the coefficients, heavy-tailed noise by reweighting. Where no line
     supports the surface its error grows, and with it the window in which the next lines are looked for.
     """
-    design = terms[matched]
-    weights, typical = np.ones(value.size), 0.3
-    for _ in range(6):
-        weighted = design * weights[:, None]
-        inverse = np.linalg.inv(weighted.T @ design + np.diag((typical / expected) ** 2))
-        coefficients = inverse @ (weighted.T @ value)
-        residual = np.abs(value - design @ coefficients)
-        typical = max(1.4826 * float(np.median(residual)), 0.1)
-        weights = 1.0 / (1.0 + (residual / (2.0 * typical)) ** 2) ** 2
-    error = typical * np.sqrt(np.maximum(((terms @ inverse) * terms).sum(axis=1), 0.0))
+    coefficients, covariance, typical = bayesian_surface(terms[matched], value, expected)
+    error = np.sqrt(np.maximum(((terms @ covariance) * terms).sum(axis=1), 0.0))
     return terms @ coefficients, np.hypot(error, typical)
 
 
