@@ -305,3 +305,14 @@ def test_newer_algorithm_reruns(runner):
     runner.run()
     newer = {**DECLARATIONS, "soxs_response": replace(DECLARATIONS["soxs_response"], algorithm_version=9)}
     assert tasks_of(runner.run(declarations=newer).ran) == {"response": 2, "science": 2}
+
+
+def test_plots_that_fail_do_no_harm(runner):
+    night = runner.run(plots=True)
+    assert {result["status"] for result in night.results.values()} == {"COMPLETE"}
+    assert all(result["plots"] == [] and result["plots_error"] for result in night.results.values())
+    drawn = [event for event in runner.events if event.kind == "plots"]
+    assert len(drawn) >= TASKS_OF_A_NIGHT
+    runner.events.clear()
+    assert runner.run(plots=True).ran == []
+    assert runner.events == []

@@ -1,0 +1,69 @@
+import json
+
+import pytest
+from fake_night import Night
+
+from soxs_recipes import simulator
+
+
+class Written:
+    def __init__(self, frames):
+        self.frames = frames
+
+
+@pytest.fixture
+def simulated(monkeypatch):
+    """Nights that the simulator was asked for; it writes headers only."""
+    asked = []
+
+    def simulate_night(folder, seed=1, plan="demo", effects=None, keep_images=False, progress=None):
+        asked.append((str(folder), seed, plan, effects))
+        night = Night(folder).complete()
+        progress(1, 1, "name")
+        (folder / "truth").mkdir()
+        (folder / "truth" / "night.json").write_text(json.dumps({"seed": seed, "plan": plan}))
+        return Written([path for paths in night.written.values() for path in paths])
+
+    monkeypatch.setattr(simulator, "simulate_night", simulate_night, raising=False)
+    return asked
+
+
+@pytest.mark.usefixtures("fake_recipes")
+def test_demo_simulates_once_and_reduces(soxs, simulated, tmp_path):
+    where = ("demo", "-o", tmp_path / "demo", "--seed", "7", "--no-plots")
+    code, out, _ = soxs(*where)
+    assert code == 0
+    assert "SN2026abc\tNIR" in out
+    assert "18 recipe calls run, 0 as before" in out
+    code, out, _ = soxs(*where)
+    assert code == 0
+    assert "the night of seed 7 is in" in out
+    assert "0 recipe calls run, 18 as before" in out
+    assert simulated == [(str(tmp_path / "demo"), 7, "demo", None)]
+
+
+@pytest.mark.usefixtures("fake_recipes")
+def test_demo_does_not_touch_other_frames(soxs, simulated, tmp_path):
+    Night(tmp_path / "mine").complete()
+    code, _, err = soxs("demo", "-o", tmp_path / "mine")
+    assert code == 20
+    assert "holds frames of something else" in err
+    assert simulated == []
+
+
+def test_simulate_hands_its_wishes_on(soxs, simulated, tmp_path):
+    code, out, _ = soxs("simulate", "-o", tmp_path / "night", "--seed", "3", "--effect", "fringing=0")
+    assert code == 0
+    assert "seed 3" in out
+    ((_, seed, plan, effects),) = simulated
+    assert (seed, plan, effects.fringing) == (3, "demo", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["--plan", "lunch"], "there is no plan 'lunch'"), (["--effect", "fringing"], "NAME=STRENGTH")],
+)
+def test_wishes_that_cannot_be_met_are_named(soxs, simulated, tmp_path, words, message):
+    code, _, err = soxs("simulate", "-o", tmp_path / "night", *words)
+    assert (code, simulated) == (20, [])
+    assert message in err
