@@ -1,0 +1,137 @@
+"""Cosmic rays: single pixels too sharp for any light that came through the optics.
+
+Laplacian edge detection after van Dokkum 2001 (PASP 113, 1420), on what is left after sky and objects have been
+subtracted and with the noise of the model, so that bright lines and well-focused objects are not eaten.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import binary_dilation
+
+__all__ = ["compare_exposures", "find_cosmic_rays", "laplacian_significance"]
+
+_EDGE = 3  # half-size of the patches around candidates
+
+
+def laplacian_significance(residual: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """Positive Laplacian of the doubly subsampled image, in units of its noise.
+
+    Parameters
+    ----------
+    residual : ndarray (ny, nx) [e-]
+        0 where masked.
+    sigma : ndarray (ny, nx) [e-]
+
+    Notes
+    -----
+    In the subsampled image a quarter pixel has two neighbours in its own pixel and two outside, so that the four
+    quarters' Laplacians follow from the pixel's differences to its neighbours (van Dokkum 2001, equations 4 to 9).
+    """
+    padded = np.pad(residual, 1, mode="edge")
+    centre = padded[1:-1, 1:-1]
+    left, right = centre - padded[1:-1, :-2], centre - padded[1:-1, 2:]
+    below, above = centre - padded[:-2, 1:-1], centre - padded[2:, 1:-1]
+    total = np.maximum(left + below, 0.0)
+    for horizontal, vertical in ((left, above), (right, below), (right, above)):
+        total += np.maximum(horizontal + vertical, 0.0)
+    return total / (8.0 * sigma)
+
+
+def find_cosmic_rays(
+    residual: np.ndarray,
+    sigma: np.ndarray,
+    usable: np.ndarray,
+    *,
+    tolerance: np.ndarray | float = 0.0,
+    threshold: float = 5.0,
+    contrast: float = 4.0,
+    growth: float = 3.0,
+) -> np.ndarray:
+    """Pixels hit by cosmic rays.
+
+    Parameters
+    ----------
+    residual : ndarray (ny, nx) [e-]
+        Data minus model of sky and objects.
+    sigma : ndarray (ny, nx) [e-]
+        Noise of the model.
+    usable : ndarray (ny, nx) bool
+        Other pixels count as 0 and are never reported.
+    tolerance : ndarray or float [e-]
+        By how much the model may be wrong where lines are steep and objects bright; added to the noise.
+    threshold : float [sigma]
+    contrast : float
+        How much sharper than its surroundings a hit must be; light that fills a point-spread function is below 4.
+    growth : float [sigma]
+        Neighbours of a hit above this are part of it.
+
+    Returns
+    -------
+    ndarray (ny, nx) bool
+    """
+    clean = np.where(usable, residual, 0.0).astype(np.float32)
+    effective = np.hypot(sigma, tolerance).astype(np.float32)
+    significance = laplacian_significance(clean, effective)
+    candidates = usable & (significance > threshold) & (clean > threshold * effective * 0.8)
+    y, x = np.nonzero(candidates)
+    hits = np.zeros(residual.shape, dtype=bool)
+    if y.size == 0:
+        return hits
+    sharp = significance[y, x] - np.median(_patches(significance, y, x, 2), axis=1)
+    fine = np.median(_patches(clean, y, x, 1), axis=1) - np.median(_patches(clean, y, x, _EDGE), axis=1)
+    fine_significance = np.maximum(fine / effective[y, x], 0.01)
+    chosen = (sharp > threshold) & (significance[y, x] / fine_significance > contrast)
+    hits[y[chosen], x[chosen]] = True
+    bright = usable & (clean > growth * effective)
+    for _ in range(2):
+        hits |= binary_dilation(hits, structure=np.ones((3, 3), dtype=bool)) & bright
+    return hits
+
+
+def _patches(image, y, x, half):
+    """(candidates, patch pixels), reflected at the borders."""
+    padded = np.pad(image, half, mode="reflect")
+    offsets = np.arange(2 * half + 1)
+    rows = (y[:, None] + offsets)[:, :, None]
+    columns = (x[:, None] + offsets)[:, None, :]
+    return padded[rows, columns].reshape(y.size, -1)
+
+
+def compare_exposures(
+    residuals: list[np.ndarray],
+    sigmas: list[np.ndarray],
+    usable: list[np.ndarray],
+    *,
+    threshold: float = 6.0,
+) -> list[np.ndarray]:
+    """Hits found by comparing exposures of the same field: what stands in one and not in the others.
+
+    Parameters
+    ----------
+    residuals, sigmas, usable : lists of ndarray (ny, nx)
+        As for `find_cosmic_rays`; residuals are scaled to equal exposure by the caller.
+    threshold : float [sigma]
+        Of the difference to the mean of the others.
+
+    Returns
+    -------
+    list of ndarray (ny, nx) bool
+        All False for fewer than two exposures.
+    """
+    count = len(residuals)
+    hits = [np.zeros(residual.shape, dtype=bool) for residual in residuals]
+    if count < 2:
+        return hits
+    stack = np.stack([np.where(good, r, 0.0) for r, good in zip(residuals, usable, strict=True)])
+    variance = np.stack([np.where(good, s**2, 0.0) for s, good in zip(sigmas, usable, strict=True)])
+    number = np.stack(usable).astype(np.float64)
+    for k in range(count):
+        others = [j for j in range(count) if j != k]
+        known = number[others].sum(axis=0)
+        # The smallest of the others: another exposure's own hit must not hide or fake one here.
+        reference = np.where(number[others] > 0, stack[others], np.inf).min(axis=0)
+        mean_variance = variance[others].sum(axis=0) / np.maximum(known, 1)
+        difference = stack[k] - np.where(known > 0, reference, np.inf)
+        hits[k] = usable[k] & (known > 0) & (difference > threshold * np.sqrt(variance[k] + mean_variance))
+    return hits

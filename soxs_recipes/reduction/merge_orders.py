@@ -1,0 +1,165 @@
+"""One spectrum of an arm from the spectra of its orders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import sparse
+from scipy.ndimage import median_filter
+
+from soxs_recipes.data.quality import QualityFlag
+from soxs_recipes.data.spectrum import MergedSpectrum, OrderSpectrum
+from soxs_recipes.errors import AlgorithmError
+
+__all__ = ["merge_orders", "merged_grid"]
+
+_LAGS = 4
+_SMOOTHING = 61  # bins over which weights are smoothed, so that noise does not choose between orders
+_LEAST_COVER = 0.6  # share of an output bin that must be covered
+_MERGED_UNIT = {"electron": "electron / nm"}
+
+
+def merged_grid(orders: Sequence[OrderSpectrum], step: float) -> np.ndarray:
+    """Bin centres [nm] at whole multiples of `step` from the bluest to the reddest bin of all orders."""
+    known = [order.wavelength[np.isfinite(order.variance)] for order in orders]
+    known = [wavelength for wavelength in known if wavelength.size]
+    if not known:
+        raise AlgorithmError("no order holds a measurement", orders=len(orders))
+    first = np.ceil(min(w.min() for w in known) / step)
+    last = np.floor(max(w.max() for w in known) / step)
+    return np.arange(first, last + 1) * step
+
+
+def merge_orders(
+    orders: Sequence[OrderSpectrum], step: float, *, grid: np.ndarray | None = None
+) -> MergedSpectrum:
+    """Resample every order once, conserving flux, and average where they overlap.
+
+    Parameters
+    ----------
+    orders : sequence of OrderSpectrum
+        All in one unit.
+    step : float [nm]
+    grid : ndarray or None [nm]
+        Bin centres; default `merged_grid`.
+
+    Returns
+    -------
+    MergedSpectrum
+        Density per nm of counts, or the calibrated flux itself. Each order's bins are averaged into the output
+        bins by overlap, the covariance with them; orders are weighted by their smoothed inverse variance.
+
+    Raises
+    ------
+    AlgorithmError
+        No order holds a measurement.
+    """
+    grid = merged_grid(orders, step) if grid is None else grid
+    counts = orders[0].flux_unit == "electron"
+    size = grid.size
+    flux, sky, weight_sum = np.zeros(size), np.zeros(size), np.zeros(size)
+    quality, main, best = np.zeros(size, np.int32), np.zeros(size, np.int16), np.zeros(size)
+    parts = []
+    for order in orders:
+        part = _resample(order, grid, step, counts)
+        if part is None:
+            continue
+        density, sky_density, covariance, weight, bits = part
+        flux += weight * density
+        sky += weight * sky_density
+        weight_sum += weight
+        quality |= np.where(weight > 0, bits, 0).astype(np.int32)
+        stronger = weight > best
+        main[stronger], best[stronger] = order.order, weight[stronger]
+        parts.append((weight, covariance))
+    reached = weight_sum > 0
+    total = np.where(reached, weight_sum, 1.0)
+    lags = np.zeros((_LAGS + 1, size))
+    for weight, covariance in parts:
+        share = weight / total
+        for lag in range(_LAGS + 1):
+            lags[lag, : size - lag] += share[: size - lag] * share[lag:] * covariance.diagonal(lag)
+    quality[~reached] = np.int32(QualityFlag.NO_DATA)
+    return MergedSpectrum(
+        wavelength=grid,
+        bin_width=np.full(size, step),
+        flux=np.where(reached, flux / total, 0.0),
+        variance=np.where(reached, lags[0], np.inf),
+        sky=np.where(reached, sky / total, 0.0),
+        quality=quality,
+        order=main,
+        correlation=_mean_correlation(lags, reached),
+        flux_unit=_MERGED_UNIT.get(orders[0].flux_unit, orders[0].flux_unit),
+    )
+
+
+def _resample(order: OrderSpectrum, grid, step, counts):
+    """Density, sky, covariance (sparse), weight and quality of one order on the grid; None when it is empty."""
+    known = np.isfinite(order.variance) & (order.variance > 0)
+    if known.sum() < 5:
+        return None
+    ascending = np.argsort(order.wavelength)
+    width, known = order.bin_width[ascending], known[ascending]
+    low = order.wavelength[ascending] - 0.5 * width
+    overlap = _overlap(low, low + width, grid - 0.5 * step, step)
+    overlap = overlap @ sparse.diags(known.astype(float))
+    cover = np.asarray(overlap.sum(axis=1)).ravel()
+    kept = cover > _LEAST_COVER * step
+    mean = sparse.diags(np.where(kept, 1.0 / np.maximum(cover, 1e-12), 0.0)) @ overlap
+    scale = 1.0 / width if counts else np.ones_like(width)
+    values = np.where(known, order.flux[ascending] * scale, 0.0)
+    variance = np.where(known, order.variance[ascending], 0.0) * scale**2
+    covariance = mean @ _banded_covariance(variance, order.correlation) @ mean.T
+    smooth = median_filter(np.where(known, variance, np.median(variance[known])), _SMOOTHING, mode="nearest")
+    weight = np.where(kept, 1.0 / np.maximum(mean @ smooth, 1e-300), 0.0)
+    bits = np.zeros(grid.size, np.int32)
+    source = order.quality[ascending]
+    for flag in np.unique(source[known]):
+        for bit in range(31):
+            value = 1 << bit
+            if flag & value:
+                touched = np.asarray(overlap @ ((source & value) != 0).astype(float)).ravel() > 0
+                bits[touched] |= np.int32(value)
+    return mean @ values, mean @ (order.sky[ascending] * scale), covariance.tocsr(), weight, bits
+
+
+def _overlap(low, high, start, step):
+    """Sparse (output bins, input bins): length [nm] that they share."""
+    first = np.searchsorted(start + step, low, side="right")
+    rows, columns, lengths = [], [], []
+    span = int(np.ceil(np.max(high - low) / step)) + 1
+    inputs = np.arange(low.size)
+    for k in range(span + 1):
+        row = first + k
+        inside = row < start.size
+        row = np.minimum(row, start.size - 1)
+        shared = np.minimum(high, start[row] + step) - np.maximum(low, start[row])
+        chosen = inside & (shared > 0)
+        rows.append(row[chosen])
+        columns.append(inputs[chosen])
+        lengths.append(shared[chosen])
+    entries = (np.concatenate(lengths), (np.concatenate(rows), np.concatenate(columns)))
+    return sparse.csr_matrix(entries, shape=(start.size, low.size))
+
+
+def _banded_covariance(variance, correlation):
+    sigma = np.sqrt(variance)
+    diagonals, offsets = [variance], [0]
+    for lag, coefficient in enumerate(correlation, start=1):
+        if lag < sigma.size and coefficient != 0.0:
+            band = coefficient * sigma[:-lag] * sigma[lag:]
+            diagonals += [band, band]
+            offsets += [lag, -lag]
+    return sparse.diags(diagonals, offsets, format="csr")
+
+
+def _mean_correlation(lags, reached):
+    result = np.zeros(_LAGS)
+    sigma = np.sqrt(np.where(reached & (lags[0] > 0), lags[0], 1.0))
+    for lag in range(1, _LAGS + 1):
+        both = reached[:-lag] & reached[lag:]
+        if both.any():
+            coefficient = lags[lag, :-lag] / (sigma[:-lag] * sigma[lag:])
+            result[lag - 1] = float(np.median(coefficient[both]))
+    return result

@@ -1,0 +1,278 @@
+"""Where an object runs along the slit and how wide it is, in all orders together.
+
+Every order's pixels, cut into chunks along the order, give normal equations for (centre, ln width, tail) about the
+present profile, with amplitude and sky pedestal eliminated. One ridge regression over all chunks then moves a
+common course (low order in wavelength: atmospheric dispersion, seeing) and what each order adds to it. Orders with
+signal follow their own trace, orders without follow the others, and with no signal at all the start is kept: the
+ladder of fallbacks is the prior.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.polynomial.legendre import legvander
+
+from soxs_recipes.reduction.order_pixels import OrderGrid, OrderPixels
+from soxs_recipes.reduction.slit_profile import TAIL_RANGE, SlitProfile
+
+__all__ = ["ChunkEquations", "TraceQuality", "chunk_equations", "start_profiles", "update_profiles"]
+
+_CHUNKS = 12
+_OWN_TRACE = 15.0  # Signal-to-noise of an order's centroid information that makes the trace its own.
+_CENTRE_PRIORS = (0.6, 0.25, 0.12)  # arcsec: common course, P0 P1 P2 of wavelength
+_CENTRE_ORDER_PRIORS = (0.10, 0.08, 0.05, 0.03)
+_WIDTH_PRIORS = (0.4, 0.3)  # ln width: constant, slope against ln wavelength
+_WIDTH_ORDER_PRIORS = (0.08, 0.06, 0.04)
+_TAIL_PRIOR = 0.2
+_SEEING_SLOPE = -0.2
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkEquations:
+    """Normal equations of (centre, ln width, tail) in the chunks of one order.
+
+    Attributes
+    ----------
+    curvature : ndarray (chunks, 3, 3)
+    gradient : ndarray (chunks, 3)
+    position : ndarray (chunks,) [bins]
+    wavelength : ndarray (chunks,) [nm]
+    """
+
+    curvature: np.ndarray
+    gradient: np.ndarray
+    position: np.ndarray
+    wavelength: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class TraceQuality:
+    """How an order's trace came about.
+
+    Attributes
+    ----------
+    rung : str
+        "own", "joint" (shared with the other orders) or "expected" (nothing to follow).
+    centre_error : float [arcsec]
+        Of the trace, from the posterior.
+    residual : float [arcsec]
+        Weighted rms of the last centre steps of the chunks.
+    """
+
+    rung: str
+    centre_error: float
+    residual: float
+
+
+def start_profiles(
+    grids: list[OrderGrid], position: float, fwhm: float, tail: float = 0.2, reference: float | None = None
+) -> list[SlitProfile]:
+    """First profiles: one slit position, width falling as wavelength^-0.2."""
+    reference = reference or float(np.median([np.median(grid.wavelength) for grid in grids]))
+    profiles = []
+    for grid in grids:
+        scaled = np.linspace(-1, 1, 9)
+        wavelength = np.interp((scaled + 1) * 0.5 * grid.size, np.arange(grid.size), grid.wavelength)
+        log_width = np.log(fwhm) + _SEEING_SLOPE * np.log(wavelength / reference)
+        coefficients = np.linalg.lstsq(legvander(scaled, 2), log_width, rcond=None)[0]
+        profiles.append(SlitProfile(np.array([position, 0.0, 0.0, 0.0]), coefficients, tail, grid.size))
+    return profiles
+
+
+def chunk_equations(
+    pixels: OrderPixels,
+    profile: SlitProfile,
+    residual: np.ndarray,
+    weight: np.ndarray,
+    scale: np.ndarray,
+    *,
+    every: int = 1,
+) -> ChunkEquations:
+    """Equations of one order; arguments as for `slit_profile.fit_correction`, `every` n-th pixel used."""
+    near = (np.abs(pixels.slit - profile.centre_at(pixels.position)) < 5.0 * profile.fwhm_at(pixels.position)) & (
+        weight > 0
+    )
+    near &= np.arange(near.size) % every == 0
+    cut = replace(
+        pixels,
+        index=pixels.index[near],
+        position=pixels.position[near],
+        slit=pixels.slit[near],
+        footprint=pixels.footprint[near],
+    )
+    base = profile.evaluate(cut)
+    steps = {"centre": 0.02, "log_width": 0.02, "tail": 0.02 if profile.tail < 0.3 else -0.02}
+    derivatives = [(profile.moved(**{name: step}).evaluate(cut) - base) / step for name, step in steps.items()]
+    columns = [f * scale[near] for f in derivatives] + [base * scale[near], scale[near]]
+    chunk = np.clip((cut.position / pixels.grid.size * _CHUNKS).astype(np.int64), 0, _CHUNKS - 1)
+    count = len(columns)
+    normal = np.zeros((_CHUNKS, count, count))
+    right = np.zeros((_CHUNKS, count))
+    for i in range(count):
+        weighted = columns[i] * weight[near]
+        right[:, i] = np.bincount(chunk, weighted * residual[near], minlength=_CHUNKS)
+        for j in range(i, count):
+            normal[:, i, j] = normal[:, j, i] = np.bincount(chunk, weighted * columns[j], minlength=_CHUNKS)
+    middle = (np.arange(_CHUNKS) + 0.5) / _CHUNKS * pixels.grid.size
+    curvature, gradient = _eliminate(normal, right, 3)
+    wavelength = np.interp(middle, np.arange(pixels.grid.size), pixels.grid.wavelength)
+    return ChunkEquations(curvature, gradient, middle, wavelength)
+
+
+def _eliminate(normal, right, keep):
+    """Schur complement: marginalise the unknowns from `keep` on."""
+    inner = normal[:, keep:, keep:]
+    trace = np.trace(inner, axis1=1, axis2=2)
+    inner = inner + (1e-9 * trace + 1e-30)[:, None, None] * np.eye(inner.shape[1])
+    coupling = normal[:, :keep, keep:]
+    solved = np.linalg.solve(inner, np.concatenate([np.swapaxes(coupling, 1, 2), right[:, keep:, None]], axis=2))
+    curvature = normal[:, :keep, :keep] - coupling @ solved[:, :, :keep]
+    gradient = right[:, :keep] - (coupling @ solved[:, :, keep:])[:, :, 0]
+    return curvature, gradient
+
+
+def update_profiles(
+    profiles: list[SlitProfile],
+    equations: list[ChunkEquations],
+    *,
+    start: list[SlitProfile],
+    fit_width: bool = True,
+) -> tuple[list[SlitProfile], list[TraceQuality]]:
+    """One ridge step for all orders of one source.
+
+    Parameters
+    ----------
+    profiles : list of SlitProfile
+        Present state, one an order.
+    equations : list of ChunkEquations
+    start : list of SlitProfile
+        What the priors pull towards.
+    fit_width : bool
+        Whether width and tail move too.
+    """
+    layout = _Layout(equations)
+    precision = layout.precision(fit_width)
+    normal = np.diag(precision)
+    right = -precision * layout.held(profiles, start)
+    for order, equation in enumerate(equations):
+        for chunk in range(_CHUNKS):
+            transfer = layout.transfer(order, chunk)
+            normal += transfer.T @ equation.curvature[chunk] @ transfer
+            right += transfer.T @ equation.gradient[chunk]
+    covariance = np.linalg.inv(normal)
+    step = covariance @ right
+    updated, quality = [], []
+    for order, (profile, equation) in enumerate(zip(profiles, equations, strict=True)):
+        updated.append(layout.apply(profile, step, order))
+        quality.append(layout.judge(order, equation, covariance, step))
+    return updated, quality
+
+
+class _Layout:
+    """Which unknown of the ridge regression is which."""
+
+    def __init__(self, equations: list[ChunkEquations]):
+        self.equations = equations
+        wavelengths = np.concatenate([equation.wavelength for equation in equations])
+        self.low, self.high = wavelengths.min(), wavelengths.max()
+        self.reference = float(np.median(wavelengths))
+        self.common = len(_CENTRE_PRIORS) + len(_WIDTH_PRIORS) + 1
+        self.own = len(_CENTRE_ORDER_PRIORS) + len(_WIDTH_ORDER_PRIORS)
+        self.size = self.common + self.own * len(equations)
+
+    def precision(self, fit_width):
+        common = np.array([*_CENTRE_PRIORS, *_WIDTH_PRIORS, _TAIL_PRIOR])
+        own = np.array([*_CENTRE_ORDER_PRIORS, *_WIDTH_ORDER_PRIORS])
+        values = np.concatenate([common, np.tile(own, len(self.equations))]) ** -2.0
+        if not fit_width:
+            values[len(_CENTRE_PRIORS) : self.common] = 1e12
+            for order in range(len(self.equations)):
+                first = self.common + order * self.own + len(_CENTRE_ORDER_PRIORS)
+                values[first : first + len(_WIDTH_ORDER_PRIORS)] = 1e12
+        return values
+
+    def _courses(self, wavelength, position, bins):
+        tau = 2.0 * (wavelength - self.low) / max(self.high - self.low, 1e-9) - 1.0
+        common_centre = legvander(tau, len(_CENTRE_PRIORS) - 1)
+        common_width = np.stack([np.ones_like(wavelength), np.log(wavelength / self.reference)], axis=-1)
+        own = legvander(2.0 * position / bins - 1.0, len(_CENTRE_ORDER_PRIORS) - 1)
+        return common_centre, common_width, own
+
+    def transfer(self, order, chunk):
+        """(3, unknowns): how the unknowns move centre, ln width and tail in this chunk."""
+        equation = self.equations[order]
+        bins = equation.position[-1] + equation.position[0]
+        centre, width, own = self._courses(
+            equation.wavelength[chunk : chunk + 1], equation.position[chunk : chunk + 1], bins
+        )
+        matrix = np.zeros((3, self.size))
+        a, b = len(_CENTRE_PRIORS), len(_CENTRE_PRIORS) + len(_WIDTH_PRIORS)
+        matrix[0, :a], matrix[1, a:b], matrix[2, b] = centre[0], width[0], 1.0
+        first = self.common + order * self.own
+        c = len(_CENTRE_ORDER_PRIORS)
+        matrix[0, first : first + c] = own[0]
+        matrix[1, first + c : first + self.own] = own[0, : len(_WIDTH_ORDER_PRIORS)]
+        return matrix
+
+    def held(self, profiles, start):
+        """Present distance of the unknowns from the priors' means, by least squares over the orders."""
+        distance = np.zeros(self.size)
+        target, design = [], []
+        for order, (profile, first) in enumerate(zip(profiles, start, strict=True)):
+            position = self.equations[order].position
+            shift = profile.centre_at(position) - first.centre_at(position)
+            swell = np.log(profile.fwhm_at(position) / first.fwhm_at(position))
+            tail = np.full(position.size, profile.tail - first.tail)
+            for chunk in range(position.size):
+                design.append(self.transfer(order, chunk))
+                target.append([shift[chunk], swell[chunk], tail[chunk]])
+        design, target = np.concatenate(design), np.concatenate(target)
+        if np.any(target):
+            precision = self.precision(True)
+            normal = design.T @ design * 1e8 + np.diag(precision)
+            distance = np.linalg.solve(normal, design.T @ target * 1e8)
+        return distance
+
+    def apply(self, profile, step, order):
+        nodes = np.linspace(0.0, profile.bins, 9)
+        equation = self.equations[order]
+        slope = np.polyfit(equation.position, equation.wavelength, 2)
+        centre, width, own = self._courses(np.polyval(slope, nodes), nodes, profile.bins)
+        a, b = len(_CENTRE_PRIORS), len(_CENTRE_PRIORS) + len(_WIDTH_PRIORS)
+        first, c = self.common + order * self.own, len(_CENTRE_ORDER_PRIORS)
+        shift = centre @ step[:a] + own @ step[first : first + c]
+        swell = width @ step[a:b] + own[:, : len(_WIDTH_ORDER_PRIORS)] @ step[first + c : first + self.own]
+        scaled = profile.scaled(nodes)
+        new_centre = _add(profile.centre, scaled, np.clip(shift, -0.5, 0.5))
+        new_width = _add(profile.log_width, scaled, np.clip(swell, -0.4, 0.4))
+        tail = float(np.clip(profile.tail + np.clip(step[b], -0.15, 0.15), *TAIL_RANGE))
+        return replace(profile, centre=new_centre, log_width=new_width, tail=tail)
+
+    def judge(self, order, equation, covariance, step) -> TraceQuality:
+        information = equation.curvature[:, 0, 0].sum()
+        middle = self.transfer(order, _CHUNKS // 2)[0]
+        error = float(np.sqrt(middle @ covariance @ middle))
+        own = np.sqrt(max(information, 0.0)) * 0.3  # centroid precision in units of a 0.3 arcsec scatter
+        rung = "joint" if error < 0.25 else "expected"
+        if own > _OWN_TRACE:
+            rung = "own"
+        good = equation.curvature[:, 0, 0] > 0
+        residual = float("nan")
+        if good.sum() > 4:
+            moves = np.array([self.transfer(order, chunk)[0] @ step for chunk in range(_CHUNKS)])[good]
+            weight = equation.curvature[good, 0, 0]
+            own_steps = equation.gradient[good, 0] / weight
+            residual = float(np.sqrt(np.average((own_steps - moves) ** 2, weights=weight)))
+        return TraceQuality(rung, error, residual)
+
+
+def _add(coefficients, scaled, values):
+    """Legendre coefficients with a course given at nodes added."""
+    size = max(coefficients.size, 4)
+    change = np.linalg.lstsq(legvander(scaled, 3), values, rcond=None)[0]
+    result = np.zeros(size)
+    result[: coefficients.size] = coefficients
+    result[:4] += change
+    return result

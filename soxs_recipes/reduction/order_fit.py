@@ -1,0 +1,254 @@
+"""The state of one order while its sky, objects, profiles and masks are found in turn."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from soxs_recipes.reduction.banded import SplineBasis
+from soxs_recipes.reduction.joint_fit import JointModel, JointSolution
+from soxs_recipes.reduction.object_trace import ChunkEquations, chunk_equations
+from soxs_recipes.reduction.order_pixels import OrderPixels
+from soxs_recipes.reduction.sky_model import (
+    SkyDistortion,
+    binned_median,
+    choose_knots,
+    first_sky,
+    fit_distortion,
+)
+from soxs_recipes.reduction.slit_profile import SlitProfile, fit_correction
+
+__all__ = ["OrderFit"]
+
+_REJECTION = 6.0  # sigma
+_MODEL_ERROR = 0.03  # Share of the object's light by which the profile may be wrong while outliers are sought.
+
+
+class OrderFit:
+    """One order of one exposure.
+
+    Parameters
+    ----------
+    pixels : OrderPixels
+    data : ndarray (pixels,) [e-]
+        Bias, dark and scattered light subtracted; not flat-fielded.
+    base_variance : ndarray (pixels,) [e-^2]
+        Everything but the photon noise of what the model holds.
+    flat, flat_variance : ndarray (pixels,)
+        Relative sensitivity, about 1, and its variance.
+    usable : ndarray (pixels,) bool
+    """
+
+    def __init__(self, pixels: OrderPixels, data, base_variance, flat, flat_variance, usable):
+        self.pixels = pixels
+        self.data = data
+        self.base_variance = base_variance
+        self.flat = flat
+        self.flat_variance = flat_variance
+        self.usable = usable & (flat > 0.02)
+        self.rejected = np.zeros(data.size, dtype=bool)
+        self.hits = np.zeros(data.size, dtype=bool)
+        self.sensitivity = np.maximum(flat, 0.02) * pixels.footprint
+        half_slit = 0.5 * (pixels.slit_range[1] - pixels.slit_range[0])
+        self.distortion = SkyDistortion.none(half_slit, pixels.grid.size)
+        self.profiles: list[SlitProfile] = []
+        self.knots: SplineBasis | None = None
+        self.joint: JointModel | None = None
+        self.solution: JointSolution | None = None
+        self._denoised: np.ndarray | None = None
+        self.model = np.zeros(data.size)
+        self.binned_sky = np.zeros(pixels.grid.size)
+
+    @property
+    def good(self) -> np.ndarray:
+        """Pixels that take part."""
+        return self.usable & ~self.rejected
+
+    @property
+    def variance(self) -> np.ndarray:
+        """Variance of every pixel [e-^2] from the present model.
+
+        The objects' part follows their denoised fluxes: a variance that rose and fell with the noise of the data
+        would bias every weighted mean.
+        """
+        return self.base_variance + np.maximum(self.expected, 0.0) + self.flat_part
+
+    @property
+    def expected(self) -> np.ndarray:
+        """The model with denoised fluxes [e-]."""
+        return self.model if self._denoised is None else self._denoised
+
+    @property
+    def flat_part(self) -> np.ndarray:
+        """Variance that the flat's own noise leaves [e-^2]."""
+        return self.expected**2 * self.flat_variance / np.maximum(self.flat, 0.02) ** 2
+
+    @property
+    def weight(self) -> np.ndarray:
+        """1/variance, 0 where masked."""
+        return np.where(self.good, 1.0 / self.variance, 0.0)
+
+    def brightness(self) -> np.ndarray:
+        """Data in e-/bin/arcsec, NaN where masked."""
+        return np.where(self.good, self.data / self.sensitivity, np.nan)
+
+    # -- first, robust estimates ------------------------------------------------------------------------------
+
+    def estimate_sky(self, away: np.ndarray | None = None) -> None:
+        """Binned median sky (over pixels `away` from objects) as the first model."""
+        brightness = self.brightness()
+        if away is not None and (away & self.good).sum() > 0.15 * self.good.sum():
+            brightness = np.where(away, brightness, np.nan)
+        self.binned_sky = first_sky(self.pixels, brightness)
+        self.model = self.first_sky_model()
+
+    def _sky_at(self, binned):
+        return np.interp(self.pixels.position, np.arange(binned.size), binned)
+
+    def first_sky_model(self) -> np.ndarray:
+        """The binned sky in every pixel [e-]."""
+        return self._sky_at(self.binned_sky) * self.sensitivity
+
+    def estimate_objects(self) -> np.ndarray:
+        """First fluxes (sources, bins), robust against hits: median of light over profile near each core.
+
+        Adds the objects to the model.
+        """
+        residual = self.data - self.model
+        fluxes = []
+        for profile in self.profiles:
+            expected = profile.evaluate(self.pixels) * self.sensitivity
+            core = (
+                np.abs(self.pixels.slit - profile.centre_at(self.pixels.position))
+                < 0.6 * profile.fwhm_at(self.pixels.position)
+            ) & self.good
+            ratio = np.where(core, residual / np.maximum(expected, 1e-6), np.nan)
+            flux, _ = binned_median(self.pixels.position, ratio, self.pixels.grid.size)
+            known = np.flatnonzero(np.isfinite(flux))
+            bins = np.arange(flux.size)
+            flux = np.interp(bins, known, flux[known]) if known.size else np.zeros(flux.size)
+            light = np.interp(self.pixels.position, bins, flux) * expected
+            residual = residual - light
+            self.model = self.model + light
+            fluxes.append(flux)
+        return np.array(fluxes).reshape(len(self.profiles), self.pixels.grid.size)
+
+    def preview_equations(self, source: int, fluxes: np.ndarray) -> ChunkEquations:
+        """Equations of a source about the first model, before any joint fit; fluxes (sources, bins)."""
+        bins = np.arange(self.pixels.grid.size)
+        light = [np.interp(self.pixels.position, bins, flux) * self.sensitivity for flux in fluxes]
+        model = self._sky_at(self.binned_sky) * self.sensitivity
+        for scale, profile in zip(light, self.profiles, strict=True):
+            model = model + scale * profile.evaluate(self.pixels)
+        self.model = model
+        steep = np.abs(np.gradient(self.binned_sky))
+        variance = self.variance + (np.interp(self.pixels.position, bins, steep) * self.sensitivity) ** 2
+        residual = self.data - model
+        objects = model - self.first_sky_model()
+        unhit = np.abs(residual) < _REJECTION * np.sqrt(variance + (0.2 * objects) ** 2)
+        weight = np.where(self.good & unhit, 1.0 / (variance + (0.02 * light[source]) ** 2), 0.0)
+        return chunk_equations(self.pixels, self.profiles[source], residual, weight, light[source], every=3)
+
+    def place_knots(self) -> None:
+        """Choose the sky's knots from the binned sky and its noise."""
+        bins = self.pixels.grid.size
+        good = self.good
+        which = np.clip(np.rint(self.pixels.position).astype(np.int64), 0, bins - 1)
+        sky_only = np.interp(np.arange(bins), np.arange(bins), self.binned_sky)
+        noise = (
+            self.base_variance + np.maximum(self._sky_at(sky_only) * self.sensitivity, 0)
+        ) / self.sensitivity**2
+        count = np.maximum(np.bincount(which[good], minlength=bins), 1)
+        pixel_variance = np.bincount(which[good], noise[good], minlength=bins) / count
+        pixel_variance = np.where(pixel_variance > 0, pixel_variance, np.median(noise))
+        error = np.sqrt(1.57 * pixel_variance / np.maximum(0.6 * count, 1))
+        self.knots = choose_knots(self.binned_sky, error, np.sqrt(pixel_variance))
+
+    # -- the joint fit ------------------------------------------------------------------------------------------
+
+    def solve(self) -> None:
+        """Fit sky and objects with the present weights, profiles and distortion."""
+        pixels = self.pixels
+        position = np.clip(pixels.position + self.distortion.shift_at(pixels), -0.99, pixels.grid.size - 0.01)
+        illumination = self.distortion.illumination_at(pixels)
+        profiles = np.array([profile.evaluate(pixels) for profile in self.profiles])
+        # The object lies on the refined wavelengths too.
+        self.joint = JointModel(position, pixels.grid.size, self.sensitivity, illumination, profiles, self.knots)
+        extra = self._broadening(position)
+        self.solution = self.joint.solve(self.data - extra, self.weight)
+        self.model = self.solution.model + extra
+        self._denoised = self.solution.sky + extra
+        for values, flux in zip(profiles, self.solution.flux, strict=True):
+            light = np.interp(position, np.arange(flux.size), _shrunk(flux))
+            self._denoised = self._denoised + light * values * self.sensitivity
+        self._position, self._illumination, self._extra = position, illumination, extra
+
+    def _broadening(self, position):
+        """Change of the sky by varying line width, from the previous solution [e-]."""
+        if self.solution is None or not self.distortion.broadening.any():
+            return np.zeros(self.data.size)
+        curvature = self.knots.spline(self.solution.sky_coefficients).derivative(2)(position)
+        return curvature * self.sensitivity * self.distortion.broadening_at(self.pixels)
+
+    @property
+    def sky(self) -> np.ndarray:
+        """Sky in every pixel [e-]."""
+        return self.solution.sky + self._extra
+
+    @property
+    def residual(self) -> np.ndarray:
+        """Data minus model [e-]."""
+        return self.data - self.model
+
+    @property
+    def tolerance(self) -> np.ndarray:
+        """By how much the model may be wrong without a pixel being an outlier [e-]."""
+        objects = np.abs(self.solution.objects).sum(axis=0) if self.solution is not None else 0.0
+        return _MODEL_ERROR * objects + 0.01 * np.abs(self.model - objects)
+
+    def reject(self) -> int:
+        """Mask pixels that the model cannot explain; returns how many are masked now."""
+        pull = self.residual / np.sqrt(self.variance + self.tolerance**2)
+        self.rejected = self.hits | (self.usable & (np.abs(pull) > _REJECTION))
+        return int(self.rejected.sum())
+
+    def refine_distortion(self) -> None:
+        """Update illumination, tilt and line width along the slit from the residuals."""
+        spline = self.knots.spline(self.solution.sky_coefficients)
+        factor = self.sensitivity * self._illumination
+        slope = spline.derivative(1)(self._position) * factor
+        curvature = spline.derivative(2)(self._position) * factor
+        weight = np.where(self.good, 1.0 / (self.variance + self.tolerance**2), 0.0)
+        self.distortion = fit_distortion(
+            self.pixels, self.residual, weight, self.solution.sky, slope, curvature, self.distortion
+        )
+
+    def _scale(self, source: int) -> np.ndarray:
+        """flat * footprint * smoothed flux of a source."""
+        flux = _shrunk(self.solution.flux[source])
+        return np.interp(self.pixels.position, np.arange(flux.size), flux) * self.sensitivity
+
+    def equations(self, source: int) -> ChunkEquations:
+        """Normal equations of the source's centre, width and tail."""
+        return chunk_equations(self.pixels, self.profiles[source], self.residual, self.weight, self._scale(source))
+
+    def correct_profile(self, source: int) -> None:
+        """Let the residuals change the source's profile."""
+        self.profiles[source] = fit_correction(
+            self.profiles[source], self.pixels, self.residual, self.weight, self._scale(source)
+        )
+
+
+def _shrunk(flux: np.ndarray) -> np.ndarray:
+    """Flux pulled to its running mean as far as its scatter is noise, so that noise squared adds no weight."""
+    width = 31
+    padded = np.pad(flux, width // 2, mode="reflect") if flux.size > width else flux
+    kernel = np.full(width, 1.0 / width)
+    if flux.size <= width:
+        return np.full(flux.size, flux.mean())
+    mean = np.convolve(padded, kernel, mode="valid")
+    spread = np.convolve(np.pad((flux - mean) ** 2, width // 2, mode="reflect"), kernel, mode="valid")
+    # Half the squared difference of neighbours is noise variance wherever the spectrum is smooth.
+    steps = np.diff(flux, prepend=flux[0]) ** 2 / 2.0
+    noise = np.convolve(np.pad(steps, width // 2, mode="reflect"), kernel, mode="valid")
+    share = np.clip(1.0 - noise / np.maximum(spread, 1e-12), 0.0, 1.0)
+    return mean + share * (flux - mean)

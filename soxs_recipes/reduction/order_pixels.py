@@ -1,0 +1,225 @@
+"""The pixels of one order as flat arrays: position among the spectrum's bins, arcsec along the slit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.polynomial.legendre import legvander, legvander2d
+from scipy.interpolate import CubicSpline
+
+from soxs_recipes.data.dispersion_solution import scaled
+from soxs_recipes.data.pixel_maps import PixelMaps
+from soxs_recipes.errors import AlgorithmError
+
+__all__ = ["OrderGrid", "OrderPixels", "cut_order", "make_order_grid"]
+
+_WAVELENGTH_DEGREE = 7
+_MARGIN = 40  # Bins beyond either end on which positions are still defined.
+_MINIMUM_PIXELS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class OrderGrid:
+    """The wavelength bins of one order: about one detector pixel each, ascending in wavelength.
+
+    Attributes
+    ----------
+    order : int
+    wavelength : ndarray (n,) float64 [nm]
+        Bin centres; bin i lies at position i.
+    bin_width : ndarray (n,) float64 [nm]
+    to_position : callable
+        Wavelength [nm] -> position [bins], smooth and monotonic.
+    """
+
+    order: int
+    wavelength: np.ndarray
+    bin_width: np.ndarray
+    to_position: CubicSpline = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Number of bins."""
+        return self.wavelength.size
+
+    def position(self, wavelength: np.ndarray) -> np.ndarray:
+        """Position [bins] of wavelengths [nm]."""
+        return self.to_position(wavelength)
+
+
+def make_order_grid(maps: PixelMaps, order: int, dispersion_axis: int) -> OrderGrid:
+    """Bins that follow the detector rows at mid-slit, so that a bin is a pixel wide everywhere.
+
+    Parameters
+    ----------
+    maps : PixelMaps
+    order : int
+    dispersion_axis : int
+        numpy axis along which wavelength runs.
+
+    Raises
+    ------
+    AlgorithmError
+        The order has too few pixels, or its wavelengths do not run one way.
+    """
+    along, wavelength, slit = _map_samples(maps, order, dispersion_axis)
+    low, high = int(along.min()), int(along.max())
+    domain = (float(low), float(high))
+    half_slit = float(np.abs(slit).max()) or 1.0
+    design = legvander2d(scaled(along, domain), slit / half_slit, [_WAVELENGTH_DEGREE, 2])
+    coefficients = np.linalg.lstsq(design, wavelength, rcond=None)[0].reshape(_WAVELENGTH_DEGREE + 1, 3)
+    mid_slit = coefficients @ np.array([1.0, 0.0, -0.5])  # Legendre polynomials of the slit at 0
+    rows = np.arange(low - _MARGIN, high + _MARGIN + 1, dtype=np.float64)
+    curve = _extended_curve(rows, domain, mid_slit)
+    if curve[-1] < curve[0]:
+        curve = curve[::-1]
+    if np.any(np.diff(curve) <= 0):
+        raise AlgorithmError(f"order {order}: wavelength does not run one way along the order")
+    bins = slice(_MARGIN, rows.size - _MARGIN)
+    return OrderGrid(
+        order=order,
+        wavelength=curve[bins].copy(),
+        bin_width=np.gradient(curve)[bins].copy(),
+        to_position=CubicSpline(curve, np.arange(rows.size) - float(_MARGIN)),
+    )
+
+
+def _map_samples(maps, order, dispersion_axis):
+    rows, columns = np.nonzero((maps.order == order) & np.isfinite(maps.wavelength) & np.isfinite(maps.slit))
+    if rows.size < _MINIMUM_PIXELS:
+        raise AlgorithmError(f"order {order}: too few pixels in the maps", pixels=rows.size)
+    along = rows if dispersion_axis == 0 else columns
+    step = max(rows.size // 20_000, 1)
+    # Both ends stay in, whatever the step.
+    chosen = np.union1d(np.arange(0, rows.size, step), [int(along.argmin()), int(along.argmax())])
+    rows, columns, along = rows[chosen], columns[chosen], along[chosen]
+    return along.astype(np.float64), maps.wavelength[rows, columns], maps.slit[rows, columns]
+
+
+def _extended_curve(rows, domain, coefficients):
+    """Legendre series inside its domain, continued by its tangent outside."""
+    inside = np.clip(rows, *domain)
+    curve = legvander(scaled(inside, domain), coefficients.size - 1) @ coefficients
+    slope = np.gradient(curve[(rows >= domain[0]) & (rows <= domain[1])])
+    below, above = rows < domain[0], rows > domain[1]
+    curve[below] += slope[0] * (rows[below] - domain[0])
+    curve[above] += slope[-1] * (rows[above] - domain[1])
+    return curve
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPixels:
+    """Every pixel of an order, flattened.
+
+    Attributes
+    ----------
+    grid : OrderGrid
+    index : ndarray (n,) int64
+        Into the flattened frame.
+    position : ndarray (n,) float64 [bins]
+        Where the pixel's wavelength lies among the bins.
+    slit : ndarray (n,) float64 [arcsec]
+    footprint : ndarray (n,) float64 [arcsec]
+        Area of the pixel in (bins, arcsec): what a flux of one per bin and arcsec leaves in it.
+    slit_range : (low, high) [arcsec]
+        What the slit covers in this order.
+    shape : (ny, nx)
+        Of the frame.
+    """
+
+    grid: OrderGrid
+    index: np.ndarray
+    position: np.ndarray
+    slit: np.ndarray
+    footprint: np.ndarray
+    slit_range: tuple[float, float]
+    shape: tuple[int, int]
+
+    @property
+    def order(self) -> int:
+        """Order number."""
+        return self.grid.order
+
+    def take(self, image: np.ndarray) -> np.ndarray:
+        """The order's values of a frame-sized image, float64."""
+        return image.ravel()[self.index].astype(np.float64)
+
+    def put(self, image: np.ndarray, values: np.ndarray) -> None:
+        """Write the order's values into a frame-sized, contiguous image."""
+        image.reshape(-1)[self.index] = values
+
+
+def cut_order(
+    maps: PixelMaps, grid: OrderGrid, dispersion_axis: int, *, shift: float = 0.0, edge_margin: float = 0.0
+) -> OrderPixels:
+    """Cut the pixels of one order out of the maps.
+
+    Parameters
+    ----------
+    maps : PixelMaps
+        Pixels with NaN are left out.
+    grid : OrderGrid
+        The bins; may come from another exposure, so that several exposures share them.
+    dispersion_axis : int
+    shift : float [bins]
+        Added to the positions: zero point of the exposure from its sky lines.
+    edge_margin : float [px]
+        Pixels nearer than this to either slit end are left out.
+    """
+    order_map, wavelength, slit = (
+        image if dispersion_axis == 0 else image.T for image in (maps.order, maps.wavelength, maps.slit)
+    )
+    inside = (order_map == grid.order) & np.isfinite(wavelength) & np.isfinite(slit)
+    columns = np.flatnonzero(inside.any(axis=0))
+    if columns.size == 0:
+        raise AlgorithmError(f"order {grid.order}: no pixel in the maps")
+    window = slice(max(columns[0] - 1, 0), columns[-1] + 2)
+    inside, wavelength, slit = inside[:, window], wavelength[:, window], slit[:, window]
+    position = np.full(inside.shape, np.nan)
+    position[inside] = grid.position(wavelength[inside]) + shift
+    footprint = _smooth_footprint(position, slit, inside)
+    slit_range = _slit_range(slit, inside)
+    chosen = inside & (position > -0.5) & (position < grid.size - 0.5)
+    if edge_margin > 0:
+        limit = edge_margin * np.median(footprint[inside])
+        chosen &= (slit > slit_range[0] + limit) & (slit < slit_range[1] - limit)
+    rows, local = np.nonzero(chosen)
+    across = local + window.start
+    y, x = (rows, across) if dispersion_axis == 0 else (across, rows)
+    return OrderPixels(
+        grid=grid,
+        index=y.astype(np.int64) * maps.order.shape[1] + x,
+        position=position[chosen],
+        slit=slit[chosen],
+        footprint=footprint[chosen],
+        slit_range=slit_range,
+        shape=maps.order.shape,
+    )
+
+
+def _slit_range(slit, inside):
+    """Typical slit position of the two ends, half a pixel beyond the outermost pixel centres."""
+    masked = np.where(inside, slit, np.nan)
+    full = inside.sum(axis=1) > 1
+    low, high = np.nanmin(masked[full], axis=1), np.nanmax(masked[full], axis=1)
+    half_pixel = 0.5 * np.median((high - low) / (inside[full].sum(axis=1) - 1))
+    return float(np.median(low) - half_pixel), float(np.median(high) + half_pixel)
+
+
+def _smooth_footprint(position, slit, inside):
+    """|d(position, slit)/d(row, column)| by differences, smoothed by a low polynomial."""
+    dp_drow, dp_dcol = np.gradient(position)
+    ds_drow, ds_dcol = np.gradient(np.where(inside, slit, np.nan))
+    jacobian = np.abs(dp_drow * ds_dcol - dp_dcol * ds_drow)
+    rows, columns = np.nonzero(np.isfinite(jacobian) & (jacobian > 0))
+    step = max(rows.size // 8_000, 1)
+    rows, columns = rows[::step], columns[::step]
+    domain = ((0.0, position.shape[0] - 1.0), (-15.0, 15.0))
+    design = legvander2d(scaled(rows, domain[0]), scaled(slit[rows, columns], domain[1]), [4, 1])
+    coefficients = np.linalg.lstsq(design, np.log(jacobian[rows, columns]), rcond=None)[0]
+    footprint = np.full(position.shape, np.nan)
+    all_rows, _ = np.nonzero(inside)
+    full = legvander2d(scaled(all_rows, domain[0]), scaled(slit[inside], domain[1]), [4, 1])
+    footprint[inside] = np.exp(full @ coefficients)
+    return footprint

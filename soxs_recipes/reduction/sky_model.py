@@ -1,0 +1,201 @@
+"""What the sky fit needs: a first robust sky, knots where lines stand, and how the sky changes along the slit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial.legendre import legvander
+from scipy.ndimage import binary_dilation, median_filter
+
+from soxs_recipes.reduction.banded import SplineBasis
+from soxs_recipes.reduction.order_pixels import OrderPixels
+
+__all__ = ["SkyDistortion", "binned_median", "choose_knots", "first_sky", "fit_distortion"]
+
+_CONTINUUM_WINDOW = 61  # bins
+_COARSE, _MIDDLE, _FINE = 5.0, 1.0, 0.6  # knot spacings [bins]
+_STRUCTURE = 3.0  # sigma of a three-bin feature that calls for knots a bin apart
+_ILLUMINATION_PRIOR = 0.02
+_BROADENING_PRIOR = 0.05  # bins^2
+_BRIGHT = 8.0  # sigma of one pixel: lines that need knots closer than a bin
+
+
+def binned_median(position: np.ndarray, values: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """Median of the values in each bin, NaN in empty ones, and their number; NaN values are left out."""
+    good = np.isfinite(values)
+    which = np.clip(np.rint(position[good]).astype(np.int64), 0, bins - 1)
+    order = np.lexsort((values[good], which))
+    ordered = values[good][order]
+    count = np.bincount(which, minlength=bins)
+    start = np.concatenate([[0], np.cumsum(count)[:-1]])
+    filled = count > 0
+    low = start + np.maximum(count - 1, 0) // 2
+    high = start + count // 2
+    median = np.full(bins, np.nan)
+    median[filled] = 0.5 * (ordered[low[filled]] + ordered[np.minimum(high[filled], ordered.size - 1)])
+    return median, count
+
+
+def first_sky(pixels: OrderPixels, brightness: np.ndarray) -> np.ndarray:
+    """Sky per bin [e-/bin/arcsec] as the median along the slit; empty bins are bridged.
+
+    Parameters
+    ----------
+    brightness : ndarray (pixels,)
+        Data over (flat * footprint); NaN where masked.
+    """
+    median, _ = binned_median(pixels.position, brightness, pixels.grid.size)
+    known = np.flatnonzero(np.isfinite(median))
+    if known.size == 0:
+        return np.zeros(pixels.grid.size)
+    return np.interp(np.arange(median.size), known, median[known])
+
+
+def choose_knots(sky: np.ndarray, sky_error: np.ndarray, pixel_error: np.ndarray) -> SplineBasis:
+    """Knots as dense as the sky's structure asks for and its noise allows.
+
+    Parameters
+    ----------
+    sky, sky_error : ndarray (bins,) [e-/bin/arcsec]
+        Binned sky and its error.
+    pixel_error : ndarray (bins,)
+        Error of a single pixel, same unit: where a line is so bright that a knot a bin would leave a trace in the
+        residuals, knots stand closer (the tilt of the lines samples them between the pixels).
+    """
+    continuum = median_filter(sky, size=min(_CONTINUUM_WINDOW, sky.size), mode="nearest")
+    excess = sky - continuum
+    significance = excess / sky_error
+    matched = np.convolve(np.pad(significance, 1, mode="edge"), [0.5, 1.0, 0.5], mode="valid") / np.sqrt(1.5)
+    structured = binary_dilation(np.abs(matched) > _STRUCTURE, iterations=4)
+    bright = binary_dilation(np.abs(excess) > _BRIGHT * pixel_error, iterations=4)
+    spacing = np.where(bright, _FINE, np.where(structured, _MIDDLE, _COARSE))
+    density = 1.0 / spacing
+    cumulative = np.concatenate([[0.0], np.cumsum(density)])
+    edges = np.arange(sky.size + 1) - 0.5
+    count = max(int(np.ceil(cumulative[-1])), 4)
+    inner = np.interp(np.linspace(0.0, cumulative[-1], count + 1), cumulative, edges)
+    inner[0], inner[-1] = -1.0, float(sky.size)
+    return SplineBasis(np.concatenate([np.full(3, inner[0]), inner, np.full(3, inner[-1])]))
+
+
+@dataclass(frozen=True, slots=True)
+class SkyDistortion:
+    """How the sky differs along the slit from one function of wavelength.
+
+    Attributes
+    ----------
+    illumination : ndarray (a,)
+        Coefficients of P1, P2 ... of the scaled slit position: relative brightness - 1.
+    shift : ndarray (b, c) [bins]
+        Coefficients of P1, P2 ... (slit) times P0, P1 ... (position): where the maps' tilt is off.
+    broadening : ndarray (d, e) [bins^2]
+        Same, of the line width: change of half the squared width.
+    half_slit : float [arcsec]
+    bins : int
+    """
+
+    illumination: np.ndarray
+    shift: np.ndarray
+    broadening: np.ndarray
+    half_slit: float
+    bins: int
+
+    @classmethod
+    def none(cls, half_slit: float, bins: int) -> SkyDistortion:
+        """No distortion."""
+        return cls(np.zeros(3), np.zeros((3, 4)), np.zeros((2, 3)), half_slit, bins)
+
+    def bases(self, pixels: OrderPixels) -> tuple[np.ndarray, np.ndarray]:
+        """Legendre polynomials of slit (P1 ...) and of position (P0 ...) in every pixel."""
+        along_slit = legvander(np.clip(pixels.slit / self.half_slit, -1.1, 1.1), 3)[:, 1:]
+        along = legvander(2.0 * pixels.position / self.bins - 1.0, self.shift.shape[1] - 1)
+        return along_slit, along
+
+    def illumination_at(self, pixels: OrderPixels) -> np.ndarray:
+        """Relative sky brightness in every pixel."""
+        along_slit, _ = self.bases(pixels)
+        return 1.0 + along_slit @ self.illumination
+
+    def shift_at(self, pixels: OrderPixels) -> np.ndarray:
+        """What to add to every pixel's position [bins]."""
+        along_slit, along = self.bases(pixels)
+        return np.einsum("pi,ij,pj->p", along_slit, self.shift, along)
+
+    def broadening_at(self, pixels: OrderPixels) -> np.ndarray:
+        """Half the change of squared line width in every pixel [bins^2]."""
+        along_slit, along = self.bases(pixels)
+        slit_terms, along_terms = self.broadening.shape
+        return np.einsum("pi,ij,pj->p", along_slit[:, :slit_terms], self.broadening, along[:, :along_terms])
+
+    def plus(self, other: SkyDistortion) -> SkyDistortion:
+        """Both together."""
+        return SkyDistortion(
+            self.illumination + other.illumination,
+            self.shift + other.shift,
+            self.broadening + other.broadening,
+            self.half_slit,
+            self.bins,
+        )
+
+
+def fit_distortion(
+    pixels: OrderPixels,
+    residual: np.ndarray,
+    weight: np.ndarray,
+    sky: np.ndarray,
+    slope: np.ndarray,
+    curvature: np.ndarray,
+    start: SkyDistortion,
+    *,
+    map_error: float = 0.06,
+) -> SkyDistortion:
+    """One Gauss-Newton step of the distortion from what the sky fit left over.
+
+    Parameters
+    ----------
+    residual : ndarray (pixels,) [e-]
+        Data minus model.
+    weight : ndarray (pixels,)
+        1/variance, 0 where masked.
+    sky, slope, curvature : ndarray (pixels,) [e-]
+        The sky in every pixel, and its first and second derivative with position.
+    start : SkyDistortion
+        What the model already holds; the step is added to it.
+    map_error : float [bins]
+        By how much the maps' tilt may be off towards the slit ends.
+
+    Returns
+    -------
+    SkyDistortion
+        Priors hold what the data do not tell.
+    """
+    along_slit, along = start.bases(pixels)
+    terms, priors = [], []
+    for i in range(start.illumination.size):
+        terms.append(along_slit[:, i] * sky)
+        priors.append(_ILLUMINATION_PRIOR)
+    for shape, factor, prior in (
+        (start.shift.shape, slope, map_error),
+        (start.broadening.shape, curvature, _BROADENING_PRIOR),
+    ):
+        for i in range(shape[0]):
+            for j in range(shape[1]):
+                terms.append(along_slit[:, i] * along[:, j] * factor)
+                priors.append(prior / ((1.0 + 0.5 * i) * (1.0 + 0.5 * j)))
+    held = np.concatenate([start.illumination, start.shift.ravel(), start.broadening.ravel()])
+    precision = 1.0 / np.array(priors) ** 2
+    design = np.stack(terms, axis=1)
+    weighted = design * weight[:, None]
+    normal = design.T @ weighted + np.diag(precision)
+    step = np.linalg.solve(normal, weighted.T @ residual - precision * held)
+    a, b = start.illumination.size, start.illumination.size + start.shift.size
+    return start.plus(
+        SkyDistortion(
+            step[:a],
+            step[a:b].reshape(start.shift.shape),
+            step[b:].reshape(start.broadening.shape),
+            start.half_slit,
+            start.bins,
+        )
+    )

@@ -1,0 +1,216 @@
+"""Which sources lie on the slit, and which of them is the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from soxs_recipes.reduction.order_pixels import OrderPixels
+from soxs_recipes.reduction.sky_model import binned_median
+
+__all__ = ["SlitSource", "TargetChoice", "choose_target", "find_sources", "slit_samples"]
+
+_STEP = 0.15  # arcsec
+_CHUNKS = 12
+_DETECTION = 6.0  # sigma
+_PRIOR_FWHM = 0.9  # arcsec
+
+
+@dataclass(frozen=True, slots=True)
+class SlitSource:
+    """A source on the slit.
+
+    Attributes
+    ----------
+    position : float [arcsec]
+    fwhm : float [arcsec]
+    brightness : float [e-/bin]
+        Mean over the orders, weighted by information.
+    significance : float
+        Of the detection, in sigma; 0 for a position that was only given.
+    """
+
+    position: float
+    fwhm: float
+    brightness: float
+    significance: float
+
+
+@dataclass(frozen=True, slots=True)
+class TargetChoice:
+    """The target among the sources.
+
+    Attributes
+    ----------
+    index : int
+        Into `sources`.
+    sources : tuple of SlitSource
+        The forced position is appended when nothing was found there.
+    reason : str
+        One sentence for the log.
+    detected : bool
+        Whether the target was seen at all.
+    doubtful : bool
+        Whether a person should look: nothing stands at the expected position, yet something was taken.
+    """
+
+    index: int
+    sources: tuple[SlitSource, ...]
+    reason: str
+    detected: bool
+    doubtful: bool
+
+
+def slit_samples(
+    pixels: OrderPixels, brightness: np.ndarray, variance: np.ndarray, slit_grid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Median sky-subtracted brightness of an order in cells of (part of the order, slit position).
+
+    Parameters
+    ----------
+    brightness, variance : ndarray (pixels,)
+        Sky-subtracted, in e-/bin/arcsec; NaN where masked.
+    slit_grid : ndarray (m,) [arcsec]
+        Uniform cell centres.
+
+    Returns
+    -------
+    value, weight : ndarray (12, m)
+        Weight is 1/variance of the value, 0 in empty cells.
+    """
+    chunk = np.clip((pixels.position / pixels.grid.size * _CHUNKS).astype(np.int64), 0, _CHUNKS - 1)
+    cell = np.rint((pixels.slit - slit_grid[0]) / (slit_grid[1] - slit_grid[0])).astype(np.int64)
+    inside = (cell >= 0) & (cell < slit_grid.size) & np.isfinite(brightness)
+    key = chunk * slit_grid.size + cell
+    total = _CHUNKS * slit_grid.size
+    value, count = binned_median(key[inside].astype(float), brightness[inside], total)
+    spread = np.bincount(key[inside], variance[inside], minlength=total)
+    weight = np.zeros(total)
+    enough = count > 8
+    weight[enough] = count[enough] ** 2 / (1.57 * spread[enough])
+    value = np.where(enough, np.nan_to_num(value), 0.0)
+    return value.reshape(_CHUNKS, -1), weight.reshape(_CHUNKS, -1)
+
+
+def find_sources(
+    values: np.ndarray, weights: np.ndarray, slit_grid: np.ndarray, *, limit: int = 4
+) -> tuple[SlitSource, ...]:
+    """Sources from the cells of `slit_samples`, of any number of orders stacked along the first axis.
+
+    Returns
+    -------
+    tuple of SlitSource
+        By falling significance; empty when nothing stands out.
+    """
+    profile, error = _combine(values, weights)
+    known = np.isfinite(error)
+    if known.sum() < 10:
+        return ()
+    grid, profile, error = slit_grid[known], profile[known], error[known]
+    profile = profile - np.percentile(profile, 30)
+    sigma = _PRIOR_FWHM / 2.3548 / _STEP
+    smooth = gaussian_filter1d(profile, sigma, mode="nearest")
+    noise = np.sqrt(gaussian_filter1d(error**2, sigma, mode="nearest") / (2.0 * np.sqrt(np.pi) * sigma))
+    background = _background_scatter(smooth)
+    significance = smooth / np.hypot(noise, background)
+    peaks = (
+        np.flatnonzero(
+            (smooth[1:-1] >= smooth[:-2]) & (smooth[1:-1] > smooth[2:]) & (significance[1:-1] > _DETECTION)
+        )
+        + 1
+    )
+    found: list[SlitSource] = []
+    for peak in sorted(peaks, key=lambda i: -smooth[i]):
+        source = _measure(grid, profile, smooth, peak, float(significance[peak]))
+        apart = all(abs(source.position - other.position) > 0.7 * max(other.fwhm, 0.6) for other in found)
+        if apart and _stands_out(smooth, grid, peak, found, noise):
+            found.append(source)
+    return tuple(found[:limit])
+
+
+def _combine(values, weights):
+    """Weighted mean over cells with the strongest outliers cut, and its error (inf where nothing is known)."""
+    total = weights.sum(axis=0)
+    mean = (values * weights).sum(axis=0) / np.where(total > 0, total, 1.0)
+    for _ in range(2):
+        pull = (values - mean) * np.sqrt(weights)
+        kept = np.where(np.abs(pull) < 12.0 + 0.5 * np.abs(mean) * np.sqrt(weights), weights, 0.0)
+        total = kept.sum(axis=0)
+        mean = (values * kept).sum(axis=0) / np.where(total > 0, total, 1.0)
+    return mean, np.where(total > 0, 1.0 / np.sqrt(np.where(total > 0, total, 1.0)), np.inf)
+
+
+def _background_scatter(smooth):
+    """Scatter of the lower half of the profile: what else than photon noise moves it."""
+    lower = np.sort(smooth)[: max(smooth.size // 2, 4)]
+    return 1.4826 * float(np.median(np.abs(lower - np.median(lower))))
+
+
+def _stands_out(smooth, grid, peak, found, noise):
+    """Whether the profile dips between this peak and every brighter one by more than its noise."""
+    for other in found:
+        brighter = int(np.argmin(np.abs(grid - other.position)))
+        low, high = sorted((peak, brighter))
+        dip = smooth[low : high + 1].min()
+        if smooth[peak] - dip < max(5.0 * noise[peak], 0.1 * smooth[peak]):
+            return False
+    return True
+
+
+def _measure(grid, profile, smooth, peak, significance):
+    curvature = smooth[peak - 1] - 2.0 * smooth[peak] + smooth[peak + 1]
+    offset = 0.5 * (smooth[peak - 1] - smooth[peak + 1]) / curvature if curvature < 0 else 0.0
+    position = grid[peak] + np.clip(offset, -1, 1) * _STEP
+    width = _half_width(grid, smooth, peak)
+    fwhm = float(np.sqrt(max(width**2 - _PRIOR_FWHM**2, 0.16)))
+    near = np.abs(grid - position) < 1.5 * max(fwhm, 0.6)
+    return SlitSource(float(position), fwhm, float(profile[near].sum() * _STEP), significance)
+
+
+def _half_width(grid, smooth, peak):
+    half = 0.5 * smooth[peak]
+    left = peak
+    while left > 0 and smooth[left] > half:
+        left -= 1
+    right = peak
+    while right < smooth.size - 1 and smooth[right] > half:
+        right += 1
+    return float(grid[right] - grid[left]) - _STEP
+
+
+def choose_target(
+    sources: tuple[SlitSource, ...], expected: float, *, tolerance: float = 2.0, assumed_fwhm: float = 1.0
+) -> TargetChoice:
+    """The source at the expected position; never simply the brightest.
+
+    Parameters
+    ----------
+    sources : tuple of SlitSource
+    expected : float [arcsec]
+        Where the target should be: header, acquisition or the middle of the slit.
+    tolerance : float [arcsec]
+        A source this near counts as the target. A lone bright source farther away is taken too, but marked.
+    assumed_fwhm : float [arcsec]
+        Width of a forced extraction when nothing was found.
+    """
+    distances = np.array([abs(source.position - expected) for source in sources])
+    if distances.size and distances.min() <= tolerance:
+        index = int(distances.argmin())
+        source = sources[index]
+        text = (
+            f"target: the source at {source.position:+.2f} arcsec, {distances[index]:.2f} arcsec from the "
+            f"expected position ({len(sources)} on the slit)"
+        )
+        return TargetChoice(index, sources, text, True, False)
+    if len(sources) == 1 and sources[0].significance > 25.0:
+        text = (
+            f"target: the only source on the slit, at {sources[0].position:+.2f} arcsec, although "
+            f"{expected:+.2f} arcsec was expected"
+        )
+        return TargetChoice(0, sources, text, True, True)
+    fwhm = float(np.median([source.fwhm for source in sources])) if sources else assumed_fwhm
+    forced = SlitSource(expected, fwhm, 0.0, 0.0)
+    text = f"no source within {tolerance:.1f} arcsec of {expected:+.2f} arcsec: extracted there all the same"
+    return TargetChoice(len(sources), (*sources, forced), text, False, True)
