@@ -136,7 +136,7 @@ class MasterFlat(Recipe):
             CalibrationInput(
                 "ORDER_TAB_CENTR_<ARM>",
                 "order centres",
-                required=True,
+                ladder="the orders are looked for on the flats from their predicted course",
                 made_by="soxs_order_centres",
             ),
             CalibrationInput(
@@ -167,7 +167,7 @@ class MasterFlat(Recipe):
 
     def process(self, inputs, parameters, outputs):
         """Prepare, then reduce; say what is missing."""
-        from soxs_recipes.fits_files import image_hdus, order_table_hdus, read_order_table
+        from soxs_recipes.fits_files import image_hdus, order_table_hdus
         from soxs_recipes.reduction.flat_field import slit_tilts
         from soxs_recipes.reduction.flat_reduction import reduce_flats
 
@@ -175,9 +175,11 @@ class MasterFlat(Recipe):
         shape, binning = lamps[0].frames[0].shape, lamps[0].frames[0].meta.binning
         solution, _ = dispersion_solution(inputs, ("DISP_TAB_2D", "DISP_TAB"))
         axis = inputs.arm.dispersion_axis
+        table, slit_lengths = _centres(inputs, solution, binning)
         result = reduce_flats(
             lamps,
-            read_order_table(inputs.calibration("ORDER_TAB_CENTR")).rebinned(binning),
+            table,
+            slit_lengths=slit_lengths,
             tilts=slit_tilts(solution, full_ranges(inputs), shape[axis], axis, binning),
             clip_sigma=parameters["stack-sigma"],
             edge_degree=parameters["edge-degree"],
@@ -211,6 +213,21 @@ def _lamps(inputs):
             lamps.append(LampExposures(tag.rsplit("_", 1)[-1], on, off))
             used += [*kept, *(off_paths if off else [])]
     return lamps, used
+
+
+def _centres(inputs, solution, binning):
+    """(measured centres, None), or (predicted ones, slit lengths [px] to look for)."""
+    from soxs_recipes.fits_files import read_order_table
+    from soxs_recipes.reduction.order_tracing import predict_centres
+
+    path = inputs.calibration("ORDER_TAB_CENTR")
+    if path is not None:
+        return read_order_table(path).rebinned(binning), None
+    inputs.mark_partial("no ORDER_TAB_CENTR: the orders were looked for on the flats, centres are half-way")
+    whole = inputs.arm.detector.science_shape(solution.binning)
+    table = predict_centres(solution, full_ranges(inputs), whole, inputs.arm.dispersion_axis).rebinned(binning)
+    scales = _slit_scales(table, solution)
+    return table, {order: inputs.arm.slit_length * scales[order] for order in table.orders}
 
 
 def _state_gaps(inputs, result):

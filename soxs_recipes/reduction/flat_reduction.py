@@ -14,7 +14,8 @@ from soxs_recipes.errors import AlgorithmError, UnprocessableData
 from soxs_recipes.reduction.cross_sections import along_first
 from soxs_recipes.reduction.flat_combination import CombinedExposures, combine_exposures
 from soxs_recipes.reduction.flat_field import LampFlat, MasterFlat, master_flat
-from soxs_recipes.reduction.order_edges import OrderEdges, find_edges
+from soxs_recipes.reduction.order_edges import OrderEdges, centres_from_edges, find_edges
+from soxs_recipes.reduction.order_tracing import locate_slit_orders
 from soxs_recipes.reduction.scattered_light import ScatteredLight, fit_scattered_light
 
 __all__ = ["FlatReduction", "LampExposures", "near_centres", "reduce_flats"]
@@ -94,22 +95,31 @@ def reduce_flats(
     knot_spacing: float = 256.0,
     denoise: bool = True,
     low_sensitivity: float = 0.5,
+    slit_lengths: Mapping[int, float] | None = None,
 ) -> FlatReduction:
     """Combine, find edges, subtract scattered light, divide by the blaze.
 
-    A lamp without light is left out and named; `order_table` gives centres. See the functions of each step for
-    parameters.
+    A lamp without light is left out and named; `order_table` gives centres. With `slit_lengths` (order -> px) it
+    is only a prediction: the orders are looked for on the flats, and their centres are half-way between the
+    edges. See the functions of each step for the other parameters.
 
     Raises
     ------
     UnprocessableData
         No lamp gives light.
     """
-    combined, dark = _combined(lamps, near_centres(order_table, lamps[0].frames[0].shape), clip_sigma)
+    shape = lamps[0].frames[0].shape
+    lit = near_centres(order_table, shape) if slit_lengths is None else np.ones(shape, dtype=bool)
+    combined, dark = _combined(lamps, lit, clip_sigma)
     meta = lamps[0].frames[0].meta
     exposures = sum(len(lamp.frames) for lamp in lamps if lamp.name in combined)
     frames = {name: _as_frame(one, meta) for name, one in combined.items()}
-    edges = find_edges(_added(frames), order_table, max_degree=edge_degree, clip_sigma=edge_clip_sigma)
+    whole = _added(frames)
+    if slit_lengths is not None:
+        order_table = locate_slit_orders(whole, order_table, slit_lengths)
+    edges = find_edges(whole, order_table, max_degree=edge_degree, clip_sigma=edge_clip_sigma)
+    if slit_lengths is not None:
+        edges = replace(edges, table=centres_from_edges(edges.table))
     surfaces = {name: _surface(frame, edges.table, subtract_scattered) for name, frame in frames.items()}
     master = master_flat(
         [LampFlat(combined[name], surfaces[name]) for name in combined],

@@ -20,7 +20,7 @@ from soxs_recipes.reduction.cross_sections import (
     masked_quantile,
 )
 
-__all__ = ["EdgeSamples", "OrderEdges", "edge_curves", "find_edges"]
+__all__ = ["EdgeSamples", "OrderEdges", "centres_from_edges", "edge_curves", "find_edges"]
 
 _ROWS = 8  # rows of a block
 _INSIDE, _OUTSIDE = 12, 7  # px of a cross section that an edge fit takes on either side
@@ -345,6 +345,15 @@ def _sum(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     total[: first.size] += first
     total[: second.size] += second
     return total
+
+
+def centres_from_edges(table: OrderTable, fraction: float = 0.5) -> OrderTable:
+    """The table with centres at a fraction of the way from lower to upper edge."""
+    traces = [
+        replace(trace, centre=_sum((1.0 - fraction) * trace.lower, fraction * trace.upper))
+        for trace in table.traces
+    ]
+    return replace(table, traces=tuple(traces))
 
 
 def edge_curves(trace: OrderTrace, length: int) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ from soxs_recipes.reduction.cross_sections import (
     robust_scale,
 )
 
-__all__ = ["OrderTracing", "TraceSamples", "predict_centres", "trace_orders"]
+__all__ = ["OrderTracing", "TraceSamples", "locate_slit_orders", "predict_centres", "trace_orders"]
 
 _PEAK_ROWS = 16  # rows of a block in the first, coarse search
 _FIT_ROWS = 8  # rows of a block in the profile fits
@@ -180,6 +180,29 @@ def trace_orders(
     return OrderTracing(OrderTable(traces, axis, frame.meta.binning), samples, shift, bridged)
 
 
+def locate_slit_orders(
+    frame: Frame, predicted: OrderTable, slit_lengths: Mapping[int, float], *, search: float = 25.0
+) -> OrderTable:
+    """Orders' middles to a pixel or two on a slit flat, where no pinhole flat has given centres.
+
+    Parameters
+    ----------
+    frame : Frame
+        Slit flat in electrons.
+    predicted : OrderTable
+        Courses of the middle of the slit.
+    slit_lengths : mapping order -> px
+    search : float [px]
+    """
+    axis = predicted.dispersion_axis
+    value, variance = along_first(frame.data, axis), along_first(frame.variance, axis)
+    usable = along_first(frame.usable, axis) & np.isfinite(value) & (variance > 0)
+    expected = [_prediction(trace, value.shape[0]) for trace in predicted.traces]
+    widths = [max(int(slit_lengths[one.order]), 3) for one in expected]
+    moved = _coarse_offsets(value, variance, usable, expected, search, widths)
+    return OrderTable(tuple(_trace(one, None) for one in moved), axis, frame.meta.binning)
+
+
 def _prediction(trace: OrderTrace, length: int) -> _Prediction:
     rows = np.arange(length, dtype=np.float64)
     low, high = trace.along_domain
@@ -198,10 +221,18 @@ def _search_limit(expected: list[_Prediction], search: float) -> int:
     return int(max(min(search, 0.48 * gap), 3.0))
 
 
-def _coarse_offsets(value, variance, usable, expected, search) -> list[_Prediction]:
-    """Predictions moved by a smooth function of detector position that brings them onto the light."""
+def _coarse_offsets(value, variance, usable, expected, search, widths=None) -> list[_Prediction]:
+    """Predictions moved by a smooth function of detector position that brings them onto the light.
+
+    `widths` [px] are those of the orders' light: of a pinhole when None.
+    """
     limit = _search_limit(expected, search)
-    profiles = [_peak_profiles(value, variance, usable, one, limit + 8) for one in expected]
+    widths = widths or [3] * len(expected)
+    reach = limit + 8 + max(widths) // 2
+    profiles = [
+        _peak_profiles(value, variance, usable, one, reach, width)
+        for one, width in zip(expected, widths, strict=True)
+    ]
     stacked = np.concatenate([significance for _, significance, _ in profiles])
     offsets = profiles[0][2]
     # The square root keeps one bright order from outvoting the rest.
@@ -222,7 +253,7 @@ def _coarse_offsets(value, variance, usable, expected, search) -> list[_Predicti
     return _smoothly_moved(expected, value.shape, float(shift), *found)
 
 
-def _peak_profiles(value, variance, usable, prediction, half_width):
+def _peak_profiles(value, variance, usable, prediction, half_width, width):
     """(rows, significance (blocks, offsets), offsets): median cross sections above their surroundings."""
     cut = block_cross_sections(
         value, variance, usable, prediction.curve, prediction.rows, _PEAK_ROWS, (-half_width, half_width)
@@ -231,9 +262,11 @@ def _peak_profiles(value, variance, usable, prediction, half_width):
     profile = masked_quantile(cut.value.transpose(0, 2, 1), cut.usable.transpose(0, 2, 1), 0.5)
     level = np.percentile(profile, 30, axis=1, keepdims=True)
     below = np.minimum(profile - level, 0.0)
-    noise = np.sqrt((cut.variance * cut.usable).sum(axis=1) / np.maximum(cut.usable.sum(axis=1), 1) / _PEAK_ROWS)
+    # One noise for a block: a noise of each column would favour the light's borders.
+    mean_variance = (cut.variance * cut.usable).sum(axis=(1, 2)) / np.maximum(cut.usable.sum(axis=(1, 2)), 1)
+    noise = np.sqrt(mean_variance / _PEAK_ROWS)[:, None]
     noise = np.hypot(1.25 * noise, np.sqrt((below**2).mean(axis=1, keepdims=True)))
-    significance = uniform_filter1d(profile - level, 3, axis=1) / np.maximum(noise, 1e-6)
+    significance = uniform_filter1d(profile - level, width, axis=1) / np.maximum(noise, 1e-6)
     return cut.along, np.where(present, significance, 0.0), np.arange(-half_width, half_width + 1)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from soxs_recipes.data.order_table import OrderTable
 from soxs_recipes.errors import AlgorithmError
-from soxs_recipes.reduction.order_edges import find_edges
+from soxs_recipes.reduction.order_edges import centres_from_edges, find_edges
+from soxs_recipes.reduction.order_tracing import locate_slit_orders
 
 
 def edge_errors(scene, table):
@@ -81,6 +82,22 @@ def test_an_edge_off_the_detector_does_not_stop_the_others(quasi_orders):
     errors = edge_errors(scene, edges.table)
     assert (1, -1) in edges.unmeasured
     assert worst({key: value for key, value in errors.items() if key[0] > 1}) < 0.1
+
+
+@pytest.mark.parametrize("kind", ["echelle", "quasi_orders"])
+@pytest.mark.parametrize("shift", [6.0, -15.0])
+def test_orders_are_located_without_a_pinhole_flat(kind, shift, request):
+    scene = request.getfixturevalue(kind)()
+    frame = scene.frame(scene.slit_flat(30000.0), seed=7, hits=200, scattered=40.0)
+    lengths = dict(zip(scene.orders, 2.0 * scene.half_lengths, strict=True))
+    located = locate_slit_orders(frame, scene.prediction(shift, 2.0), lengths)
+    edges = find_edges(frame, located)
+    assert edges.unmeasured == ()
+    assert worst(edge_errors(scene, edges.table)) < 0.1
+    centres = centres_from_edges(edges.table)
+    for k, order in enumerate(scene.orders):
+        # Mid-slit is 0.4 px above the pinhole in this scene.
+        assert np.abs(centres[order].centre_at(scene.along) - scene.centre(k) - 0.4).max() < 0.1
 
 
 def test_darkness_is_refused(echelle):
