@@ -59,7 +59,10 @@ class Index:
     def __init__(self, path: Path):
         self.path = path
         self.was_rebuilt = False
-        self._connection = self._opened()
+        try:
+            self._connection = self._opened()
+        except sqlite3.OperationalError as error:
+            raise InputError(f"{path}: cannot be made ({error})") from error
 
     def _opened(self) -> sqlite3.Connection:
         exists = self.path.exists() and self.path.stat().st_size > 0
@@ -71,7 +74,7 @@ class Index:
                 if connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok":
                     return connection
         except sqlite3.DatabaseError as error:
-            if "locked" in str(error) or "unable to open" in str(error):
+            if any(word in str(error) for word in ("locked", "unable to open", "readonly", "full", "disk I/O")):
                 raise InputError(f"{self.path}: cannot open the index ({error})") from error
             version = 0
         if exists and version > SCHEMA_VERSION:
@@ -105,13 +108,17 @@ class Index:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._connection.execute("BEGIN IMMEDIATE")
         try:
-            yield self._connection
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+        except sqlite3.OperationalError as error:
+            raise InputError(f"{self.path}: cannot be written ({error})") from error
 
     # -- frames ---------------------------------------------------------------------------------------------
     def frames(self) -> list[FrameRecord]:

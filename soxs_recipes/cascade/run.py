@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Callable, Collection, Mapping
@@ -305,7 +306,7 @@ class NightRun:
     def _without_bad_frames(self, running: _Running, error: str) -> bool:
         """Whether the call can be repeated without the raw frames that its error names; they are then left out."""
         frames = [*running.job.frames, *(f for link in running.job.links for f in link.frames)]
-        guilty = [f for f in frames if f.name in error and f.path not in running.dropped]
+        guilty = [f for f in frames if _is_named(f.name, error) and f.path not in running.dropped]
         dropped = running.dropped | {frame.path for frame in guilty}
         rest = [frame for frame in running.job.frames if frame.path not in dropped]
         if not guilty or (running.job.frames and not rest):
@@ -388,7 +389,16 @@ def _spectrum(result: Mapping[str, object], kind: str) -> str:
     return str(Path(str(result["folder"])) / products[-1]["name"]) if products else ""
 
 
+def _stem(name: str) -> str:
+    return name.split(".fit", 1)[0]
+
+
+def _is_named(name: str, error: str) -> bool:
+    """Whether an error speaks of a file, with or without the ending of its name."""
+    return re.search(rf"(?<![\w.-]){re.escape(_stem(name))}(?![\w-])", error) is not None
+
+
 def _cause(error: str, name: str) -> str:
     """The error without the file's name before it."""
-    tail = error.split(name, 1)[-1].lstrip(": ")
+    tail = re.split(rf"{re.escape(_stem(name))}[\w.]*", error, maxsplit=1)[-1].lstrip(": ")
     return (tail or error)[:120]

@@ -14,7 +14,7 @@ import traceback
 import click
 
 from soxs_recipes import __version__
-from soxs_recipes.errors import Interrupted, SoxsError
+from soxs_recipes.errors import InputError, Interrupted, SoxsError
 
 __all__ = ["main", "soxs"]
 
@@ -123,6 +123,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return _report("interrupted", Interrupted.exit_code)
+    except OSError as error:
+        # No place, no right, no file: the user can put it right.
+        return _report(f"{error.filename or 'file system'}: {error.strerror or error}", InputError.exit_code)
     # The border of the program: a defect of ours must not look like one of the data.
     except Exception as error:
         logging.getLogger("soxs_recipes").debug("unexpected error", exc_info=True)

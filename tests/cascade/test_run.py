@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from fake_recipes import DECLARATIONS
 
+from soxs_recipes.cascade import run
 from soxs_recipes.cascade.night import open_workspace, prepare
 from soxs_recipes.cascade.plan import PlanInputs
 from soxs_recipes.cascade.results import JOB_FILE
@@ -202,6 +203,16 @@ def test_a_bad_frame_is_left_out_and_named(runner, monkeypatch):
     assert "SOXS.vis_bias.03" not in made
     assert status_of(night, "science", "VIS")["status"] == "COMPLETE"
     assert runner.run().ran == []
+
+
+def test_files_are_known_in_errors_by_whole_names_only():
+    assert run._is_named("bias1.fits", "/data/bias1.fits: all zero")
+    assert run._is_named("bias1.fits.gz", "bias1: all zero")
+    assert run._is_named("SOXS.2026-03-01T18:16:44.555.fits", "SOXS.2026-03-01T18:16:44.555: all zero")
+    assert not run._is_named("bias1.fits", "bias10.fits: all zero")
+    assert not run._is_named("bias1.fits", "mybias1.fits: all zero")
+    assert run._cause("/data/bias1.fits: all zero", "bias1.fits") == "all zero"
+    assert run._cause("bias1: all zero", "bias1.fits.gz") == "all zero"
 
 
 def test_a_call_of_bad_frames_only_fails(runner, monkeypatch):
