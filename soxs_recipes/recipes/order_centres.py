@@ -51,11 +51,11 @@ class OrderCentres(Recipe):
             Parameter(
                 "disp-axis-deg",
                 int,
-                7,
+                11,
                 "",
                 "Highest degree of the polynomial along the dispersion axis; the data choose within it.",
                 minimum=2,
-                maximum=12,
+                maximum=15,
             ),
             Parameter(
                 "search",

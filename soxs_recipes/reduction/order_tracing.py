@@ -130,7 +130,7 @@ def trace_orders(
     frame: Frame,
     predicted: OrderTable,
     *,
-    max_degree: int = 7,
+    max_degree: int = 11,
     search: float = 25.0,
     detection_sigma: float = 5.0,
     clip_sigma: float = 5.0,
