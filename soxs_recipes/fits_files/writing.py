@@ -30,6 +30,7 @@ _CAUSES = {
     errno.EDQUOT: "the disk quota is used up; free some space",
     errno.EROFS: "the file system is read-only; choose another output folder",
     errno.EACCES: "permission denied; choose another output folder",
+    errno.EFBIG: "the file is too large for the file system",
     errno.EPERM: "permission denied; choose another output folder",
     errno.ENOENT: "its folder does not exist",
     errno.ENOTDIR: "its folder is not a folder",

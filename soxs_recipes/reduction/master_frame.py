@@ -12,7 +12,7 @@ from soxs_recipes.data.quality import UNUSABLE, QualityFlag
 from soxs_recipes.reduction.bad_pixels import find_bad_pixels, local_level
 from soxs_recipes.reduction.combine import Combination, combine_frames
 from soxs_recipes.reduction.frame_scatter import frame_noises, noise_scale, pattern_peak, structure_slopes
-from soxs_recipes.reduction.master_structure import denoise_master
+from soxs_recipes.reduction.master_structure import WEIGHT_FLOOR, denoise_master
 
 __all__ = ["MasterFrame", "MasterStatistics", "build_master"]
 
@@ -121,7 +121,7 @@ def build_master(
     peak = pattern_peak(frames[0].data - master.data, combination.count == len(frames))
     meta = replace(master.meta, read_noise=_read_noise(frames, scale, level, collects_charge))
     master = master.with_arrays(quality=master.quality | quality, meta=meta)
-    denoised = denoise_master(master, weight_floor=0.25 if denoise else 1.0)
+    denoised = denoise_master(master, weight_floor=WEIGHT_FLOOR if denoise else 1.0)
     return MasterFrame(
         denoised.frame,
         denoised.frame.quality & _STATIC_BITS,

@@ -10,12 +10,12 @@ from scipy.ndimage import maximum_filter, uniform_filter
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.quality import UNUSABLE
 
-__all__ = ["DenoisedMaster", "denoise_master"]
+__all__ = ["WEIGHT_FLOOR", "DenoisedMaster", "denoise_master"]
 
 # A pixel keeps this much of its deviation from the structure even when noise alone explains it. It costs some
-# 10 % of the master's noise variance (1 % of signal-to-noise at most, with five frames) and makes the error of the
+# 12 % of the master's noise variance (1.2 % of signal-to-noise at most, five frames) and makes the error of the
 # result pixel noise of known size, not the structure's error, which neighbours share and nobody can bound.
-_WEIGHT_FLOOR = 0.25
+WEIGHT_FLOOR = 0.3
 # Deviations [sigma] between which a pixel goes over from the structure to its own value.
 _RAMP = (2.5, 3.5)
 _CLIP_SIGMA = 4.0
@@ -54,7 +54,7 @@ class DenoisedMaster:
     noise_fraction: float
 
 
-def denoise_master(master: Frame, *, weight_floor: float = _WEIGHT_FLOOR) -> DenoisedMaster:
+def denoise_master(master: Frame, *, weight_floor: float = WEIGHT_FLOOR) -> DenoisedMaster:
     """Replace a master's noise by its structure, where nothing says that a pixel is different.
 
     The structure is the sum of a smooth surface (means of blocks), a profile along x and one along y, fitted

@@ -4,6 +4,8 @@ import errno
 import hashlib
 import os
 import stat
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -138,3 +140,21 @@ def test_umask_is_respected(tmp_path):
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert path.read_text("utf-8") == "text µ"
+
+
+def test_real_size_limit_leaves_nothing(tmp_path):
+    """A write that the system itself cuts short, in a process of its own."""
+    code = (
+        "import resource, signal, sys\n"
+        "from soxs_recipes.errors import InputError\n"
+        "from soxs_recipes.fits_files import write_bytes_atomic\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
+        "try:\n"
+        "    write_bytes_atomic(sys.argv[1], bytes(20000))\n"
+        "except InputError as error:\n"
+        "    sys.exit(7 if 'too large' in str(error) else 8)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.fits")], check=False)
+    assert done.returncode == 7
+    assert list(tmp_path.iterdir()) == []
