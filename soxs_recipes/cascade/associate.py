@@ -162,7 +162,9 @@ def _ranked(
         age = float(candidate.facts["mjd"]) - float(facts["mjd"])
         level = level_of(rung.ranges, age)
         if level is not None:
-            order = (_distance(rung.nearest, facts, candidate.facts), candidate.is_marked, abs(age))
+            # What is planned goes before what lies about, as long as it is of the same level.
+            distance = _distance(rung.nearest, facts, candidate.facts)
+            order = (distance, candidate.is_marked, level, not candidate.job, abs(age))
             fitting.append((order, level, age, candidate))
     fitting.sort(key=lambda entry: (entry[0], entry[3].identity))
     return [entry[1:] for entry in fitting]

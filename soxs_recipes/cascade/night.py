@@ -33,11 +33,13 @@ def open_workspace(folder: Path, output: Path | None = None, session: str | None
     return Workspace(root, raw_folder, session)
 
 
-def prepare(workspace: Workspace, progress: Callable[[int, int], None] = lambda done, total: None) -> ScanResult:
-    """Learn what is in the raw folder and remember it in the index."""
+def prepare(
+    workspace: Workspace, progress: Callable[[int, int], None] = lambda done, total: None, *, refresh: bool = False
+) -> ScanResult:
+    """Learn what is in the raw folder and remember it in the index; `refresh` reads every header anew."""
     stamp = f"{__version__}/{_DESCRIPTION_VERSION}"
     fresh = workspace.index.note("description") == stamp
-    known = {frame.path: frame for frame in workspace.index.frames()} if fresh else {}
+    known = {frame.path: frame for frame in workspace.index.frames()} if fresh and not refresh else {}
     result = scan_folder(workspace.raw_folder, exclude=workspace.root, known=known, progress=progress)
     if list(known.values()) != list(result.frames):
         workspace.index.replace_frames(result.frames)

@@ -29,11 +29,18 @@ __all__ = ["prep", "reduce_folder", "reduce_group", "session"]
 @folder_argument
 @output_option
 @session_option
+@click.option("--refresh", is_flag=True, help="Read every header again, changed or not.")
 @json_option
 @break_lock_option
 @talk_options
 def prep(
-    folder: Path, output: Path | None, session: str | None, as_json: bool, break_lock: bool, quiet: bool
+    folder: Path,
+    output: Path | None,
+    session: str | None,
+    refresh: bool,
+    as_json: bool,
+    break_lock: bool,
+    quiet: bool,
 ) -> None:
     """Learn what the frames in FOLDER are, and what can be made of them.
 
@@ -45,7 +52,7 @@ def prep(
     try:
         with interruptible(), workspace.locked(break_lock=break_lock):
             with counting("Reading headers", quiet=quiet or as_json) as progress:
-                scan = prepare(workspace, progress)
+                scan = prepare(workspace, progress, refresh=refresh)
             _write_settings(workspace)
     finally:
         workspace.close()
@@ -104,6 +111,7 @@ def reduce_group() -> None:
 @workers_option
 @plots_option
 @click.option("-x", "--overwrite", is_flag=True, help="Run every recipe again, changed or not.")
+@click.option("-m", "--multiprocess", is_flag=True, hidden=True, help="As always.")
 @click.option("--redo", multiple=True, metavar="WORD", help="Run again the calls whose name holds WORD.")
 @click.option("--timeout", default=900.0, show_default=True, help="Longest time of one recipe [s].")
 @json_option
@@ -114,6 +122,7 @@ def reduce_all(folder: Path, output: Path | None, session: str | None, **options
 
     What was done before and has not changed is not done again; a changed setting repeats what depends on it.
     """
+    options.pop("multiprocess")
     return reduce_folder(folder, output, session, **options)
 
 

@@ -307,6 +307,18 @@ def test_a_missing_product_counts_as_missing(complete_night):
     assert link(only(without, "science", "VIS"), "2-D solution").tags == ("DISP_TAB_VIS",)
 
 
+def test_products_that_lie_about_are_second_to_the_plan(night):
+    night.add("bias", "VIS", ("CALIB", "BIAS", "IMAGE"), 5, exptime=0.0, at=-0.3)
+    night.science("VIS")
+    ours = {"ESO PRO CATG": "MASTER_BIAS_VIS", "ESO PRO REC1 PIPE ID": "soxs/1.0", "ESO QC STATUS": "COMPLETE"}
+    night.add("made", "VIS", ("CALIB", "BIAS", "IMAGE"), 1, exptime=0.0, at=0.1, **ours)
+    assert link(only(plan_of(night), "science", "VIS"), "bias").jobs
+    for path in night.written["bias"]:
+        path.unlink()
+    found = link(only(plan_of(night), "science", "VIS"), "bias")
+    assert [frame.name for frame in found.frames] == ["SOXS.made.01.fits"]
+
+
 def test_names_are_safe_whatever_the_target_is_called(night):
     evil = ["../../x", "/etc/x", "C/2014 UN271", "a;rm -rf", "CON", "-lead", "x" * 68, "..", "a b\tc"]
     for number, target in enumerate(evil):

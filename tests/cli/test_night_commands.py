@@ -25,6 +25,24 @@ def test_prep_tells_what_there_is(soxs, complete_night):
     assert (complete_night.folder / "soxs" / "soxs.yaml").is_file()
 
 
+def test_prep_can_read_all_anew(soxs, complete_night, monkeypatch):
+    from soxs_recipes.cascade import night as cascade_night
+
+    read = []
+    scan = cascade_night.scan_folder
+
+    def watched(*args, **options):
+        result = scan(*args, **options)
+        read.append(result.read)
+        return result
+
+    monkeypatch.setattr(cascade_night, "scan_folder", watched)
+    for words in ((), (), ("--refresh",)):
+        assert soxs("prep", complete_night.folder, "-q", *words) == (0, "", "")
+    assert read[0] == read[2] > 50
+    assert read[1] == 0
+
+
 def test_prep_speaks_json(soxs, complete_night):
     code, out, _ = soxs("prep", complete_night.folder, "--json")
     document = json.loads(out)
@@ -236,7 +254,9 @@ def children_of(pid):
     return [int(row[0]) for row in rows if row[1] == str(pid) and not row[2].startswith("Z")]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)]
+)
 def test_a_signal_ends_all_processes_and_the_next_run_goes_on(complete_night, tmp_path, soxs, number, code):
     script = tmp_path / "slow.py"
     script.write_text(RUN_SLOWLY)
@@ -258,10 +278,11 @@ def test_a_signal_ends_all_processes_and_the_next_run_goes_on(complete_night, tm
             process.kill()
     assert time.monotonic() - begin < 5.0
     assert process.returncode == code
-    assert f"stopped by {signal.Signals(number).name}" in err
+    assert number == signal.SIGKILL or f"stopped by {signal.Signals(number).name}" in err
     wait_for(lambda: not any(is_running(child) for child in children), 5.0)
-    assert not (complete_night.folder / "soxs" / "tmp").exists()
+    assert number == signal.SIGKILL or not (complete_night.folder / "soxs" / "tmp").exists()
     finished = len(list(products.glob("*/*/*/job.json")))
     result, out, _ = soxs("reduce", "all", complete_night.folder, "--no-plots", "--json")
     assert result == 0
     assert len(json.loads(out)["ran"]) == CALLS - finished
+    assert not (complete_night.folder / "soxs" / "tmp").exists()
