@@ -75,7 +75,7 @@ def between_orders(order_table: OrderTable, shape: tuple[int, int]) -> np.ndarra
 
 
 def fit_scattered_light(
-    frame: Frame, order_table: OrderTable, *, coefficients: tuple[int, int] = (9, 9), clip_sigma: float = 4.5
+    frame: Frame, order_table: OrderTable, *, coefficients: tuple[int, int] = (14, 18), clip_sigma: float = 4.5
 ) -> ScatteredLight:
     """Fit a smooth surface to the pixels between the orders.
 
@@ -215,16 +215,24 @@ def _penalised_fit(surface, along, across, mean, error):
 def _least_score(design, penalty, mean, weight):
     normal = design.T @ (design * weight[:, None])
     target = design.T @ (weight * mean)
+    size = normal.shape[0]
     # A cell's weight in units of the normal matrix makes the smoothing parameter free of units.
     unit = np.trace(normal) / np.trace(penalty)
-    ridge = 1e-9 * np.trace(normal) / normal.shape[0] * np.eye(normal.shape[0])
+    ridge = 1e-7 * np.trace(normal) / size
+    # With N = L L' and L^-1 P L^-T = U d U', every smoothness costs one division.
+    factor = np.linalg.cholesky(normal + ridge * np.eye(size))
+    half = np.linalg.solve(factor, penalty)
+    stiffness, rotation = np.linalg.eigh(np.linalg.solve(factor, half.T))
+    modes = np.linalg.solve(factor.T, rotation)
+    coordinates = modes.T @ target
+    total = float((weight * mean**2).sum())
     best = None
-    for exponent in np.arange(-5.0, 3.5, 0.5):
-        inverse = np.linalg.inv(normal + unit * 10.0**exponent * penalty + ridge)
-        solution = inverse @ target
-        freedom = mean.size - float(np.einsum("ij,ji->", inverse, normal))
-        chi2 = float((weight * (mean - design @ solution) ** 2).sum())
-        score = mean.size * chi2 / max(freedom, 1.0) ** 2
+    for exponent in np.arange(-7.0, 3.5, 0.5):
+        shrink = 1.0 / (1.0 + unit * 10.0**exponent * np.maximum(stiffness, 0.0))
+        chi2 = max(total - float((coordinates**2 * shrink * (2.0 - shrink)).sum()), 1e-300)
+        freedom = max(mean.size - float(shrink.sum()), 1.0)
+        score = mean.size * chi2 / freedom**2
         if best is None or score < best[0]:
-            best = (score, solution, inverse, chi2, freedom)
-    return best[1:]
+            best = (score, shrink, chi2, freedom)
+    _, shrink, chi2, freedom = best
+    return modes @ (shrink * coordinates), (modes * shrink) @ modes.T, chi2, freedom
