@@ -21,7 +21,7 @@ from soxs_recipes.recipes.order_geometry import dispersion_solution, full_ranges
 
 __all__ = ["SpatialSolution"]
 
-_SHIFT_ALONG_SLIT = 12.0  # [px] expected at most between single- and multi-pinhole frames; breaks ties only
+_SHIFT_ALONG_SLIT = 12.0  # [unbinned px] hardly more between single- and multi-pinhole frames; breaks ties only
 
 
 class SpatialSolution(Recipe):
@@ -106,6 +106,7 @@ class SpatialSolution(Recipe):
         prior, own = dispersion_solution(inputs, ("DISP_TAB",))
         if not own:
             inputs.mark_partial("no DISP_TAB: the spectral format alone says which pinhole is which")
+        across_binning = frame.meta.binning[1 - inputs.arm.dispersion_axis]
         result = solve_arc(
             frame.data,
             frame.variance,
@@ -117,7 +118,9 @@ class SpatialSolution(Recipe):
             common_shift=own or inputs.arm.echelle,
             smooth_orders=inputs.arm.echelle,
             settings=arc_settings(
-                parameters, slit_degrees=(1, parameters["slit-deg"]), shift_sigma=_SHIFT_ALONG_SLIT
+                parameters,
+                slit_degrees=(1, parameters["slit-deg"]),
+                shift_sigma=_SHIFT_ALONG_SLIT / across_binning,
             ),
         )
         name_missing(inputs, result)

@@ -140,9 +140,9 @@ def _find_peaks(data, variance, usable, threshold):
         raise UnprocessableData("hardly a spot was detected: is this an arc exposure through pinholes, lamps on?")
     bright = peaks.select(np.arange(min(len(peaks), 400)))
     fits = fit_lines(data, variance, usable, bright.x, bright.y, fwhm=fwhm, rounds=2)
-    trusted = fits.good & (fits.fwhm > 0.8)
+    trusted = fits.good & (fits.fwhm > 0.6)
     if trusted.sum() >= 4:
-        fwhm = float(np.clip(np.median(fits.fwhm[trusted]), 1.2, 6.0))
+        fwhm = float(np.clip(np.median(fits.fwhm[trusted]), 0.8, 6.0))
     if not 0.75 < fwhm / _TYPICAL_FWHM < 1.3:
         peaks = detect_peaks(data, variance, usable, fwhm=fwhm, threshold=threshold)
     return peaks, fwhm

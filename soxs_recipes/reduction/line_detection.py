@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
+from scipy.special import erf
 
 from soxs_recipes.reduction.line_centres import FWHM_PER_SIGMA
 
@@ -83,7 +84,7 @@ def detect_peaks(
     rows, columns = np.nonzero(candidates)
     if rows.size == 0:
         return Peaks(*(np.zeros(0) for _ in range(4)))
-    spot = ~_is_lone_pixel(values, good, rows, columns)
+    spot = ~_is_lone_pixel(values, good, rows, columns, _lone_share(fwhm))
     rows, columns = rows[spot], columns[spot]
     flux = filtered[rows, columns].astype(np.float64) * 4.0 * np.pi * sigma**2
     brightest = np.argsort(-flux, kind="stable")[:limit]
@@ -110,8 +111,14 @@ def _noise(variance, good, sigma):
     return np.sqrt(np.maximum(local, 1.0e-6) / (4.0 * np.pi * sigma**2))
 
 
-def _is_lone_pixel(values, good, rows, columns):
-    """More than three quarters of the light of a 3 x 3 box above its surroundings in one pixel."""
+def _lone_share(fwhm):
+    """Share of its light in one pixel above which a spot is none: well above that of a centred Gaussian."""
+    centred = erf(0.5 * FWHM_PER_SIGMA / (np.sqrt(2.0) * max(fwhm, 0.3))) ** 2
+    return float(np.clip(centred + 0.2, 0.75, 0.93))
+
+
+def _is_lone_pixel(values, good, rows, columns, share):
+    """More than a share of the light of a 3 x 3 box above its surroundings in one pixel."""
     ny, nx = values.shape
     offsets = np.arange(-2, 3)
     r = (rows[:, None, None] + offsets[None, :, None]).clip(0, ny - 1)
@@ -121,7 +128,7 @@ def _is_lone_pixel(values, good, rows, columns):
     ring[1:4, 1:4] = False
     inner = box[:, 1:4, 1:4] - np.median(box[:, ring], axis=1)[:, None, None]
     total = np.maximum(inner, 0.0).sum(axis=(1, 2))
-    return inner.max(axis=(1, 2)) > 0.75 * total
+    return inner.max(axis=(1, 2)) > share * total
 
 
 def _parabola(image, rows, columns, axis):

@@ -189,7 +189,8 @@ def _histogram(da, dc, reach_along, reach_across, step, weights=None):
     i = ((da + reach_along) / step).astype(int).clip(0, bins[0] - 1)
     j = ((dc + reach_across) / step).astype(int).clip(0, bins[1] - 1)
     counts = np.bincount(i * bins[1] + j, weights=weights, minlength=bins[0] * bins[1]).reshape(bins)
-    return ndimage.gaussian_filter(counts.astype(np.float64), 1.0, mode="constant", truncate=2.0)
+    # Smoothed by a pixel: offsets vary smoothly over the detector by about so much.
+    return ndimage.gaussian_filter(counts.astype(np.float64), max(1.0 / step, 1.0), mode="constant", truncate=2.0)
 
 
 def _bin_centre(index, reach, step):
@@ -201,9 +202,11 @@ def _stretches(reach_along):
     return np.arange(-8.0, 8.5, 1.0) if reach_along > 10.0 else np.arange(-4.0, 4.5, 1.0)
 
 
-def _best_offset(problem, pairs, reach_along, reach_across, shift_sigma, step=1.0):
+def _best_offset(problem, pairs, reach_along, reach_across, shift_sigma):
     """Offset and stretch with most votes; its votes, and the best votes elsewhere."""
     lines, da, dc = pairs
+    # Pinholes stand close: the place of a bin's border must not decide between them.
+    step = 1.0 if np.ptp(problem.slit) == 0 else 0.5
     across_bins = max(int(np.ceil(2.0 * reach_across / step)), 1)
     prior = np.exp(-0.5 * (_bin_centre(np.arange(across_bins), reach_across, step) / shift_sigma) ** 2)
     best = (-1.0, 0.0, 0.0, 0.0)
@@ -220,8 +223,8 @@ def _best_offset(problem, pairs, reach_along, reach_across, shift_sigma, step=1.
     for stretch, counts in histograms:
         if stretch == best[3]:
             # A row of pinholes repeats across the orders: only offsets along the dispersion are rivals.
-            i = int((best[1] + reach_along) / step)
-            counts = np.delete(counts, slice(max(i - 4, 0), i + 5), axis=0)
+            i, near = int((best[1] + reach_along) / step), int(4.0 / step)
+            counts = np.delete(counts, slice(max(i - near, 0), i + near + 1), axis=0)
             elsewhere = float(counts.max()) if counts.size else 0.0
     return best, elsewhere
 
@@ -250,7 +253,7 @@ def _order_vote(problem, number, start, search, shift_sigma):
     pairs = (index[near], da[near], dc[near])
     sigma = shift_sigma if start is None else _ORDER_SHIFT_SIGMA
     best, elsewhere = _best_offset(problem, pairs, reach_along, reach_across, sigma)
-    # The smoothing kernel keeps some 16 % of the votes of a single bin.
+    # The smoothing kernel keeps some 16 % of the votes of a single bin of a pixel.
     trusted = best[0] > 0.16 * _LEAST_VOTES and best[0] > 1.15 * elsewhere
     return _Vote(centre.along + best[1], centre.across + best[2], centre.stretch + best[3], trusted)
 
