@@ -92,6 +92,10 @@ class ExposureResult:
     cosmic_fraction: float
     fits: tuple[OrderFit, ...] = field(default=(), repr=False)
 
+    def without_fits(self) -> ExposureResult:
+        """The same without the state of the fits, which is large."""
+        return replace(self, fits=())
+
 
 def make_grids(maps: PixelMaps, dispersion_axis: int) -> list[OrderGrid]:
     """Wavelength bins of every order in the maps."""

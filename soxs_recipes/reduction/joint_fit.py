@@ -4,10 +4,10 @@ Every pixel's model is
 
     flat * footprint * [ illumination(s) * sky(p) + sum_k profile_k(s, p) * flux_k(p) ]
 
-with p the position among the wavelength bins and s along the slit. Sky and fluxes are cubic B-splines in p; ordered
-by p, all their coefficients share one banded normal matrix, so the covariance of the flux holds what the sky fit
-costs, masked pixels only lower the information, and tilt costs no resolution. With one sky parameter a wavelength
-this is the optimal extraction of Horne (1986, PASP 98, 609) with simultaneous sky.
+with p the position among the wavelength bins and s along the slit. Sky and fluxes are cubic B-splines in p;
+ordered by p, all their coefficients share one banded normal matrix, so the covariance of the flux holds what the
+sky fit costs, masked pixels only lower the information, and tilt costs no resolution. With one sky parameter a
+wavelength this is the optimal extraction of Horne (1986, PASP 98, 609) with simultaneous sky.
 """
 
 from __future__ import annotations

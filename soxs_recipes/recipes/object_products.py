@@ -1,0 +1,226 @@
+"""Products and QC parameters of an extraction: images, trace, spectra in counts and in flux."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from soxs_recipes.data.qc import QCParameter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from soxs_recipes.recipes.inputs import Inputs
+    from soxs_recipes.recipes.outputs import Outputs
+    from soxs_recipes.recipes.spectroscopy import Exposure, Geometry, Location
+    from soxs_recipes.reduction.exposure_combination import CombinedExposures
+    from soxs_recipes.reduction.extraction import ExposureResult
+    from soxs_recipes.reduction.order_spectrum import ExtractedOrder
+
+__all__ = ["add_images", "add_spectra", "add_trace", "object_qc", "spectrum_qc"]
+
+_RUNGS = {"own": 0, "joint": 1, "expected": 2}
+
+
+def object_qc(
+    exposure: Exposure, location: Location, geometry: Geometry, result: ExposureResult
+) -> list[QCParameter]:
+    """QC parameters of one exposure."""
+    import numpy as np
+
+    qc = spectrum_qc(result.orders)
+    inner = [(fit.pixels.order, fit.data[fit.usable]) for fit in result.fits]
+    qc += [QCParameter("INNER ORDER PIX MEAN", float(values.mean()), order) for order, values in inner]
+    everything = np.concatenate([values for _, values in inner])
+    qc.append(QCParameter("INNER ORDER PIX MEAN", float(everything.mean())))
+    qc.append(QCParameter("INNER ORDER PIX SUM", float(everything.sum())))
+    detected = sum(source.significance > 0 for source in result.choice.sources)
+    qc.append(QCParameter("N SOURCES", detected))
+    qc.append(QCParameter("TARGET FOUND", result.choice.detected))
+    qc.append(QCParameter("CR FRAC", result.cosmic_fraction))
+    qc.append(QCParameter("DISP RUNG", geometry.rung))
+    worst = 0
+    for order, trace in result.traces.items():
+        rung = _RUNGS[trace.rung]
+        worst = max(worst, rung)
+        qc.append(QCParameter("TRACE RUNG", rung, order))
+        qc.append(QCParameter("TRACE ERR", trace.centre_error, order))
+        qc.append(QCParameter("TRACE RES", trace.residual, order))
+    if result.traces:
+        qc.append(QCParameter("TRACE RUNG", worst))
+        qc.append(QCParameter("TRACE RES", float(np.median([t.residual for t in result.traces.values()]))))
+    return [*qc, *_location_qc(location)]
+
+
+def _location_qc(location: Location) -> list[QCParameter]:
+    zero = location.zero_point
+    qc = [
+        QCParameter("ZP SHIFT", zero.shift),
+        QCParameter("ZP ERR", zero.error),
+        QCParameter("ZP N LINES", zero.lines),
+        QCParameter("SKY FWHM", zero.fwhm),
+        QCParameter("ZP APPLIED", max(location.applied, key=abs)),
+    ]
+    for order, (shift, error, lines) in zero.order_shift.items():
+        qc.append(QCParameter("ZP SHIFT", shift, order))
+        qc.append(QCParameter("ZP ERR", error, order))
+        qc.append(QCParameter("ZP N LINES", lines, order))
+    if location.edges is not None:
+        qc.append(QCParameter("EDGE SHIFT", location.edges.shift))
+        qc.append(QCParameter("EDGE ERR", location.edges.error))
+    return qc
+
+
+def spectrum_qc(orders: Sequence[ExtractedOrder]) -> list[QCParameter]:
+    """QC parameters that come from the spectra alone, per order and their medians."""
+    import numpy as np
+
+    qc = [QCParameter("N ORDERS", len(orders))]
+    columns: dict[str, list[float]] = {}
+    for item in orders:
+        spectrum = item.spectrum
+        known = np.isfinite(spectrum.variance) & (spectrum.variance > 0)
+        values = {
+            "SEEING": item.seeing,
+            "SLIT POSITION": float(np.median(spectrum.trace)),
+            "SKYRES ON": item.sky_residual_on,
+            "SKYRES OFF": item.sky_residual_off,
+        }
+        if known.any():
+            variance = spectrum.variance[known]
+            values["SNR MEDIAN"] = float(np.median(spectrum.flux[known] / np.sqrt(variance)))
+            kept = np.clip(1.0 - item.shared_variance[known] / variance, 0.0, 1.0)
+            values["MASTER COST"] = float(100.0 * np.median(1.0 - np.sqrt(kept)))
+        for name, value in values.items():
+            qc.append(QCParameter(name, value, spectrum.order))
+            columns.setdefault(name, []).append(value)
+    for name, values in columns.items():
+        finite = [value for value in values if math.isfinite(value)]
+        if finite:
+            qc.append(QCParameter(name, float(np.median(finite))))
+    return qc
+
+
+def add_images(
+    inputs: Inputs, outputs: Outputs, exposure: Exposure, result: ExposureResult, qc: list[QCParameter]
+) -> None:
+    """Sky-subtracted exposure (its cosmic rays and outliers in the quality map) and the sky model."""
+    from soxs_recipes.fits_files import image_hdus
+
+    frame = exposure.frame
+    common = {"reference": exposure.path, "used": [exposure.path]}
+    subtracted = frame.with_arrays(
+        data=frame.data - result.sky_model, variance=result.variance, quality=result.quality
+    )
+    outputs.add("SLIT_SKYSUB", image_hdus(subtracted), qc=qc, **common)
+    model = frame.with_arrays(data=result.sky_model, variance=result.variance, quality=result.quality)
+    outputs.add("SLIT_SKYMODEL", image_hdus(model), qc=qc, **common)
+
+
+def add_trace(
+    outputs: Outputs,
+    combined: CombinedExposures,
+    results: Sequence[ExposureResult],
+    qc: list[QCParameter],
+    used: Sequence[Path],
+) -> None:
+    """Trace of the target per order, the sources of each exposure, and the sky spectrum."""
+    import numpy as np
+
+    from soxs_recipes.fits_files import table_hdu
+
+    spectra = [item.spectrum for item in combined.orders]
+    number = np.concatenate([np.full(s.wavelength.size, s.order, np.int16) for s in spectra])
+    wave = np.concatenate([s.wavelength for s in spectra])
+    trace = table_hdu(
+        "TRACE",
+        {"ORDER": number, "WAVE": wave, "SLIT_POSITION": np.concatenate([s.trace for s in spectra])},
+        {"WAVE": "nm", "SLIT_POSITION": "arcsec"},
+    )
+    rows = [(i + 1, k == 0, source) for i, r in enumerate(results) for k, source in enumerate(r.choice.sources)]
+    sources = table_hdu(
+        "SOURCES",
+        {
+            "EXPOSURE": np.array([row[0] for row in rows], np.int16),
+            "TARGET": np.array([row[1] for row in rows]),
+            "SLIT_POSITION": np.array([row[2].position for row in rows]),
+            "FWHM": np.array([row[2].fwhm for row in rows]),
+            "BRIGHTNESS": np.array([row[2].brightness for row in rows]),
+            "SIGNIFICANCE": np.array([row[2].significance for row in rows]),
+        },
+        {"SLIT_POSITION": "arcsec", "FWHM": "arcsec", "BRIGHTNESS": "electron"},
+        {"SIGNIFICANCE": "of the detection, in sigma; 0 where the position was given"},
+    )
+    outputs.add("SLIT_TRACE", [trace, sources], qc=qc, used=used)
+    sky = table_hdu(
+        "SKY",
+        {
+            "ORDER": number,
+            "WAVE": wave,
+            "WIDTH": np.concatenate([s.bin_width for s in spectra]),
+            "SKY": np.concatenate([s.sky for s in spectra]),
+        },
+        {"WAVE": "nm", "WIDTH": "nm", "SKY": "electron"},
+        {"SKY": "sky in the noise-equivalent width of the target's profile"},
+    )
+    outputs.add("SLIT_SKY1D", [sky], qc=qc, used=used)
+
+
+def add_spectra(
+    inputs: Inputs,
+    outputs: Outputs,
+    combined: CombinedExposures,
+    exposure_time: float,
+    qc: list[QCParameter],
+    used: Sequence[Path],
+) -> None:
+    """Spectra per order and merged, in counts and, with a response, in flux."""
+    from soxs_recipes.fits_files import spectra_hdus
+    from soxs_recipes.reduction.merge_orders import merge_orders
+
+    spectra = [item.spectrum for item in combined.orders]
+    step, name = inputs.arm.wavelength_step, _object_name(inputs, used[0])
+    calibrated, reason = _calibrated(inputs, spectra, exposure_time, used[0])
+    common = {"qc": qc, "used": used, "object_name": name, "header": _SPECTRAL_CARDS}
+    outputs.add("SLIT_ORDER1D", spectra_hdus(spectra), partial=reason, **common)
+    outputs.add("SLIT_MERGE1D", spectra_hdus(merge_orders(spectra, step)), partial=reason, **common)
+    if calibrated is not None:
+        outputs.add("SLIT_FLUX_ORDER1D", spectra_hdus(calibrated), **common)
+        outputs.add("SLIT_FLUX_MERGE1D", spectra_hdus(merge_orders(calibrated, step)), **common)
+
+
+_SPECTRAL_CARDS = {
+    "SPECSYS": ("TOPOCENT", "wavelengths as observed"),
+    "ESO PRO WAVE MEDIUM": ("VACUUM", "of the column WAVE"),
+}
+
+
+def _object_name(inputs: Inputs, path: Path) -> str:
+    for key in ("OBS_TARGET", "OBJECT"):
+        value = str(inputs.keyword(key, path, "") or "").strip()
+        if value:
+            return value
+    return ""
+
+
+def _calibrated(inputs: Inputs, spectra, exposure_time: float, path: Path):
+    """(spectra in flux or None, why the counts are all there is or None)."""
+    from soxs_recipes.fits_files import read_response
+    from soxs_recipes.recipes.flux_tables import airmass_of, read_extinction
+    from soxs_recipes.reduction.flux_calibration import flux_calibrate
+
+    table = inputs.calibration("RESP_TAB")
+    if table is None:
+        table = inputs.calibration("RESP_ARCHIVE")
+        if table is not None:
+            inputs.mark_partial("no RESP_TAB: the archive's response is used")
+    if table is None:
+        # A standard is what the response is made from; science without one is not what was asked for.
+        return None, "no RESP_TAB: spectra are in counts" if inputs.kind == "SCI" else None
+    airmass = airmass_of(inputs, path)
+    if not math.isfinite(airmass):
+        airmass = 1.0
+        inputs.mark_partial("no airmass in the header: extinction is that of the zenith")
+    response, curve = read_response(table), read_extinction(inputs.calibration("EXTCOEFF_TABLE"))
+    return [flux_calibrate(item, response, curve, airmass, exposure_time) for item in spectra], None

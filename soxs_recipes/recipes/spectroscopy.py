@@ -1,0 +1,408 @@
+"""What the recipes that extract objects have in common: exposures, geometry with its ladder, flexure, products.
+
+Numerics are imported inside functions, so that listing recipes stays instant.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from soxs_recipes.errors import AlgorithmError, InputError, UnprocessableData
+from soxs_recipes.recipes.declarations import CalibrationInput, Parameter
+from soxs_recipes.recipes.order_geometry import full_ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from soxs_recipes.data.dispersion_solution import DispersionSolution
+    from soxs_recipes.data.frame import Frame
+    from soxs_recipes.data.order_table import OrderTable
+    from soxs_recipes.data.pixel_maps import PixelMaps
+    from soxs_recipes.recipes.inputs import Inputs
+    from soxs_recipes.reduction.extraction import ExtractionSettings
+    from soxs_recipes.reduction.flexure import EdgeShift, ZeroPoint
+    from soxs_recipes.reduction.order_pixels import OrderGrid
+
+__all__ = [
+    "EXTRACTION_PARAMETERS",
+    "OBJECT_CALIBRATIONS",
+    "Exposure",
+    "Geometry",
+    "extraction_settings",
+    "find_geometry",
+    "locate_exposure",
+    "master_flat",
+    "prepare_exposures",
+]
+
+_log = logging.getLogger(__name__)
+
+OBJECT_CALIBRATIONS = (
+    CalibrationInput(
+        "MASTER_BIAS_<ARM>",
+        "master bias",
+        ladder="only the overscan level is subtracted",
+        made_by="soxs_mbias",
+        detector="ccd",
+    ),
+    CalibrationInput(
+        "MASTER_DARK_<ARM>",
+        "master dark",
+        ladder="in the NIR the sky fit takes up what is smooth of the dark; hot pixels stay",
+        made_by="soxs_mdark",
+    ),
+    CalibrationInput(
+        "MASTER_FLAT_<ARM>",
+        "master flat of the same slit",
+        ladder="the flat of another slit, else no correction of pixel response",
+        made_by="soxs_mflat",
+        agree=("SLIT",),
+    ),
+    CalibrationInput(
+        "ORDER_TAB_EDGES_<ARM>",
+        "edges of the orders",
+        ladder="orders are as wide as the slit is long",
+        made_by="soxs_mflat",
+        agree_binning=False,
+    ),
+    CalibrationInput(
+        "DISP_TAB_2D_<ARM>",
+        "2-D dispersion solution",
+        ladder="the first solution, else the spectral format, shifted to the sky lines",
+        made_by="soxs_spatial_solution",
+        agree_binning=False,
+    ),
+    CalibrationInput(
+        "DISP_TAB_<ARM>",
+        "first dispersion solution",
+        ladder="the spectral format, shifted to the sky lines",
+        made_by="soxs_disp_solution",
+        agree_binning=False,
+    ),
+    CalibrationInput("DISP_IMAGE_<ARM>", "pixel maps; they are made anew from the solution", agree_binning=False),
+    CalibrationInput("SPECTRAL_FORMAT_<ARM>", "optical model", static=True, agree_binning=False),
+    CalibrationInput("SKY_LINE_LIST", "night-sky lines", static=True, agree_binning=False),
+    CalibrationInput("BP_MAP_REF_<ARM>", "bad pixels that are known", static=True, agree_binning=False),
+)
+
+EXTRACTION_PARAMETERS = (
+    Parameter(
+        "target-position",
+        float,
+        0.0,
+        "arcsec",
+        "Where on the slit the target should be, from mid-slit.",
+        minimum=-6.5,
+        maximum=6.5,
+    ),
+    Parameter(
+        "position-tolerance",
+        float,
+        2.0,
+        "arcsec",
+        "A source this near the expected position is the target.",
+        minimum=0.1,
+        maximum=13.0,
+    ),
+    Parameter(
+        "force-position", bool, False, "", "Extract exactly at target-position, whatever is seen on the slit."
+    ),
+    Parameter(
+        "force-fwhm",
+        float,
+        0.0,
+        "arcsec",
+        "Extract with a profile of this width; 0 lets the data tell.",
+        minimum=0.0,
+        maximum=10.0,
+    ),
+    Parameter(
+        "boxcar-aperture",
+        float,
+        1.25,
+        "FWHM",
+        "Half-width of the boxcar extraction that stands beside the optimal one.",
+        minimum=0.2,
+        maximum=6.0,
+    ),
+    Parameter(
+        "clip-slit-edge",
+        float,
+        1.5,
+        "px",
+        "Pixels nearer than this to either end of the slit are left out.",
+        minimum=0.0,
+        maximum=15.0,
+    ),
+    Parameter("use-lacosmic", bool, True, "", "Look for cosmic rays in single exposures."),
+    Parameter(
+        "lacosmic-sigma",
+        float,
+        5.0,
+        "sigma",
+        "How far above the model a cosmic ray must stand.",
+        minimum=3.0,
+        maximum=100.0,
+    ),
+    Parameter("subtract-background", bool, True, "", "Subtract the light between the orders."),
+    Parameter(
+        "refine-sky", bool, True, "", "Fit slit illumination, tilt and line width along the slit to the sky."
+    ),
+    Parameter("correct-flexure", bool, True, "", "Shift the pixel maps to the sky lines and the slit's ends."),
+    Parameter(
+        "maximum-sources",
+        int,
+        3,
+        "",
+        "Other sources on the slit that are fitted with the target.",
+        minimum=0,
+        maximum=6,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """A prepared exposure.
+
+    Attributes
+    ----------
+    path : Path
+    frame : Frame
+        Bias, dark and scattered light subtracted, not flat-fielded [e-].
+    base_variance : ndarray (ny, nx) [e-^2]
+        Without the photon noise of sky and objects.
+    """
+
+    path: Path
+    frame: Frame
+    base_variance: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Where wavelengths fall, and on which rung of the ladder that knowledge stands.
+
+    Attributes
+    ----------
+    solution : DispersionSolution
+    table : OrderTable or None
+    rung : int
+        0 two-dimensional solution, 1 first solution, 2 spectral format.
+    """
+
+    solution: DispersionSolution
+    table: OrderTable | None
+    rung: int
+
+    def maps(self, inputs: Inputs, shape: tuple[int, int], shift: tuple[float, float] = (0.0, 0.0)) -> PixelMaps:
+        """Pixel maps of an exposure shifted by (dx, dy) [px]."""
+        from soxs_recipes.reduction.pixel_maps import pixel_maps
+
+        return pixel_maps(
+            self.solution,
+            shape,
+            dispersion_axis=inputs.arm.dispersion_axis,
+            order_table=self.table,
+            slit_half_length=0.5 * inputs.arm.slit_length,
+            wavelength_ranges=full_ranges(inputs),
+            shift=shift,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """An exposure's maps and the shift that they hold.
+
+    Attributes
+    ----------
+    maps : PixelMaps
+    zero_point : ZeroPoint
+    edges : EdgeShift or None
+    applied : (dx, dy) [px]
+    """
+
+    maps: PixelMaps = field(repr=False)
+    zero_point: ZeroPoint
+    edges: EdgeShift | None
+    applied: tuple[float, float]
+
+
+def extraction_settings(parameters) -> ExtractionSettings:
+    """The parameters as the algorithm takes them."""
+    from soxs_recipes.reduction.extraction import ExtractionSettings
+
+    return ExtractionSettings(
+        expected_position=parameters["target-position"],
+        position_tolerance=parameters["position-tolerance"],
+        forced_position=parameters["target-position"] if parameters["force-position"] else None,
+        forced_fwhm=parameters["force-fwhm"] or None,
+        edge_margin=parameters["clip-slit-edge"],
+        aperture=parameters["boxcar-aperture"],
+        find_cosmic_rays=parameters["use-lacosmic"],
+        cosmic_ray_threshold=parameters["lacosmic-sigma"],
+        maximum_sources=parameters["maximum-sources"],
+        refine_sky=parameters["refine-sky"],
+    )
+
+
+def prepare_exposures(inputs: Inputs, paths: Sequence[Path], table: OrderTable | None) -> list[Exposure]:
+    """Prepared exposures; one that cannot be used is named and left out, unless it is the only one."""
+    exposures = []
+    for path in paths:
+        try:
+            exposures.append(_prepare(inputs, path, table))
+        except (UnprocessableData, InputError) as error:
+            if len(paths) == 1:
+                raise
+            inputs.mark_partial(f"left out: {error}")
+    if not exposures:
+        raise UnprocessableData(f"{inputs.declaration.name}: no exposure holds anything to work on")
+    return exposures
+
+
+def _prepare(inputs: Inputs, path: Path, table: OrderTable | None) -> Exposure:
+    import numpy as np
+
+    from soxs_recipes.recipes.preparation import prepare_detailed
+
+    detector = inputs.arm.detector
+    bias = inputs.calibration("MASTER_BIAS") if detector.has_bias else None
+    darks = inputs.calibrations("MASTER_DARK")
+    if detector.has_bias and bias is None:
+        inputs.mark_partial("no MASTER_BIAS: only the overscan level is subtracted")
+    if not detector.has_bias and not darks:
+        inputs.mark_partial("no MASTER_DARK: dark current is not subtracted")
+    prepared = prepare_detailed(
+        path,
+        inputs.arm,
+        master_bias=bias,
+        dark=darks or None,
+        bad_pixels=inputs.calibration("BP_MAP_REF"),
+        poisson=False,
+    )
+    for note in prepared.notes:
+        inputs.note(note)
+    frame = prepared.frame
+    base = frame.variance + _dark_charge(darks, frame.meta.exposure_time)
+    if table is None:
+        return Exposure(Path(path), frame, base.astype(np.float32))
+    return Exposure(Path(path), *_without_scattered_light(inputs, frame, base, table))
+
+
+def _dark_charge(darks, exposure_time: float):
+    """Expected dark charge [e-]: its Poisson noise stays when the dark is subtracted."""
+    import numpy as np
+
+    from soxs_recipes.recipes.preparation import read_master
+
+    if not darks:
+        return np.float32(0.0)
+    frames = [read_master(dark).frame for dark in darks]
+    nearest = min(frames, key=lambda frame: abs(frame.meta.exposure_time - exposure_time))
+    own = nearest.meta.exposure_time
+    scale = exposure_time / own if own > 0 else 1.0
+    return np.maximum(np.float32(scale) * nearest.data, np.float32(0.0))
+
+
+def _without_scattered_light(inputs, frame: Frame, base, table: OrderTable):
+    import numpy as np
+
+    from soxs_recipes.reduction.scattered_light import fit_scattered_light
+
+    try:
+        light = fit_scattered_light(frame, table)
+    except AlgorithmError as error:
+        inputs.note(f"{frame.meta.name}: light between the orders is not subtracted ({error})")
+        return frame, base.astype(np.float32)
+    # The surface's own error is smooth like the sky, which takes it up.
+    base = base + np.maximum(light.model, 0.0)
+    return frame.with_arrays(data=frame.data - light.model), base.astype(np.float32)
+
+
+def find_geometry(inputs: Inputs, binning: tuple[int, int]) -> Geometry:
+    """Solution and edges in the exposure's pixels, by the ladder."""
+    from soxs_recipes.fits_files import read_dispersion_solution, read_order_table
+
+    edges = inputs.calibration("ORDER_TAB_EDGES")
+    table = read_order_table(edges).rebinned(binning) if edges is not None else None
+    if table is not None and not table.has_edges:
+        table = None
+    if table is None:
+        inputs.mark_partial("no ORDER_TAB_EDGES: orders are taken as wide as the slit is long")
+    for rung, tag in enumerate(("DISP_TAB_2D", "DISP_TAB", "SPECTRAL_FORMAT")):
+        path = inputs.calibration(tag)
+        if path is None:
+            continue
+        solution = read_dispersion_solution(path).rebinned(binning)
+        if any(block.terms[:, 2].max() == 0 for block in solution.blocks):
+            continue  # without a slit term pixels have no slit position
+        if rung == 1:
+            inputs.mark_partial("no DISP_TAB_2D: the first solution with the tilt of the spectral format is used")
+        if rung == 2:
+            inputs.mark_partial("no dispersion solution: the spectral format is shifted to the sky lines")
+        return Geometry(solution, table, rung)
+    raise InputError(f"{inputs.declaration.name}: no dispersion solution; add DISP_TAB_2D_{inputs.arm.name}")
+
+
+def master_flat(inputs: Inputs, shape: tuple[int, int]) -> Frame | None:
+    """The flat, None (and said) without one."""
+    from soxs_recipes.fits_files import read_frame
+
+    path = inputs.calibration("MASTER_FLAT")
+    if path is None:
+        inputs.mark_partial("no MASTER_FLAT: the pixels' response is not corrected")
+        return None
+    flat = read_frame(path)
+    if flat.shape != shape:
+        raise InputError(f"{Path(path).name}: its pixels {flat.shape} do not fit the exposure's {shape}")
+    return flat
+
+
+def locate_exposure(
+    inputs: Inputs, exposure: Exposure, geometry: Geometry, grids: Sequence[OrderGrid] | None, *, correct: bool
+) -> Location:
+    """Pixel maps of an exposure, moved to its sky lines and slit ends where they say so."""
+    from soxs_recipes.reduction.extraction import make_grids
+    from soxs_recipes.reduction.flexure import edge_shift, sky_zero_point
+
+    axis = inputs.arm.dispersion_axis
+    frame = exposure.frame
+    maps = geometry.maps(inputs, frame.shape)
+    grids = grids or make_grids(maps, axis)
+    search = 3.0 if geometry.rung == 0 else 10.0
+    zero = sky_zero_point(
+        frame, maps, grids, axis, _sky_lines(inputs), base_variance=exposure.base_variance, search=search
+    )
+    edges = None
+    if geometry.table is not None:
+        edges = edge_shift(frame, geometry.table, base_variance=exposure.base_variance)
+    along = zero.shift if correct and zero.is_significant else 0.0
+    across = edges.shift if correct and edges is not None and edges.is_significant else 0.0
+    shift = (across, along) if axis == 0 else (along, across)
+    if not math.isfinite(zero.shift):
+        inputs.note(f"{frame.meta.name}: no sky line is seen, wavelengths have no zero point of their own")
+    if any(shift):
+        _log.info("%s: maps shifted by (%.3f, %.3f) px", frame.meta.name, *shift)
+        maps = geometry.maps(inputs, frame.shape, shift)
+    return Location(maps, zero, edges, shift)
+
+
+def _sky_lines(inputs: Inputs):
+    import numpy as np
+
+    from soxs_recipes.fits_files import read_table
+    from soxs_recipes.reduction.flexure import SkyLines
+
+    table = read_table(inputs.calibration("SKY_LINE_LIST"), 1)
+    isolated = np.asarray(table["ISOLATED"], dtype=bool)
+    wavelength = np.asarray(table["WAVELENGTH"], dtype=np.float64)[isolated]
+    error = table.get("WAVELENGTH_ERROR")
+    sigma = np.full(wavelength.size, 0.002) if error is None else np.asarray(error, np.float64)[isolated]
+    return SkyLines(wavelength, sigma)
