@@ -9,11 +9,20 @@ from fake_recipes import DECLARATIONS
 
 from soxs_recipes.recipes.declarations import resolved_tag
 
+QC = {
+    "soxs_stare": {
+        "ESO QC SNR MEDIAN": 21.5,
+        "ESO QC SEEING": 0.9,
+        "ESO QC SLIT POSITION": -0.25,
+        "ESO QC ORD4 SNR MEDIAN": 3.0,
+    },
+    "soxs_mbias": {"ESO QC RAW RON": 3.0},
+}
+
 
 def run(request):
     recipe, folder = request["recipe"], Path(request["folder"])
     tags = [tag for _, tag in request["frames"]]
-    (folder.parent.parent / "calls.txt").open("a").write(f"{recipe}\n")
     arm = next(word for word in ("VIS", "NIR") if any(word in tag.split("_") for tag in tags))
     behave(request, arm)
     kind = "FLUX" if any("STD_FLUX" in tag for tag in tags) else "SCI"
@@ -24,13 +33,18 @@ def run(request):
             continue
         name = f"{tag}.fits"
         (folder / name).write_text(" ".join(sorted(Path(path).name for path, _ in request["frames"])))
-        products.append({"name": name, "tag": tag, "status": "COMPLETE", "qc": {"ESO QC LEVEL": 1.5}})
+        products.append({"name": name, "tag": tag, "status": "COMPLETE", "qc": QC.get(recipe, {})})
     reasons = list(request["partial"])
     rule = os.environ.get("FAKE", "").split()
     if rule[:1] == ["doubtful"] and rule[1] in request["log"]:
         reasons.append("QC LEVEL = 9 is outside 1 .. 2")
-    return {"status": "PARTIAL" if reasons else "COMPLETE", "reasons": reasons, "notes": [], "products": products,
-            "texts": []}  # fmt: skip
+
+    texts = []
+    if recipe == "soxs_stare":
+        texts = [f"{kind}_SLIT_MERGE1D_{arm}.txt"]
+        (folder / texts[0]).write_text("spectrum")
+    status = "PARTIAL" if reasons else "COMPLETE"
+    return {"status": status, "reasons": reasons, "notes": [], "products": products, "texts": texts}
 
 
 def behave(request, arm):

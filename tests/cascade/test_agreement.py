@@ -7,8 +7,9 @@ from soxs_recipes.cascade.tasks import TASKS
 from soxs_recipes.instrument import load_instrument
 from soxs_recipes.recipes.declarations import resolved_tag
 
-# mflat comes before the 2-D solution, which needs its edges: a person may give it one, the cascade has none yet.
-LATER = {("flat", "DISP_TAB_2D")}
+# What a person may give and the cascade does not have yet: mflat comes before the 2-D solution, which needs its
+# edges; a standard is what a response is made from.
+LATER = {("flat", "DISP_TAB_2D"), ("standard", "RESP_TAB"), ("standard", "RESP_ARCHIVE")}
 ARMS = load_instrument().arms
 
 

@@ -56,12 +56,17 @@ def test_reduce_all_shows_targets_and_what_they_stand_on(soxs, complete_night):
         path.unlink()
     code, out, err = soxs("reduce", "all", complete_night.folder, "--no-plots")
     assert code == 0
-    assert "SN2026abc\tVIS\tSLIT1.0\t3 x 300 s\t-\t-\t-\tCOMPLETE" in out
-    assert "GD71\tVIS\tSLIT5.0\t1 x 300 s\t-\t-\t-\tPARTIAL" in out
+    assert 'SN2026abc\tVIS\tSLIT1.0\t3 x 300 s\t21.5\t0.90"\t-0.25"\tCOMPLETE' in out
+    assert 'GD71\tVIS\tSLIT5.0\t1 x 300 s\t21.5\t0.90"\t-0.25"\tPARTIAL' in out
     assert re.search(r"GD71\tVIS\tflat\t2025-11-20/flat/VIS_SLIT1.0\t0\t-\d\.\d h\tflat of another slit", out)
     assert "PARTIAL  2025-11-20/standard/VIS_GD71_SLIT5.0: flat of another slit" in out
     assert "soxs_mflat\tNIR\t2" in out
     assert "17 recipe calls run" in out
+    spectrum = (
+        complete_night.folder / "soxs/products/2025-11-20/science/VIS_SN2026abc_SLIT1.0/SCI_SLIT_MERGE1D_VIS.txt"
+    )
+    assert f"SN2026abc VIS: {spectrum}" in out
+    assert spectrum.is_file()
     assert "17/17  COMPLETE" in err
 
 
@@ -90,7 +95,7 @@ def test_a_failed_target_is_named_and_gives_exit_code_one(soxs, complete_night, 
     code, out, err = soxs("reduce", "all", complete_night.folder, "--no-plots")
     assert code == 1
     assert "FAILED   2025-11-20/science/VIS_SN2026abc_SLIT1.0: the fit went nowhere (points = 3)" in out
-    assert "SN2026abc\tNIR\tSLIT1.0\t3 x 300 s\t-\t-\t-\tCOMPLETE" in out
+    assert 'SN2026abc\tNIR\tSLIT1.0\t3 x 300 s\t21.5\t0.90"\t-0.25"\tCOMPLETE' in out
     assert "FAILED" in err
 
 
