@@ -22,6 +22,7 @@ _CLOSURE = 1.0e-4  # [px] aimed at
 _WORST_CLOSURE = 5.0e-3  # [px] accepted
 _NEWTON_STEPS = 30
 _COURSE_DEGREE = 8
+_TILT_ALLOWANCE = 0.015  # of an order's wavelength range
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ def pixel_maps(
     shift : (dx, dy) [px]
         Of this exposure against the solution (and the edges), as by flexure.
     wavelength_ranges : mapping of int to (low, high) [nm], optional
-        Per order; pixels beyond are left out. Default: the solution's wavelength domain.
+        Per order; pixels beyond are left out. Default: the solution's wavelength domain. Where edges are given,
+        the range in which the order was traced decides instead.
 
     Returns
     -------
@@ -87,12 +89,13 @@ def pixel_maps(
     along_shift = shift[1] if dispersion_axis == 0 else shift[0]
     for number in moved.orders:
         surface = moved.surface(number)
-        limits = _monotonic(
-            surface, (wavelength_ranges or {}).get(number, surface.wavelength_domain), dispersion_axis
-        )
+        limits = (wavelength_ranges or {}).get(number, surface.wavelength_domain)
         by_edges = (
             order_table is not None and number in order_table.orders and order_table[number].lower is not None
         )
+        if by_edges:  # the order's own extent decides, and a tilted slit reaches over both ends
+            limits = _widened(limits, _TILT_ALLOWANCE)
+        limits = _monotonic(surface, limits, dispersion_axis)
         if by_edges:
             trace = order_table[number]
             strip = _strip_of_edges(
@@ -108,6 +111,11 @@ def pixel_maps(
 def _axes(values, dispersion_axis):
     """(along, across) of a pair (x, y)."""
     return (values[1], values[0]) if dispersion_axis == 0 else (values[0], values[1])
+
+
+def _widened(limits, share):
+    extra = share * (limits[1] - limits[0])
+    return limits[0] - extra, limits[1] + extra
 
 
 def _monotonic(surface, limits, dispersion_axis):
@@ -160,9 +168,11 @@ def _strip_of_edges(trace, surface, limits, shape, dispersion_axis, margin, alon
     course = _course(surface, limits, 0.0, dispersion_axis)
     tilt = _course(surface, limits, 6.0, dispersion_axis), _course(surface, limits, -6.0, dispersion_axis)
     first, last = _span((course[0], tilt[0][0], tilt[1][0]), shape[dispersion_axis])
+    domain = tuple(limit + along_shift for limit in trace.along_domain)
+    first = max(first, int(np.ceil(domain[0] - 0.5)))
+    last = min(last, int(np.floor(domain[1] + 0.5)) + 1)
     if last - first < 2:
         return None
-    domain = tuple(limit + along_shift for limit in trace.along_domain)
     lower, upper = (Legendre(coefficients, domain=domain) for coefficients in (trace.lower, trace.upper))
     degree = max(lower.degree(), upper.degree())
     lower, upper = (Legendre(np.pad(c.coef, (0, degree - c.degree())), domain=domain) for c in (lower, upper))

@@ -48,17 +48,15 @@ def test_edges_decide_what_is_inside(arc_layout):
     for number, (low, high) in layout.ranges.items():
         w = np.linspace(low, high, 200)
         x, y = solution.surface(number).evaluate(w, np.zeros(200))
-        fit = np.polynomial.Legendre.fit(y, x, 6, domain=(0.0, 1199.0))
+        fit = np.polynomial.Legendre.fit(y, x, 6, domain=(20.0, 1180.0))
         edge = np.zeros(fit.coef.size)
         edge[0] = 12.3
-        traces.append(OrderTrace(number, (0.0, 1199.0), fit.coef, fit.coef - edge, fit.coef + edge))
+        traces.append(OrderTrace(number, (20.0, 1180.0), fit.coef, fit.coef - edge, fit.coef + edge))
     table = OrderTable(tuple(traces), dispersion_axis=0)
     maps = pixel_maps(solution, layout.shape, dispersion_axis=0, order_table=table)
     wanted = table.order_image(layout.shape)
-    seen = (maps.order > 0).any(axis=1)
-    assert seen.sum() > 1100
-    inner = np.flatnonzero(seen)[40:-40]
-    assert np.array_equal(maps.order[inner], wanted[inner])
+    assert (wanted > 0).sum() > 80000
+    assert np.array_equal(maps.order, wanted)
     for number in layout.ranges:
         assert closure(solution, maps, number).max() < 0.005
 
