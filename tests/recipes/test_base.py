@@ -312,3 +312,22 @@ def test_errors_that_name_a_frame_stay(mean_frame, make_raw, tmp_path):
             raise UnprocessableData(f"{inputs.all_raw[1].name}: all zero")
 
     assert run_recipe(Broken, three(make_raw), {}, tmp_path).message == "b1.fits: all zero"
+
+
+def test_a_frame_tagged_for_the_wrong_arm_is_told_by_its_header(mean_frame, make_raw, tmp_path):
+    other = make_raw("nir.fits", **{"ESO SEQ ARM": "NIR", "ESO DPR TYPE": "DARK"})
+    pairs = [*((path, "BIAS_VIS") for path in three(make_raw)), (other, "BIAS_VIS")]
+    result = run_recipe(mean_frame, pairs, {}, tmp_path)
+    assert "nir.fits (BIAS_VIS) is of the NIR arm" in result.message
+
+
+def test_process_gets_typed_values(mean_frame, make_raw, tmp_path):
+    seen = {}
+
+    class Watching(mean_frame):
+        def process(self, inputs, parameters, outputs):
+            seen.update(parameters)
+
+    run_recipe(Watching, three(make_raw), {"iterations": "7", "keep": "TRUE", "frame-sigma": "auto"}, tmp_path)
+    assert seen == {"frame-sigma": 4.0, "iterations": 7, "method": "mean", "keep": True}
+    assert [type(value) for value in seen.values()] == [float, int, str, bool]
