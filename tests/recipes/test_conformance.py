@@ -58,6 +58,11 @@ def declaration(recipe):
     return recipe.declaration
 
 
+def test_all_registered_recipes_are_there():
+    assert list(RECIPES) == PRESENT
+    assert len(PRESENT) >= 8
+
+
 def test_the_class_is_a_recipe(recipe):
     assert issubclass(recipe, Recipe)
     assert recipe.process is not Recipe.process
