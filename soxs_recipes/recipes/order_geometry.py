@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soxs_recipes.errors import InputError, UnprocessableData
+from soxs_recipes.errors import UnprocessableData
 from soxs_recipes.recipes.declarations import CalibrationInput
 
 if TYPE_CHECKING:
@@ -74,22 +74,21 @@ def lamp_exposures(
     content are left out and named; UnprocessableData when none is left.
     """
     detector = inputs.arm.detector
-    off_paths = _of_same_time(inputs, paths, off_paths)
     bias = inputs.calibration("MASTER_BIAS") if detector.has_bias else None
     dark = None if detector.has_bias else inputs.calibrations("MASTER_DARK") or None
     if detector.has_bias and bias is None:
         inputs.mark_partial("no MASTER_BIAS: only the overscan level is subtracted")
-    if not detector.has_bias and not off_paths:
+    bad_pixels = _bad_pixels(inputs, dark)
+    off_paths = _of_same_time(inputs, paths, off_paths)
+    off = _prepared(inputs, off_paths, bias, None, bad_pixels, photon_noise=photon_noise)[0]
+    if not detector.has_bias and not off:
         if dark is None:
             inputs.mark_partial("neither lamp-off frames nor MASTER_DARK: dark and background are not subtracted")
         else:
             inputs.note("no lamp-off frames of equal exposure time: MASTER_DARK is subtracted")
-    subtracted = None if off_paths else dark
-    bad_pixels = _bad_pixels(inputs, dark if off_paths else None)
-    on, used = _prepared(inputs, paths, bias, subtracted, bad_pixels, photon_noise=photon_noise)
+    on, used = _prepared(inputs, paths, bias, None if off else dark, bad_pixels, photon_noise=photon_noise)
     if not on:
-        raise UnprocessableData(f"{inputs.declaration.name}: no lamp frame holds anything to work on")
-    off = _prepared(inputs, off_paths, bias, None, bad_pixels, photon_noise=photon_noise)[0]
+        raise UnprocessableData(f"{inputs.partial_reasons[-1].removeprefix('left out: ')}")
     return on, off, used
 
 
@@ -127,9 +126,7 @@ def _prepared(inputs, paths, bias, dark, bad_pixels, *, photon_noise):
             prepared = prepare_detailed(
                 path, inputs.arm, master_bias=bias, dark=dark, bad_pixels=bad_pixels, poisson=photon_noise
             )
-        except (UnprocessableData, InputError) as error:
-            if len(paths) == 1:
-                raise
+        except UnprocessableData as error:
             inputs.mark_partial(f"left out: {error}")
             continue
         frames.append(prepared.frame)
