@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from measures import (
     BARS,
+    calibration_of,
     dispersion,
     extraction,
     flux_calibration,
@@ -76,16 +77,17 @@ def _jobs(arm, night, products):
     yield "lines", lambda: lines_kept(first("DISP_TAB"))
     yield (
         "pixel maps",
-        lambda: pixel_maps(first("DISP_IMAGE"), first("DISP_TAB_2D"), first("ORDER_TAB_EDGES")),
+        lambda: pixel_maps(
+            first("DISP_IMAGE"),
+            first("DISP_TAB_2D"),
+            calibration_of(first("DISP_IMAGE"), "ORDER_TAB_EDGES", products[f"ORDER_TAB_EDGES_{arm}"]),
+        ),
     )
     yield "orders", lambda: orders(first("ORDER_TAB_CENTR"), first("ORDER_TAB_EDGES"), night)
     for product in products.get(f"MASTER_DARK_{arm}", []):
         yield "dark", lambda product=product: master(product, _dark_truth(night, arm, product), "dark")
     for product in products.get(f"SCI_SLIT_ORDER1D_{arm}", []):
-        names = raw_names(product)
-        if len(names) == 1:
-            record = night.record(names[0])
-            yield "extraction", lambda product=product, record=record: extraction(product, night, record)
+        yield "extraction", lambda product=product: extraction(product, night)
     if products.get(f"SCI_SLIT_SKYSUB_{arm}"):
         product = first("SCI_SLIT_SKYSUB")
         record = night.record(raw_names(product)[0])

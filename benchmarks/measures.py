@@ -75,6 +75,16 @@ def robust_width(values: np.ndarray) -> float:
     return float(0.5 * (high - low))
 
 
+def calibration_of(product: Path, tag: str, candidates: list[Path]) -> Path:
+    """Which of several products of one tag a product was made with, by its header."""
+    header = read_header(product)
+    names = {str(value) for key, value in header.items() if key.endswith(" NAME") and " CAL" in key}
+    for path in candidates:
+        if path.name in names:
+            return path
+    raise KeyError(f"{product.name} was made with none of {len(candidates)} {tag}")
+
+
 def raw_names(product: Path) -> list[str]:
     """Raw frames of a product's newest record, by base name."""
     header = read_header(product)
@@ -176,27 +186,35 @@ def master(product: Path, truth: np.ndarray, prefix: str) -> dict[str, float]:
     }
 
 
-def extraction(product: Path, night, record) -> dict[str, float]:
-    """Extracted counts of one exposure against the light that came through the slit, and the information bound."""
+def extraction(product: Path, night) -> dict[str, float]:
+    """Extracted counts against the light that came through the slit, and against the information bound."""
     arm = _arm_of(product)
-    truth = night.tables(record)
-    bound = InformationBound.of_frame(night, record)
+    records = [night.record(name) for name in raw_names(product)]
+    bounds = [InformationBound.of_frame(night, record) for record in records]
     ratios, pulls, off_lines, on_lines = [], [], [], []
     for spectrum in read_order_spectra(product):
         order = arm.order(spectrum.order)
-        expected = truth.truth_counts(spectrum.order, _bin_edges(spectrum))
+        edges = _bin_edges(spectrum)
+        expected = sum(night.tables(record).truth_counts(spectrum.order, edges) for record in records)
         good = (spectrum.wavelength > order.wavelength_min) & (spectrum.wavelength < order.wavelength_max)
         good &= is_usable(spectrum.quality) & np.isfinite(expected) & np.isfinite(spectrum.variance)
         good &= expected > 0
         if good.sum() < 100:
             continue
-        ratios.append(np.median(spectrum.flux[good] - expected[good]) / np.median(expected[good]))
-        pulls.append((spectrum.flux[good] - expected[good]) / np.sqrt(spectrum.variance[good]))
-        best, is_line = bound.signal_to_noise(spectrum.order, spectrum.wavelength[good], spectrum.bin_width[good])
-        reached = expected[good] / np.sqrt(spectrum.variance[good]) / best
+        flux, counts, sigma = spectrum.flux[good], expected[good], np.sqrt(spectrum.variance[good])
+        ratios.append(np.median(flux - counts) / np.median(counts))
+        pulls.append((flux - counts) / sigma)
+        bins = spectrum.order, spectrum.wavelength[good], spectrum.bin_width[good]
+        each = [bound.signal_to_noise(*bins) for bound in bounds]
+        reached = counts / sigma / np.sqrt(sum(best**2 for best, _ in each))
+        is_line = each[0][1]
         off_lines.append(np.median(reached[~is_line]))
         if is_line.sum() > 20:
             on_lines.append(np.median(reached[is_line]))
+    return _extraction_figures(ratios, pulls, off_lines, on_lines)
+
+
+def _extraction_figures(ratios, pulls, off_lines, on_lines) -> dict[str, float]:
     everything = np.concatenate(pulls)
     result = {
         "flux bias median [%]": float(100 * np.median(ratios)),
