@@ -158,18 +158,20 @@ class Recipe(ui.PyRecipe):
         _log.info("%s: %s", self.name, _inputs_text(self.inputs))
         _log.info("to repeat: %s", repeat_command(self.declaration, self.inputs, settings, folder))
         outputs = Outputs(self.inputs, folder)
-        with _python_warnings_logged():
-            try:
-                self.process(self.inputs, values, outputs)
-            except SoxsError as error:
-                _name_frames(error, self.inputs)
-                raise
-            recorded = [
-                RecordedParameter(entry.name, values[entry.name], entry.default, entry.sentence)
-                for entry in self.declaration.parameters
-            ]
-            self.written = outputs.write(recorded, self.cascade_key)
+        try:
+            with _python_warnings_logged():
+                self._process(values, outputs)
+                self.written = outputs.write(recorded_parameters(self.declaration, values), self.cascade_key)
+        finally:
+            outputs.discard()
         return self.written
+
+    def _process(self, values: Mapping[str, object], outputs: Outputs) -> None:
+        try:
+            self.process(self.inputs, values, outputs)
+        except SoxsError as error:
+            _name_frames(error, self.inputs)
+            raise
 
     def _remember(self, settings: Mapping[str, object]) -> None:
         """Show the values used in `self.parameters`, which a runner may have replaced by a list of its own."""
@@ -196,6 +198,14 @@ class Recipe(ui.PyRecipe):
                 frame.group = ui.Frame.FrameGroup.CALIB
             if path in tags and not frame.tag:
                 frame.tag = tags[path]
+
+
+def recorded_parameters(declaration: Declaration, values: Mapping[str, object]) -> list[RecordedParameter]:
+    """Parameters as the products record them."""
+    return [
+        RecordedParameter(entry.name, values[entry.name], entry.default, entry.sentence)
+        for entry in declaration.parameters
+    ]
 
 
 def _name_frames(error: SoxsError, inputs: Inputs) -> None:

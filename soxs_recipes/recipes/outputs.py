@@ -18,6 +18,7 @@ from soxs_recipes.eso.dfs import InputFrame, RecordedParameter, printable, produ
 from soxs_recipes.instrument.times import iso_from_mjd, observation_mjd
 from soxs_recipes.recipes.declarations import Declaration, Product, resolved_tag
 from soxs_recipes.recipes.inputs import InputFile, Inputs
+from soxs_recipes.recipes.spool import Spool
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -84,6 +85,7 @@ class Outputs:
                 f"{folder}: cannot be made ({error.strerror}); choose another output folder"
             ) from error
         self._pending: dict[str, _Pending] = {}
+        self._spool = Spool(folder)
 
     def add(
         self,
@@ -140,7 +142,9 @@ class Outputs:
             raise ValueError(f"two products of one call are named {path.name}; give an object_name or a reference")
         reasons = [partial] if isinstance(partial, str) else list(partial or ())
         qc = [self._declared(parameter) for parameter in qc]
-        pending = _Pending(product, list(hdus), qc, reasons, object_name or "", dict(header or {}), source, chosen)
+        pending = _Pending(
+            product, self._spool.put(hdus), qc, reasons, object_name or "", dict(header or {}), source, chosen
+        )
         self._pending[path.name] = pending
         return path
 
@@ -152,6 +156,11 @@ class Outputs:
     def count(self) -> int:
         """Products so far."""
         return len(self._pending)
+
+    def discard(self) -> None:
+        """Forget what was not written."""
+        self._pending.clear()
+        self._spool.discard()
 
     def write(self, parameters: Sequence[RecordedParameter], cascade_key: str = "") -> list[WrittenProduct]:
         """Write all products; each file appears whole or not at all."""
@@ -172,7 +181,7 @@ class Outputs:
         reasons = [*self._inputs.partial_reasons, *pending.partial, *self._out_of_range(pending.qc)]
         reasons = list(dict.fromkeys(reasons))
         header = self._header(name, pending, reasons, parameters, cascade_key)
-        path = write_product(self._folder / name, hdus=pending.hdus, header=header)
+        path = write_product(self._folder / name, hdus=self._spool.get(pending.hdus), header=header)
         pending.hdus.clear()  # the pixels are on disk; let them go
         tag = resolved_tag(pending.product.tag, self._inputs.arm.name, self._inputs.kind)
         qc = tuple(parameter for parameter in pending.qc if parameter.is_defined)
