@@ -23,6 +23,7 @@ _SEPARATE = 1.3  # FWHM: a spot nearer to a brighter one is no spot of its own w
 _STRIP = 40.0  # px: detected spots so near to a predicted one count for its order
 _LEAST_LINES = 30  # of an order: so many are looked for even when fewer spots were detected
 _SIGNIFICANT = 5.0
+_CHANCE_RESIDUAL = 0.35  # px: real lines agree ten times better, spots at random twice worse
 _LARGEST_ERROR = 0.3  # px
 
 
@@ -244,6 +245,7 @@ def _final(moved, spots, fits, sources, everything, shift, dispersion_axis, sett
         order_degrees=settings.order_degrees,
         slit_degrees=settings.slit_degrees,
     )
+    _refuse_chance(fit, dispersion_axis)
     status[np.flatnonzero(use)[~fit.kept]] = LineStatus.DEVIANT
     everything[sources.spot] = status
     weight = np.zeros(status.size)
@@ -255,6 +257,18 @@ def _final(moved, spots, fits, sources, everything, shift, dispersion_axis, sett
         shift,
         fit.notes,
     )
+
+
+def _refuse_chance(fit, dispersion_axis):
+    """AlgorithmError when lines and spots agree no better than spots thrown at random would."""
+    residual = np.abs(fit.y_residual if dispersion_axis == 0 else fit.x_residual)[fit.kept]
+    typical = float(np.median(residual)) if residual.size else float("inf")
+    if typical > _CHANCE_RESIDUAL:
+        raise AlgorithmError(
+            "the spots are not where the lamps' lines should be: is this an arc exposure through pinholes?",
+            median_residual_pixels=typical,
+            lines=residual.size,
+        )
 
 
 def _status_before_fit(fits, sources):

@@ -135,3 +135,15 @@ def test_useless_frames_are_refused(arc_scene):
     noise = np.random.default_rng(0).normal(0.0, 5.0, scene.data.shape).astype(np.float32)
     with pytest.raises((UnprocessableData, AlgorithmError)):
         solve(replace(scene, data=noise))
+
+
+def test_spots_at_random_are_not_an_arc(arc_scene, spots):
+    scene = arc_scene("bands", seed=1)
+    spot_image, exposed = spots
+    random = np.random.default_rng(6)
+    n = 400
+    places = random.uniform(5.0, 1195.0, n), random.uniform(20.0, 170.0, n)
+    image = spot_image(scene.data.shape, places[1], places[0], np.full(n, 5000.0), 0.95) + 10.0
+    data, variance = exposed(image, random)
+    with pytest.raises(AlgorithmError):
+        solve(replace(scene, data=data, variance=variance))
