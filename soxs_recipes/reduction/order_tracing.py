@@ -330,7 +330,7 @@ def _measure(value, variance, usable, prediction, detection_sigma) -> dict[str, 
     )
     offset, data, noise, good = cut.flattened()
     start, floor = _start_values(offset, data, noise, good)
-    bounds = (np.array([0.0, -6.0, 0.25, -np.inf]), np.array([np.inf, 6.0, 6.0, np.inf]))
+    bounds = (np.array([0.0, -6.0, 0.15, -np.inf]), np.array([np.inf, 6.0, 6.0, np.inf]))
     fit = None
     weight = np.where(good, 1.0 / floor, 0.0)
     for _ in range(3):
@@ -352,7 +352,7 @@ def _measure(value, variance, usable, prediction, detection_sigma) -> dict[str, 
         & covered
         & (flux > detection_sigma * fit.errors[:, 0])
         & (np.abs(centre) < 5.0)
-        & (sigma > 0.3)
+        & (sigma > 0.18)
         & (sigma < 5.0)
         & (error < 0.5)
     )

@@ -1,5 +1,7 @@
 """Order centres against a truth that the prediction does not share."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -87,6 +89,23 @@ def test_dead_columns_and_saturation_do_not_move_it(quasi_orders):
     dead[400:420, :] = True
     tracing = trace_orders(scene.frame(scene.pinhole(20000.0), seed=7, dead=dead), scene.prediction(2.0))
     assert max(np.abs(e).max() for e in centre_errors(scene, tracing.table).values()) < 0.05
+
+
+@pytest.mark.parametrize("binning", [(1, 2), (2, 1), (2, 2)])
+def test_binned_frames(quasi_orders, binning):
+    scene = quasi_orders()
+    signal = scene.pinhole(10000.0)
+    rows, columns = scene.rows // binning[0], scene.columns // binning[1]
+    binned = signal.reshape(rows, binning[0], columns, binning[1]).sum(axis=(1, 3))
+    frame = scene.frame(binned, seed=10)
+    frame = frame.with_arrays(meta=replace(frame.meta, binning=binning))
+    predicted = scene.prediction(4.0).rebinned(binning)
+    table = trace_orders(frame, predicted).table
+    assert table.binning == binning
+    for k, order in enumerate(scene.orders):
+        along = np.arange(rows - 1.0)
+        truth = (scene.centre(k, (along + 0.5) * binning[0] - 0.5) + 0.5) / binning[1] - 0.5
+        assert np.abs(table[order].centre_at(along) - truth).max() < 0.05
 
 
 def test_an_empty_frame_is_refused(echelle):
