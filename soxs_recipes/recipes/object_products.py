@@ -60,7 +60,8 @@ def _location_qc(location: Location) -> list[QCParameter]:
         QCParameter("ZP ERR", zero.error),
         QCParameter("ZP N LINES", zero.lines),
         QCParameter("SKY FWHM", zero.fwhm),
-        QCParameter("ZP APPLIED", max(location.applied, key=abs)),
+        QCParameter("ZP APPLIED", location.applied[0]),
+        QCParameter("EDGE APPLIED", location.applied[1]),
     ]
     for order, (shift, error, lines) in zero.order_shift.items():
         qc.append(QCParameter("ZP SHIFT", shift, order))

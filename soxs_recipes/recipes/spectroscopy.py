@@ -16,7 +16,7 @@ from soxs_recipes.recipes.declarations import CalibrationInput, Parameter
 from soxs_recipes.recipes.order_geometry import full_ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
 
@@ -231,7 +231,7 @@ class Location:
     maps : PixelMaps
     zero_point : ZeroPoint
     edges : EdgeShift or None
-    applied : (dx, dy) [px]
+    applied : (along, across) [px]
     """
 
     maps: PixelMaps = field(repr=False)
@@ -258,19 +258,24 @@ def extraction_settings(parameters) -> ExtractionSettings:
     )
 
 
-def prepare_exposures(inputs: Inputs, paths: Sequence[Path], table: OrderTable | None) -> list[Exposure]:
-    """Prepared exposures; one that cannot be used is named and left out, unless it is the only one."""
-    exposures = []
+def prepare_exposures(inputs: Inputs, paths: Sequence[Path], table: OrderTable | None) -> Iterator[Exposure]:
+    """Prepared exposures, one in memory at a time; one that cannot be used is named and left out.
+
+    With a single path its error is raised; UnprocessableData when none of several can be used.
+    """
+    prepared = 0
     for path in paths:
         try:
-            exposures.append(_prepare(inputs, path, table))
+            exposure = _prepare(inputs, path, table)
         except (UnprocessableData, InputError) as error:
             if len(paths) == 1:
                 raise
             inputs.mark_partial(f"left out: {error}")
-    if not exposures:
+            continue
+        prepared += 1
+        yield exposure
+    if not prepared:
         raise UnprocessableData(f"{inputs.declaration.name}: no exposure holds anything to work on")
-    return exposures
 
 
 def _prepare(inputs: Inputs, path: Path, table: OrderTable | None) -> Exposure:
@@ -397,7 +402,7 @@ def locate_exposure(
     if any(shift):
         _log.info("%s: maps shifted by (%.3f, %.3f) px", frame.meta.name, *shift)
         maps = geometry.maps(inputs, frame.shape, shift)
-    return Location(maps, zero, edges, shift)
+    return Location(maps, zero, edges, (along, across))
 
 
 def _sky_lines(inputs: Inputs):

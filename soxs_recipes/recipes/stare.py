@@ -42,6 +42,7 @@ _QC = (
     QCDefinition("ZP ERR", "px", "Error of ZP SHIFT.", per_order=True),
     QCDefinition("ZP N LINES", "", "Sky lines used.", per_order=True),
     QCDefinition("ZP APPLIED", "px", "Shift along the dispersion that the pixel maps were given."),
+    QCDefinition("EDGE APPLIED", "px", "Shift across the dispersion that the pixel maps were given."),
     QCDefinition("SKY FWHM", "px", "Median FWHM of the sky lines."),
     QCDefinition("EDGE SHIFT", "px", "Shift of the slit's ends across the dispersion."),
     QCDefinition("EDGE ERR", "px", "Error of EDGE SHIFT."),
@@ -116,36 +117,36 @@ class Stare(Recipe):
         from soxs_recipes.reduction.extraction import extract_exposure, make_grids
 
         paths = inputs.all_raw
-        binning = _binning(inputs, paths[0])
-        geometry = find_geometry(inputs, binning)
+        geometry = find_geometry(inputs, _binning(inputs, paths[0]))
+        settings, axis = extraction_settings(parameters), inputs.arm.dispersion_axis
+        bands = {order.number: order.band for order in inputs.arm.orders}
         table = geometry.table if parameters["subtract-background"] else None
-        exposures = prepare_exposures(inputs, paths, table)
-        settings = extraction_settings(parameters)
-        shape = exposures[0].frame.shape
-        flat = master_flat(inputs, shape)
-        grids = make_grids(geometry.maps(inputs, shape), inputs.arm.dispersion_axis)
-        results, qc_parts = [], []
-        for exposure in exposures:
+        flat = grids = None
+        results, times, used, qc = [], [], [], []
+        for exposure in prepare_exposures(inputs, paths, table):
+            frame = exposure.frame
+            if grids is None:
+                grids = make_grids(geometry.maps(inputs, frame.shape), axis)
+                flat = master_flat(inputs, frame.shape)
             location = locate_exposure(inputs, exposure, geometry, grids, correct=parameters["correct-flexure"])
             result = extract_exposure(
-                exposure.frame,
+                frame,
                 location.maps,
-                inputs.arm.dispersion_axis,
-                bands={order.number: order.band for order in inputs.arm.orders},
+                axis,
+                bands=bands,
                 base_variance=exposure.base_variance,
                 flat=flat,
                 grids=grids,
                 settings=settings,
             )
             _tell(inputs, exposure, result)
-            qc_parts = object_qc(exposure, location, geometry, result)
-            add_images(inputs, outputs, exposure, result, qc_parts)
-            results.append(result.without_fits())
-        times = [exposure.frame.meta.exposure_time for exposure in exposures]
-        kept = _same_orders(inputs, results)
-        combined = combine_extractions(kept, [max(time, 1e-3) for time in times])
-        qc = [*_only_if_single(qc_parts, len(results)), *_combined_qc(combined, results)]
-        used = [exposure.path for exposure in exposures]
+            qc = object_qc(exposure, location, geometry, result)
+            add_images(inputs, outputs, exposure, result, qc)
+            results.append(result.without_images())
+            times.append(max(frame.meta.exposure_time, 1e-3))
+            used.append(exposure.path)
+        combined = combine_extractions(_same_orders(inputs, results), times)
+        qc = [*_only_if_single(qc, len(results)), *_combined_qc(combined, results)]
         add_trace(outputs, combined, results, qc, used)
         add_spectra(inputs, outputs, combined, sum(times), qc, used)
 
@@ -168,11 +169,9 @@ def _tell(inputs, exposure, result) -> None:
 def _same_orders(inputs, results):
     """Spectra of the orders that all exposures have."""
     common = set.intersection(*({item.spectrum.order for item in result.orders} for result in results))
-    everything = set.union(*({item.spectrum.order for item in result.orders} for result in results))
     missing = {order.number for order in inputs.arm.orders} - common
     if missing:
         inputs.mark_partial(f"orders without a spectrum: {', '.join(str(order) for order in sorted(missing))}")
-    _log.debug("orders in any exposure: %s", sorted(everything))
     return [[item for item in result.orders if item.spectrum.order in common] for result in results]
 
 

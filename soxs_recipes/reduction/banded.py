@@ -118,6 +118,10 @@ class BandedSystem:
         self.band = band.reshape(self.bandwidth + 1, size)
         self.right = right
 
+    def release(self) -> None:
+        """Let go of what only `accumulate` needs."""
+        del self._indices, self._values
+
     def regularise(self, ridge: np.ndarray | float) -> None:
         """Add a prior of mean zero and precision `ridge` to the coefficients."""
         self.band[0] += ridge

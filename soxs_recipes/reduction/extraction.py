@@ -92,9 +92,11 @@ class ExposureResult:
     cosmic_fraction: float
     fits: tuple[OrderFit, ...] = field(default=(), repr=False)
 
-    def without_fits(self) -> ExposureResult:
-        """The same without the state of the fits, which is large."""
-        return replace(self, fits=())
+    def without_images(self) -> ExposureResult:
+        """The same without images and the state of the fits, which are large."""
+        nothing = np.zeros((0, 0), np.float32)
+        images = dict.fromkeys(("sky_model", "object_model", "variance", "quality"), nothing)
+        return replace(self, fits=(), **images)
 
 
 def make_grids(maps: PixelMaps, dispersion_axis: int) -> list[OrderGrid]:

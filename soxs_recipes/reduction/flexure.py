@@ -82,8 +82,8 @@ class EdgeShift:
 
     @property
     def is_significant(self) -> bool:
-        """Beyond 2 sigma and 0.05 px."""
-        return bool(np.isfinite(self.shift) and abs(self.shift) > max(2.0 * self.error, 0.05))
+        """Beyond 3 sigma and 0.05 px."""
+        return bool(np.isfinite(self.shift) and abs(self.shift) > max(3.0 * self.error, 0.05))
 
 
 def sky_zero_point(

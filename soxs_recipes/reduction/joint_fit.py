@@ -58,7 +58,7 @@ class JointSolution:
 
 
 class JointModel:
-    """The linear model of one order; solve it for any weights.
+    """The linear model of one order.
 
     Parameters
     ----------
@@ -96,13 +96,18 @@ class JointModel:
         self._system = BandedSystem(np.concatenate(indices, axis=1), np.concatenate(values, axis=1), size)
 
     def solve(self, data: np.ndarray, weight: np.ndarray) -> JointSolution:
-        """Least squares with weights 1/variance; weight 0 leaves a pixel out."""
+        """Least squares with weights 1/variance; weight 0 leaves a pixel out. To be called once."""
         self._system.accumulate(weight, data)
         diagonal = self._system.band[0]
         informed = diagonal > 0
         typical = np.median(diagonal[informed]) if informed.any() else 1.0
         self._system.regularise(1e-7 * typical)
-        return self._unpack(self._system.solve())
+        solution = self._unpack(self._system.solve())
+        # Hundreds of megabytes over all orders; covariances need the band only.
+        self._system.release()
+        del self._sky_indices, self._sky_values, self._flux_indices, self._flux_values
+        del self._sky_factor, self._object_factors
+        return solution
 
     def _unpack(self, coefficients) -> JointSolution:
         sky_coefficients = coefficients[self._ranks[0]]
