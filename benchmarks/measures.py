@@ -259,10 +259,13 @@ def sky_residuals(subtracted: Path, sky_model: Path, maps_product: Path, night, 
 
 
 def flux_calibration(product: Path, night, record, telluric_bands) -> dict[str, float]:
-    """Calibrated flux over the source's above the atmosphere in 10-nm bins, one grey factor free."""
-    spectrum = read_merged_spectrum(product)
-    tables = night.tables(record).tables
-    source = np.interp(spectrum.wavelength, tables["object_spectrum_wavelength"], tables["object_spectrum_flux"])
+    """Calibrated flux over the source's above the atmosphere through the slit in 10-nm bins, one grey factor free.
+
+    Within a bin the ratio is the least-squares one (bins of the spectrum weighted by their inverse variance); bins
+    of the comparison with a signal-to-noise over 30 count.
+    """
+    spectrum, tables = read_merged_spectrum(product), night.tables(record)
+    source = through_slit(spectrum.wavelength, tables)
     good = np.isfinite(spectrum.variance) & ((spectrum.quality & QualityFlag.NO_DATA) == 0)
     for low, high in telluric_bands:
         good &= (spectrum.wavelength < low) | (spectrum.wavelength > high)
@@ -272,10 +275,11 @@ def flux_calibration(product: Path, night, record, telluric_bands) -> dict[str, 
         chosen = good & (bins == number)
         if chosen.sum() < 0.5 * (bins == number).sum():
             continue
-        weight = 1.0 / spectrum.variance[chosen]
-        signal = (weight * spectrum.flux[chosen]).sum() / np.sqrt(weight.sum())
-        if signal > 30:
-            ratios.append(spectrum.flux[chosen].mean() / source[chosen].mean())
+        weighted = source[chosen] / spectrum.variance[chosen]
+        information = (weighted * source[chosen]).sum()
+        ratio = (weighted * spectrum.flux[chosen]).sum() / information
+        if ratio * np.sqrt(information) > 30:
+            ratios.append(ratio)
     ratios = np.array(ratios)
     grey = np.median(ratios)
     return {
@@ -284,6 +288,14 @@ def flux_calibration(product: Path, night, record, telluric_bands) -> dict[str, 
         "flux calibration bins": float(ratios.size),
         "grey factor": float(grey),
     }
+
+
+def through_slit(wavelength: np.ndarray, tables) -> np.ndarray:
+    """Flux of the source above the atmosphere times the modelled slit's transmission at each wavelength."""
+    rows = tables.tables
+    source = np.interp(wavelength, rows["object_spectrum_wavelength"], rows["object_spectrum_flux"])
+    sort = np.argsort(rows["object_wavelength"])
+    return source * np.interp(wavelength, rows["object_wavelength"][sort], rows["object_slit_transmission"][sort])
 
 
 class InformationBound:
