@@ -23,6 +23,7 @@ _SEPARATE = 1.3  # FWHM: a spot nearer to a brighter one is no spot of its own w
 _STRIP = 40.0  # px: detected spots so near to a predicted one count for its order
 _LEAST_LINES = 30  # of an order: so many are looked for even when fewer spots were detected
 _SIGNIFICANT = 5.0
+_CENTRE_FLOOR = 0.004  # px: pixel response, and profiles that are not quite Gaussian
 _CHANCE_RESIDUAL = 0.35  # px: real lines agree ten times better, spots at random twice worse
 _LARGEST_ERROR = 0.3  # px
 
@@ -232,9 +233,8 @@ def _final(moved, spots, fits, sources, everything, shift, dispersion_axis, sett
     fits, sources = fits.select(listed), sources.select(listed)
     status = _status_before_fit(fits, sources)
     use = status == LineStatus.KEPT
-    error_x, error_y = fits.x_error.copy(), fits.y_error.copy()
-    along = error_y if dispersion_axis == 0 else error_x
-    along[:] = np.hypot(along, sources.confusion)
+    error_x = np.sqrt(fits.x_error**2 + sources.confusion[:, 0] ** 2 + _CENTRE_FLOOR**2)
+    error_y = np.sqrt(fits.y_error**2 + sources.confusion[:, 1] ** 2 + _CENTRE_FLOOR**2)
     rows = sources.spot[use]
     sample = _sample(spots, rows, fits.x[use], fits.y[use], error_x[use], error_y[use])
     fit = fit_dispersion(
@@ -274,9 +274,10 @@ def _refuse_chance(fit, dispersion_axis):
 def _status_before_fit(fits, sources):
     status = np.full(sources.spot.size, int(LineStatus.KEPT))
     width = np.abs(np.log(np.where(fits.good, fits.fwhm, 1.0) / np.median(fits.fwhm[fits.good])))
-    status[(sources.confusion > _LARGEST_ERROR) | sources.faint] = LineStatus.BLENDED
+    confusion = sources.confusion.max(axis=1)
+    status[(confusion > _LARGEST_ERROR) | sources.faint] = LineStatus.BLENDED
     status[width > 0.6] = LineStatus.ODD_WIDTH
-    error = np.hypot(np.maximum(fits.x_error, fits.y_error), sources.confusion)
+    error = np.hypot(np.maximum(fits.x_error, fits.y_error), confusion)
     status[(status == LineStatus.KEPT) & ~(error < _LARGEST_ERROR)] = LineStatus.UNCERTAIN
     status[(status == LineStatus.KEPT) & ~(fits.flux > _SIGNIFICANT * fits.flux_error)] = LineStatus.NOT_FOUND
     away = np.hypot(fits.x - sources.x, fits.y - sources.y) > sources.tolerance

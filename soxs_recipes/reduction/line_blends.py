@@ -39,7 +39,7 @@ class FittedSources:
     tolerance: np.ndarray  # [px] how far from its predicted place a line can be
     partner: np.ndarray  # [px] distance of the nearest fainter listed line that is not fitted, inf without one
     faint: np.ndarray
-    confusion: np.ndarray  # [px] centre error along the dispersion that unresolved neighbours may cause
+    confusion: np.ndarray  # (n, 2) [px] errors of x and y that close neighbours may cause
 
     def select(self, index: np.ndarray) -> FittedSources:
         """Chosen sources (integers or boolean)."""
@@ -104,8 +104,10 @@ def measure_lines(
         rounds=6,
         steps=2,
     )
-    pull = _unresolved_pull(fits, sources, prior, along_y=dispersion_axis == 0)
-    return fits, replace(sources, confusion=np.hypot(sources.confusion, np.nan_to_num(pull))), unresolved
+    pull = np.zeros_like(sources.confusion)
+    along = 1 - dispersion_axis
+    pull[:, along] = np.nan_to_num(_unresolved_pull(fits, sources, prior, along_y=along == 1))
+    return fits, replace(sources, confusion=np.hypot(sources.confusion, pull)), unresolved
 
 
 def _with_unlisted(spots, rows, x, y, uncertain, partner, peaks, fwhm):
@@ -122,7 +124,7 @@ def _with_unlisted(spots, rows, x, y, uncertain, partner, peaks, fwhm):
         np.concatenate([_TOLERANCE + 3.0 * uncertain, np.full(count, np.inf)]),
         np.concatenate([partner, np.full(count, np.inf)]),
         np.zeros(x.size + count, dtype=bool),
-        np.zeros(x.size + count),
+        np.zeros((x.size + count, 2)),
     )
 
 
@@ -168,17 +170,18 @@ def _rank_neighbours(sources, fits, fwhm):
     """Which sources only stand beside a brighter one, and what close neighbours may do to a centre."""
     flux, error = fits.flux, fits.flux_error
     faint = np.zeros(flux.size, dtype=bool)
-    confusion = np.zeros(flux.size)
+    confusion = np.zeros((flux.size, 2))
     sigma = fwhm / FWHM_PER_SIGMA
     pairs = _close_pairs(sources, 2.0 * fwhm)
     if pairs.size:
         this, other = pairs[:, 0], pairs[:, 1]
-        distance = np.hypot(sources.x[this] - sources.x[other], sources.y[this] - sources.y[other])
+        offset = np.stack([sources.x[other] - sources.x[this], sources.y[other] - sources.y[this]])
+        distance = np.maximum(np.hypot(*offset), 1.0e-3)
         faint[this[(flux[this] < flux[other]) & (distance < fwhm)]] = True
         overlap = np.exp(-((distance / sigma) ** 2) / 4.0)
         unknown = np.hypot(error[other] / _distinct(distance / sigma), _WIDTH_DOUBT * flux[this] * overlap)
-        pull = distance * overlap * unknown / flux[this]
-        confusion = np.sqrt(np.bincount(this, pull**2, minlength=flux.size))
+        pull = offset * overlap * unknown / flux[this]
+        confusion = np.sqrt(np.stack([np.bincount(this, p**2, minlength=flux.size) for p in pull], axis=1))
     return replace(sources, faint=faint, confusion=confusion)
 
 
