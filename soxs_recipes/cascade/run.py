@@ -350,8 +350,8 @@ class NightRun:
             other
             for other in self.plan.jobs
             if other.task is job.task
-            and (other.facts["observation"], other.facts["night"])
-            == (job.facts["observation"], job.facts["night"])
+            # Arms may stand in observing blocks of their own: the target's name and the night tie them.
+            and (other.facts["target"], other.facts["night"]) == (job.facts["target"], job.facts["night"])
         ]
         arms = {other.arm: other for other in same}
         if len(arms) < 2 or any(

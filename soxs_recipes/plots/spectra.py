@@ -158,8 +158,8 @@ def flux_limits(flux: np.ndarray, error: np.ndarray) -> tuple[float, float]:
     known = np.isfinite(flux) & np.isfinite(error)
     if not known.any():
         return 0.0, 1.0
-    well = known & (error <= 3 * np.nanmedian(error[known]))
-    low, high = robust_limits(flux[well] if well.any() else flux[known], 0.3, 99.8, 0.12)
+    well = known & ((error <= 3 * np.nanmedian(error[known])) | (flux > 8 * error))
+    low, high = robust_limits(flux[well] if well.any() else flux[known], 0.1, 99.95, 0.06)
     return min(low, 0.0), high
 
 

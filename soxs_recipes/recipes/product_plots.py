@@ -54,15 +54,13 @@ def for_products(products: Sequence[Path], folder: Path) -> list[Path]:
     list of Path
         PNG and PDF files written.
     """
-    by_tag = {_tag(path): path for path in products}
+    tags = {path: _tag(path) for path in products}
     written = []
-    for tag, path in sorted(by_tag.items()):
-        for ending, draw in _DRAWERS:
-            if _kind(tag).endswith(ending):
-                figure = draw(path, by_tag)
-                if figure is not None:
-                    written += _save(figure, folder, path.stem)
-                break
+    for path, tag in sorted(tags.items()):
+        draw = next((draw for ending, draw in _DRAWERS if _kind(tag).endswith(ending)), None)
+        figure = draw(path, tags) if draw else None
+        if figure is not None:
+            written += _save(figure, folder, path.stem)
     return written
 
 
@@ -91,10 +89,10 @@ def _master(path, _):
     return figure_master(read_frame(path), _title(path))
 
 
-def _flat(path, by_tag):
+def _flat(path, tags):
     from soxs_recipes.plots.detector import figure_master, figure_order_table
 
-    edges = next((other for tag, other in by_tag.items() if tag.startswith("ORDER_TAB_EDGES")), None)
+    edges = next((other for other, tag in tags.items() if tag.startswith("ORDER_TAB_EDGES")), None)
     frame = read_frame(path)
     if edges is None:
         return figure_master(frame, _title(path), "relative")
@@ -131,11 +129,11 @@ def _order_spectra(path, _):
     return figure_orders(read_order_spectra(path), _title(path))
 
 
-def _sky_subtraction(path, by_tag):
+def _sky_subtraction(path, tags):
     from soxs_recipes.plots.detector import figure_sky_subtraction
 
-    model = next((other for tag, other in by_tag.items() if "_SKYMODEL_" in tag), None)
-    if model is None:
+    model = path.with_name(path.name.replace("SKYSUB", "SKYMODEL"))
+    if model not in tags:
         return None
     sky = read_frame(model)
     arm = load_instrument().arm(_arm(path))
