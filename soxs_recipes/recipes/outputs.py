@@ -137,7 +137,8 @@ class Outputs:
         source = raws[Path(reference)] if reference is not None else self._inputs.raw_files[0]
         chosen = [raws[Path(path)] for path in used] if used is not None else list(raws.values())
         date = str(source.header.get("DATE-OBS") or "") or iso_from_mjd(observation_mjd(source.header))
-        path = self._folder / product_file_name(date, self._inputs.arm.name, product.short, object_name or "")
+        stem = resolved_tag(product.tag.replace("_<ARM>", ""), "", self._inputs.kind)
+        path = self._folder / product_file_name(date, self._inputs.arm.name, stem, object_name or "")
         if path.name in self._pending:
             raise ValueError(f"two products of one call are named {path.name}; give an object_name or a reference")
         reasons = [partial] if isinstance(partial, str) else list(partial or ())

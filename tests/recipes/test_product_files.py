@@ -269,3 +269,28 @@ def test_tags_of_a_family_agree_with_one_another(mean_frame, make_raw, tmp_path)
     assert "slit: 2 with SLIT1.0, but d.fits has SLIT5.0" in result.message
     none = run_recipe(Family, [make_raw(f"b{i}.fits") for i in range(2)], {}, tmp_path / "out")
     assert "needs FLAT_SLIT_<ARM>_QTH or FLAT_SLIT_<ARM>_D2" in none.message
+
+
+def test_what_was_observed_stands_in_the_name(mean_frame, make_raw, tmp_path):
+    from dataclasses import replace
+
+    from soxs_recipes.recipes.declarations import Product, RawInput
+
+    class Extract(mean_frame):
+        declaration = replace(
+            mean_frame.declaration,
+            raws=(RawInput("STD_FLUX_STARE_<ARM>", "standard"),),
+            products=(Product("<KIND>_SLIT_TRACE_<ARM>", "trace", "table"),),
+        )
+
+        def process(self, inputs, parameters, outputs):
+            outputs.add("SLIT_TRACE", [fits.PrimaryHDU()], object_name="LTT 3218")
+
+    star = {"ESO DPR TYPE": "STD,FLUX", "ESO DPR TECH": "ECHELLE,SLIT,STARE", "EXPTIME": 1.0}
+    result = run_recipe(Extract, [make_raw("a.fits", **star)], {}, tmp_path)
+    assert result.products[0].tag == "FLUX_SLIT_TRACE_VIS"
+    assert result.paths[0].name == "20260203T040506_VIS_FLUX_SLIT_TRACE_LTT-3218.fits"
+    header = fits.getheader(result.paths[0])
+    assert header["ESO PRO CATG"] == "FLUX_SLIT_TRACE_VIS"
+    assert header["ESO PRO SCIENCE"] is False
+    assert header["ESO PRO TECH"] == "ECHELLE,SLIT,STARE"
