@@ -118,6 +118,8 @@ def _call_row(job: Job, state: State, results: Mapping[str, Result]) -> dict[str
         "why": state.why if state.kind != DONE else "; ".join(result.get("reasons", [])),
         "left_out": list(result.get("left_out", [])),
         "seconds": result.get("seconds"),
+        "cpu_seconds": result.get("cpu_seconds"),
+        "plots_cpu_seconds": result.get("plots_cpu_seconds"),
         "peak_mb": result.get("peak_mb"),
         "folder": result.get("folder", ""),
     }

@@ -63,6 +63,7 @@ def _record(job: Job, answer: dict[str, object], left_out: list[str]) -> dict[st
         ],
         "frames": [frame.path for frame in job.frames],
         "seconds": float(answer.get("seconds") or 0.0),
+        "cpu_seconds": float(answer.get("cpu_seconds") or 0.0),
         "peak_mb": float(answer.get("peak_mb") or 0.0),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": __version__,

@@ -15,7 +15,7 @@ from soxs_recipes.cascade.night import known_results
 from soxs_recipes.cascade.plan import Job, Plan, PlanInputs
 from soxs_recipes.cascade.pool import RECIPE_TARGET, Pool
 from soxs_recipes.cascade.state import BLOCKED, DONE, FAILED, TODO, State, is_doubtful, missing_tags, settle
-from soxs_recipes.cascade.workspace import Workspace
+from soxs_recipes.cascade.workspace import Workspace, safe_name
 from soxs_recipes.errors import InputError
 from soxs_recipes.eso.sof import SofEntry, write_sof
 from soxs_recipes.recipes.declarations import resolved_tag
@@ -337,9 +337,9 @@ class NightRun:
         self._plots.append((name, {"products": products, "folder": str(folder)}))
         arms = self._spectra_of_all_arms(name)
         if arms:
-            target = name.rsplit("/", 1)[-1].split("_", 1)[-1]
-            folder = self.workspace.place("plots", "/".join(name.split("/")[:-1]))
-            self._plots.append(("", {"products": arms, "folder": str(folder), "all_arms": f"{target}_all_arms"}))
+            folder = self.workspace.place("plots", name.rsplit("/", 1)[0])
+            stem = f"{safe_name(result['target'])}_all_arms"
+            self._plots.append(("", {"products": arms, "folder": str(folder), "all_arms": stem}))
 
     def _spectra_of_all_arms(self, name: str) -> list[str]:
         """Merged spectra of the same target in every arm that has one, when this call is the last of them."""
@@ -349,9 +349,7 @@ class NightRun:
         same = [
             other
             for other in self.plan.jobs
-            if other.task is job.task
-            # Arms may stand in observing blocks of their own: the target's name and the night tie them.
-            and (other.facts["target"], other.facts["night"]) == (job.facts["target"], job.facts["night"])
+            if other.task is job.task and all(other.facts[name] == job.facts[name] for name in ("target", "night"))
         ]
         arms = {other.arm: other for other in same}
         if len(arms) < 2 or any(
@@ -366,6 +364,7 @@ class NightRun:
             result = self.results[name]
             result["plots"] = list(answer.get("plots", []))
             result["plots_seconds"] = float(answer.get("seconds") or 0.0)
+            result["plots_cpu_seconds"] = float(answer.get("cpu_seconds") or 0.0)
             if answer["status"] == "FAILED":
                 result["plots_error"] = answer["error"]
             records.write_job_file(Path(str(result["folder"])), result)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 import traceback
 
@@ -106,6 +107,10 @@ def soxs() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; errors become one line and an exit code. Console script and tests call it."""
+    # One thread of linear algebra: recipes run side by side, and results must not depend on a library's threads.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("MPLBACKEND", "Agg")
     try:
         code = soxs.main(arguments, prog_name="soxs", standalone_mode=False)
     except click.exceptions.Abort:
