@@ -231,6 +231,8 @@ def _centres(inputs, solution, binning):
 
 
 def _state_gaps(inputs, result):
+    for name in result.dark_exposures:
+        inputs.mark_partial(f"flat exposure {name} holds next to no light and is left out")
     for name in result.dark_lamps:
         inputs.mark_partial(f"lamp {name} gives no light and is left out")
     if result.master.dark_orders:

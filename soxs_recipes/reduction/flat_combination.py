@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.quality import UNUSABLE, QualityFlag
 from soxs_recipes.errors import InputError, UnprocessableData
+from soxs_recipes.reduction.cross_sections import masked_quantile
 
 __all__ = ["CombinedExposures", "combine_exposures"]
 
 _INFORMS = ~np.int32(UNUSABLE)
+_CELL, _STEP = 63, 3  # px of a cell that has one colour, and of its sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class CombinedExposures:
         Level of each exposure in units of their mean.
     rejected : int
         Values left out as hits.
+    dropped : tuple of str
+        Names of exposures without light, left out.
     """
 
     signal: np.ndarray
@@ -41,6 +46,7 @@ class CombinedExposures:
     quality: np.ndarray
     levels: np.ndarray
     rejected: int
+    dropped: tuple[str, ...] = ()
 
     def variance(self, expected: np.ndarray) -> np.ndarray:
         """Variance [e-^2] where the lamp's expected signal is `expected` [e-]: of the model, not of the data."""
@@ -54,7 +60,8 @@ def combine_exposures(
 
     Electrons are added and divided by the sum of levels: the minimum-variance mean for photon noise, with
     weights that do not depend on the data of a pixel. Hits are values beyond `clip_sigma` of the median over
-    the exposures (with two: of the lower one).
+    the exposures (with two: of the lower one), each scaled by its own level there: a lamp that warms up changes
+    colour. Exposures with less than a tenth of the brightest's light are left out and named.
 
     Parameters
     ----------
@@ -80,20 +87,18 @@ def combine_exposures(
         raise InputError("flat exposures differ in shape; give frames of one binning")
     background = _mean_of(off, clip_sigma) if off else None
     subtracted = 0.0 if background is None else background[0]
+    frames, dropped = _lit_exposures(frames, lit, subtracted)
     levels = _levels(frames, lit, subtracted)
-    base = [frame.variance for frame in frames]
-    kept, rejected = _without_hits(frames, levels, subtracted, base, clip_sigma)
-    exposure = np.zeros(frames[0].shape, dtype=np.float32)
-    total, variance = exposure.copy(), exposure.copy()
-    shared, number = exposure.copy(), exposure.copy()
+    kept, local, rejected = _without_hits(frames, levels, subtracted, clip_sigma)
+    total, variance, shared, exposure, number = np.zeros((5, *frames[0].shape), dtype=np.float32)
     quality = np.zeros(frames[0].shape, dtype=np.int32)
-    for frame, level, own, keep in zip(frames, levels, base, kept, strict=True):
-        exposure += keep * np.float32(level)
+    for frame, level, keep in zip(frames, local, kept, strict=True):
+        exposure += keep * level
         number += keep
         total += np.where(keep, frame.data - subtracted, 0.0)
         common = 0.0 if frame.shared_variance is None else frame.shared_variance
         shared += np.where(keep, common, 0.0)
-        variance += np.where(keep, np.maximum(own - common, 0.0) + np.maximum(subtracted, 0.0), 0.0)
+        variance += np.where(keep, np.maximum(frame.variance - common, 0.0) + np.maximum(subtracted, 0.0), 0.0)
         quality |= np.where(keep, frame.quality & _INFORMS, 0)
     seen = number > 0
     scale = np.where(seen, 1.0 / np.where(seen, exposure, 1.0), 0.0).astype(np.float32)
@@ -111,7 +116,23 @@ def combine_exposures(
         quality=quality.astype(np.int32),
         levels=levels,
         rejected=rejected,
+        dropped=dropped,
     )
+
+
+def _lit_exposures(frames, lit, subtracted):
+    """(exposures that hold light, names of those that hold none)."""
+    index = np.flatnonzero(lit)
+    index = index[:: max(1, index.size // 50_000)]
+    below = subtracted.ravel()[index] if isinstance(subtracted, np.ndarray) else 0.0
+    bright = np.array([np.percentile(frame.data.ravel()[index] - below, 98) for frame in frames])
+    noise = np.array([np.sqrt(np.median(frame.variance.ravel()[index])) for frame in frames])
+    # One order in fifty may be all that a lamp lights.
+    good = (bright > 5.0 * noise) & (bright > 0.1 * bright.max())
+    if not good.any():
+        raise UnprocessableData("the flat exposures hold no light in the orders; check lamps and shutter")
+    dropped = tuple(frame.meta.name for frame, keep in zip(frames, good, strict=True) if not keep)
+    return [frame for frame, keep in zip(frames, good, strict=True) if keep], dropped
 
 
 def _all_bits(frames: Sequence[Frame]) -> np.ndarray:
@@ -133,10 +154,7 @@ def _levels(frames, lit, subtracted) -> np.ndarray:
     below = subtracted.ravel()[index] if isinstance(subtracted, np.ndarray) else 0.0
     values = np.stack([frame.data.ravel()[index] - below for frame in frames]).astype(np.float64)
     reference = np.median(values, axis=0)
-    noise = np.sqrt(np.median(frames[0].variance.ravel()[index])) if index.size else np.inf
-    # One order in fifty may be all that a lamp lights.
-    if index.size == 0 or not np.isfinite(reference).all() or np.percentile(reference, 98) < 5.0 * noise:
-        raise UnprocessableData("the flat exposures hold no light in the orders; check lamps and shutter")
+    noise = np.sqrt(np.median(frames[0].variance.ravel()[index]))
     bright = reference > max(0.2 * np.percentile(reference, 98), 3.0 * noise)
     values, reference = values[:, bright], reference[bright]
     levels = np.median(values / reference, axis=1)
@@ -145,30 +163,55 @@ def _levels(frames, lit, subtracted) -> np.ndarray:
         spread = 1.4826 * np.median(np.abs(residual), axis=1, keepdims=True)
         good = np.abs(residual) <= 4.0 * np.maximum(spread, 1e-6)
         levels = (values * good).sum(axis=1) / np.maximum((reference * good).sum(axis=1), 1e-6)
-    if not (levels > 0).all():
-        dark = frames[int(np.argmin(levels))].meta.name
-        raise UnprocessableData(f"flat exposure {dark} holds no light; leave it out")
     return levels / levels.mean()
 
 
-def _without_hits(frames, levels, subtracted, base, clip_sigma):
-    """(kept pixels of each exposure, how many were rejected as hits)."""
+def _without_hits(frames, levels, subtracted, clip_sigma):
+    """(kept pixels of each exposure, level of each at each pixel, how many values were rejected as hits)."""
     usable = [frame.usable & np.isfinite(frame.data) for frame in frames]
     if len(frames) == 1:
-        return usable, 0
+        return usable, [np.float32(1.0)], 0
     scaled = np.stack(
         [(frame.data - subtracted) / np.float32(level) for frame, level in zip(frames, levels, strict=True)]
     )
-    masked = np.stack(usable)
-    middle = _middle(scaled, masked)
-    kept, rejected = [], 0
-    for plane, level, own, good in zip(scaled, levels, base, usable, strict=True):
-        variance = own / level**2 + np.maximum(middle, 0.0) / level + np.maximum(subtracted, 0.0) / level**2
+    middle = _middle(scaled, np.stack(usable))
+    kept, local, rejected = [], [], 0
+    for frame, plane, level, good in zip(frames, scaled, levels, usable, strict=True):
+        variance = (
+            frame.variance / level**2 + (np.maximum(middle, 0.0) + np.maximum(subtracted, 0.0) / level) / level
+        )
+        own = _local_ratio(plane, middle, good, variance)
         # A value and the median of few share noise; half as much again covers both.
-        hit = good & (np.abs(plane - middle) > clip_sigma * np.sqrt(1.5 * variance))
+        hit = good & (np.abs(plane - own * middle) > clip_sigma * np.sqrt(1.5 * variance))
         rejected += int(hit.sum())
         kept.append(good & ~hit)
-    return kept, rejected
+        local.append(np.float32(level) * own)
+    whole = np.float32(levels.sum()) / sum(local)
+    return kept, [level * whole for level in local], rejected
+
+
+def _local_ratio(plane, middle, good, variance):
+    """Ratio of an exposure to the median exposure in cells of pixels, 1 where the light is faint."""
+    rows, columns = (size // _CELL * _CELL for size in plane.shape)
+    sample = (slice(0, rows, _STEP), slice(0, columns, _STEP))
+    bright = good[sample] & (middle[sample] > 20.0 * np.sqrt(variance[sample])) & (middle[sample] > 0)
+    ratio = np.where(bright, plane[sample] / np.where(bright, middle[sample], 1.0), 1.0)
+    side = _CELL // _STEP
+    shape = (rows // _CELL, side, columns // _CELL, side)
+    ratio, bright = (
+        a.reshape(shape).transpose(0, 2, 1, 3).reshape(shape[0], shape[2], -1) for a in (ratio, bright)
+    )
+    known = bright.sum(axis=-1) >= 40
+    cells = _neighbours(np.where(known, masked_quantile(ratio, bright, 0.5), 1.0), known).astype(np.float32)
+    fine = np.repeat(np.repeat(cells, _CELL, axis=0), _CELL, axis=1)
+    return np.pad(fine, ((0, plane.shape[0] - rows), (0, plane.shape[1] - columns)), mode="edge")
+
+
+def _neighbours(cells, known):
+    """Cells with the unknown ones taken from the mean of their known neighbours."""
+    weight = uniform_filter(known.astype(np.float64), 3, mode="nearest")
+    mean = uniform_filter(np.where(known, cells, 0.0), 3, mode="nearest") / np.maximum(weight, 1e-9)
+    return np.where(known | (weight < 0.05), cells, mean)
 
 
 def _middle(planes, masked):

@@ -57,8 +57,8 @@ class FlatReduction:
         Level of each exposure in units of its lamp's mean.
     rejected : int
         Values that were left out as hits.
-    dark_lamps : tuple of str
-        Lamps whose exposures hold no light; left out.
+    dark_lamps, dark_exposures : tuple of str
+        Lamps without light, and single exposures without; left out.
     """
 
     edges: OrderEdges
@@ -68,6 +68,7 @@ class FlatReduction:
     levels: dict[str, np.ndarray]
     rejected: int
     dark_lamps: tuple[str, ...]
+    dark_exposures: tuple[str, ...]
 
 
 def near_centres(order_table: OrderTable, shape: tuple[int, int], half_width: int = 5) -> np.ndarray:
@@ -137,7 +138,8 @@ def reduce_flats(
     light = sum(frame.data for frame in frames.values()) - model
     levels = {name: one.levels for name, one in combined.items()}
     rejected = sum(one.rejected for one in combined.values())
-    return FlatReduction(edges, master, scattered, light, levels, rejected, tuple(dark))
+    dropped = tuple(name for one in combined.values() for name in one.dropped)
+    return FlatReduction(edges, master, scattered, light, levels, rejected, tuple(dark), dropped)
 
 
 def _combined(lamps, lit, clip_sigma) -> tuple[dict[str, CombinedExposures], list[str]]:

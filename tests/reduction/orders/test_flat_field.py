@@ -199,6 +199,28 @@ def test_levels_and_hits_of_exposures(quasi_orders):
     assert 0.97 < pull.std() < 1.03
 
 
+def test_an_exposure_without_light_is_dropped(quasi_orders):
+    scene = quasi_orders()
+    lamp = exposures(scene, hits=0)
+    dark = scene.frame(np.zeros((scene.rows, scene.columns)), seed=99, photons=False, name="failed")
+    result = reduced(scene, [LampExposures("QTH", [*lamp.frames, dark])])
+    assert result.dark_exposures == ("failed",)
+    assert abs(pulls(scene, result.master).mean()) < 0.05
+
+
+def test_a_lamp_that_changes_colour_is_not_taken_for_hits(quasi_orders):
+    scene = quasi_orders()
+    light = scene.slit_flat(60000.0)
+    colour = np.linspace(-0.1, 0.1, scene.rows)[:, None]
+    signals = [light * (1.0 + k * colour) for k in (-1, 0, 1)]
+    frames = [scene.frame(signal, seed=k, photons=False, hits=300) for k, signal in enumerate(signals)]
+    lit = near_centres(scene.true_table(edges=False), frames[0].shape)
+    combined = combine_exposures(frames, lit)
+    assert combined.rejected < 3 * 400
+    pull = (combined.signal - light) / np.sqrt(combined.variance(light))
+    assert 0.97 < pull.std() < 1.05
+
+
 def test_exposures_of_different_shape_are_refused(quasi_orders):
     scene, other = quasi_orders(), quasi_orders(rows=1400)
     frames = [scene.frame(scene.slit_flat(100.0), seed=1), other.frame(other.slit_flat(100.0), seed=1)]
