@@ -26,7 +26,7 @@ INK = "#1f2430"
 MUTED = "#8a919e"
 ERROR = "#c3c8d1"
 ACCENT = "#c2410c"
-BAND = "#e8ecf2"
+BAND = "#dfe5ee"
 # Neighbouring orders must differ for colour-blind readers too: blue, orange, green, purple by turns.
 ORDER_COLOURS = ("#1d6fb8", "#d9730d", "#2c8a57", "#8250a8")
 

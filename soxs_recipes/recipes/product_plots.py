@@ -1,12 +1,12 @@
-"""Plots of finished products: what to draw for each PRO CATG, written as PNG and PDF beside each other.
+"""Plots of finished products: what to draw for each PRO CATG.
 
 Drawn after a recipe has written its products, never inside it, and never part of its set of products.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from soxs_recipes.fits_files import (
@@ -21,8 +21,6 @@ from soxs_recipes.fits_files import (
 from soxs_recipes.instrument import load_instrument
 
 __all__ = ["TELLURIC_BANDS", "for_products", "plot_all_arms"]
-
-_log = logging.getLogger(__name__)
 
 # Where the atmosphere absorbs more than a few percent over La Silla [nm]: O2 B and A, H2O, O2, CO2.
 TELLURIC_BANDS = (
@@ -52,20 +50,20 @@ def for_products(products: Sequence[Path], folder: Path) -> list[Path]:
     Returns
     -------
     list of Path
-        PNG and PDF files written.
+        Files written: PNG of all, PDF of merged spectra too.
     """
-    tags = {path: _tag(path) for path in products}
+    run = _Run({path: read_header(path) for path in products})
     written = []
-    for path, tag in sorted(tags.items()):
-        draw = next((draw for ending, draw in _DRAWERS if _kind(tag).endswith(ending)), None)
-        figure = draw(path, tags) if draw else None
+    for path in sorted(products):
+        draw = next((draw for ending, draw in _DRAWERS if run.kind(path).endswith(ending)), None)
+        figure = draw(path, run) if draw else None
         if figure is not None:
-            written += _save(figure, folder, path.stem)
+            written += _save(figure, folder, path.stem, pdf=run.kind(path).endswith("MERGE1D"))
     return written
 
 
 def plot_all_arms(spectra: Sequence[Path], folder: Path, name: str) -> list[Path]:
-    """One figure of an object's merged spectra of all arms.
+    """One figure of an object's merged spectra of all arms, as PNG and PDF.
 
     Parameters
     ----------
@@ -77,67 +75,92 @@ def plot_all_arms(spectra: Sequence[Path], folder: Path, name: str) -> list[Path
     """
     from soxs_recipes.plots.spectra import figure_all_arms
 
-    labelled = [(_arm_label(path), read_merged_spectrum(path)) for path in spectra]
+    run = _Run({path: read_header(path) for path in spectra})
+    labelled = [(run.arm(path).label, read_merged_spectrum(path)) for path in spectra]
     labelled.sort(key=lambda pair: pair[1].wavelength[0])
-    title = f"{read_header(spectra[0]).get('OBJECT', '')}  ·  {read_header(spectra[0]).get('DATE-OBS', '')[:19]}"
-    return _save(figure_all_arms(labelled, title, TELLURIC_BANDS), folder, name)
+    header = run.headers[spectra[0]]
+    title = f"{header.get('OBJECT', '')}  ·  {header.get('DATE-OBS', '')[:19]}"
+    return _save(figure_all_arms(labelled, title, TELLURIC_BANDS), folder, name, pdf=True)
 
 
-def _master(path, _):
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The products of one run and what their headers say."""
+
+    headers: Mapping[Path, Mapping]
+
+    def tag(self, path: Path) -> str:
+        return str(self.headers[path].get("HIERARCH ESO PRO CATG", ""))
+
+    def kind(self, path: Path) -> str:
+        """The tag without its arm."""
+        return self.tag(path).rsplit("_", 1)[0]
+
+    def arm(self, path: Path):
+        return load_instrument().arm(self.tag(path).rsplit("_", 1)[-1])
+
+    def title(self, path: Path) -> str:
+        header = self.headers[path]
+        parts = [self.tag(path) or path.name, str(header.get("OBJECT", ""))]
+        parts += [str(header.get("DATE-OBS", ""))[:19], str(header.get("HIERARCH ESO QC STATUS", ""))]
+        return "  ·  ".join(part for part in parts if part)
+
+
+def _master(path, run):
     from soxs_recipes.plots.detector import figure_master
 
-    return figure_master(read_frame(path), _title(path))
+    return figure_master(read_frame(path), run.title(path))
 
 
-def _flat(path, tags):
+def _flat(path, run):
     from soxs_recipes.plots.detector import figure_master, figure_order_table
 
-    edges = next((other for other, tag in tags.items() if tag.startswith("ORDER_TAB_EDGES")), None)
+    edges = next((other for other in run.headers if run.tag(other).startswith("ORDER_TAB_EDGES")), None)
     frame = read_frame(path)
     if edges is None:
-        return figure_master(frame, _title(path), "relative")
-    return figure_order_table(frame.data, read_order_table(edges), _title(path), "relative response")
+        return figure_master(frame, run.title(path), "relative")
+    return figure_order_table(frame.data, read_order_table(edges), run.title(path), "relative response")
 
 
-def _orders(path, _):
+def _orders(path, run):
     from soxs_recipes.plots.detector import figure_order_table
 
-    return figure_order_table(None, read_order_table(path), _title(path))
+    return figure_order_table(None, read_order_table(path), run.title(path))
 
 
-def _lines(path, _):
+def _lines(path, run):
     from soxs_recipes.plots.calibration import figure_line_residuals
 
-    return figure_line_residuals(read_line_table(path), _title(path))
+    return figure_line_residuals(read_line_table(path), run.title(path))
 
 
-def _response(path, _):
+def _response(path, run):
     from soxs_recipes.plots.calibration import figure_response
 
-    return figure_response(read_response(path), _title(path), TELLURIC_BANDS)
+    return figure_response(read_response(path), run.title(path), TELLURIC_BANDS)
 
 
-def _merged(path, _):
+def _merged(path, run):
     from soxs_recipes.plots.spectra import figure_merged
 
-    return figure_merged(read_merged_spectrum(path), _title(path), TELLURIC_BANDS, smooth=3)
+    return figure_merged(read_merged_spectrum(path), run.title(path), TELLURIC_BANDS, smooth=3)
 
 
-def _order_spectra(path, _):
+def _order_spectra(path, run):
     from soxs_recipes.plots.spectra import figure_orders
 
-    return figure_orders(read_order_spectra(path), _title(path))
+    return figure_orders(read_order_spectra(path), run.title(path))
 
 
-def _sky_subtraction(path, tags):
+def _sky_subtraction(path, run):
     from soxs_recipes.plots.detector import figure_sky_subtraction
 
     model = path.with_name(path.name.replace("SKYSUB", "SKYMODEL"))
-    if model not in tags:
+    if model not in run.headers:
         return None
-    sky = read_frame(model)
-    arm = load_instrument().arm(_arm(path))
-    return figure_sky_subtraction(read_frame(path), sky.data, _title(path), arm.dispersion_axis, sky.data != 0)
+    sky = read_frame(model).data
+    axis = run.arm(path).dispersion_axis
+    return figure_sky_subtraction(read_frame(path), sky, run.title(path), axis, sky != 0)
 
 
 _DRAWERS: tuple[tuple[str, Callable], ...] = (
@@ -154,33 +177,10 @@ _DRAWERS: tuple[tuple[str, Callable], ...] = (
 )
 
 
-def _save(figure, folder: Path, stem: str) -> list[Path]:
+def _save(figure, folder: Path, stem: str, *, pdf: bool) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{stem}.{kind}" for kind in ("png", "pdf")]
+    paths = [folder / f"{stem}.{kind}" for kind in (("png", "pdf") if pdf else ("png",))]
     for path in paths:
         figure.savefig(path, dpi=110)
+        figure.set_layout_engine("none")  # the layout is found once
     return paths
-
-
-def _tag(path: Path) -> str:
-    return str(read_header(path).get("HIERARCH ESO PRO CATG", ""))
-
-
-def _kind(tag: str) -> str:
-    """The tag without its arm."""
-    return tag.rsplit("_", 1)[0]
-
-
-def _arm(path: Path) -> str:
-    return _tag(path).rsplit("_", 1)[-1]
-
-
-def _arm_label(path: Path) -> str:
-    return load_instrument().arm(_arm(path)).label
-
-
-def _title(path: Path) -> str:
-    header = read_header(path)
-    parts = [str(header.get("HIERARCH ESO PRO CATG", path.name)), str(header.get("OBJECT", ""))]
-    parts += [str(header.get("DATE-OBS", ""))[:19], str(header.get("HIERARCH ESO QC STATUS", ""))]
-    return "  ·  ".join(part for part in parts if part)
