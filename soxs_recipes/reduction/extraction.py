@@ -144,10 +144,7 @@ def extract_exposure(
     for fit in fits:
         fit.estimate_sky()
     choice = _find_target(fits, settings)
-    starts = [
-        start_profiles([fit.pixels.grid for fit in fits], source.position, source.fwhm)
-        for source in choice.sources
-    ]
+    starts = [_start(fits, source, settings, is_target=k == 0) for k, source in enumerate(choice.sources)]
     _assign(fits, starts)
     _first_model(fits, choice)
     _preview_profiles(fits, starts, choice, settings)
@@ -220,6 +217,11 @@ def _limit(choice: TargetChoice, most: int) -> TargetChoice:
     others = [s for i, s in enumerate(choice.sources) if i != choice.index]
     others = sorted(others, key=lambda s: -s.brightness)[:most]
     return replace(choice, index=0, sources=(target, *others))
+
+
+def _start(fits, source, settings, *, is_target):
+    kept = {"slope": 0.0} if is_target and settings.forced_fwhm is not None else {}
+    return start_profiles([fit.pixels.grid for fit in fits], source.position, source.fwhm, **kept)
 
 
 def _assign(fits, profiles_by_source):

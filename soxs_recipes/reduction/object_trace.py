@@ -67,15 +67,15 @@ class TraceQuality:
 
 
 def start_profiles(
-    grids: list[OrderGrid], position: float, fwhm: float, tail: float = 0.2, reference: float | None = None
+    grids: list[OrderGrid], position: float, fwhm: float, tail: float = 0.2, slope: float = _SEEING_SLOPE
 ) -> list[SlitProfile]:
-    """First profiles: one slit position, width falling as wavelength^-0.2."""
-    reference = reference or float(np.median([np.median(grid.wavelength) for grid in grids]))
+    """First profiles: one slit position, width going as wavelength^slope."""
+    reference = float(np.median([np.median(grid.wavelength) for grid in grids]))
     profiles = []
     for grid in grids:
         scaled = np.linspace(-1, 1, 9)
         wavelength = np.interp((scaled + 1) * 0.5 * grid.size, np.arange(grid.size), grid.wavelength)
-        log_width = np.log(fwhm) + _SEEING_SLOPE * np.log(wavelength / reference)
+        log_width = np.log(fwhm) + slope * np.log(wavelength / reference)
         coefficients = np.linalg.lstsq(legvander(scaled, 2), log_width, rcond=None)[0]
         profiles.append(SlitProfile(np.array([position, 0.0, 0.0, 0.0]), coefficients, tail, grid.size))
     return profiles

@@ -1,0 +1,76 @@
+"""Cosmic rays are found; well-focused light is not."""
+
+import numpy as np
+import pytest
+
+from soxs_recipes.reduction.cosmic_rays import compare_exposures, find_cosmic_rays
+
+
+@pytest.fixture
+def blank():
+    rng = np.random.default_rng(4)
+    sigma = np.full((400, 300), 8.0)
+    return rng.normal(0, 8.0, sigma.shape), sigma, np.ones(sigma.shape, bool), rng
+
+
+def _hit(image, rng, count, low=90.0, high=3000.0):
+    truth = np.zeros(image.shape, bool)
+    for _ in range(count):
+        y, x = rng.integers(4, image.shape[0] - 8), rng.integers(4, image.shape[1] - 8)
+        dy, dx = ((0, 1), (1, 0), (1, 1))[rng.integers(3)]
+        for k in range(rng.integers(1, 5)):
+            image[y + k * dy, x + k * dx] += rng.uniform(low, high)
+            truth[y + k * dy, x + k * dx] = True
+    return truth
+
+
+def test_hits_are_found_and_noise_is_not(blank):
+    image, sigma, usable, rng = blank
+    clean = image.copy()
+    truth = _hit(image, rng, 200)
+    found = find_cosmic_rays(image, sigma, usable)
+    assert truth.sum() > 300
+    assert (found & truth).sum() / truth.sum() > 0.97
+    assert find_cosmic_rays(clean, sigma, usable).mean() <= 1e-5
+
+
+def test_pure_noise_of_many_pixels():
+    rng = np.random.default_rng(5)
+    image = rng.standard_normal((2000, 1000))
+    assert find_cosmic_rays(image, np.ones_like(image), np.ones(image.shape, bool)).mean() <= 1e-5
+
+
+@pytest.mark.parametrize("fwhm", [1.5, 2.0, 3.0])
+def test_undersampled_spots_and_lines_stay(blank, fwhm):
+    image, sigma, usable, rng = blank
+    y, x = np.mgrid[:400, :300]
+    s = fwhm / 2.3548
+    fine = (np.arange(5) - 2) / 5.0
+    places = rng.uniform([10, 10], [390, 290], (40, 2))
+    for cy, cx in places:
+        near = (abs(y - cy) < 8) & (abs(x - cx) < 8)
+        gy = np.mean([np.exp(-0.5 * ((y[near] + f - cy) / s) ** 2) for f in fine], axis=0)
+        gx = np.mean([np.exp(-0.5 * ((x[near] + f - cx) / s) ** 2) for f in fine], axis=0)
+        image[near] += 2000.0 * gy * gx
+    image += 1500.0 * np.mean([np.exp(-0.5 * ((y + 0.2 * x - 200.3 + f) / s) ** 2) for f in fine], axis=0)
+    sigma = np.sqrt(sigma**2 + np.maximum(image, 0))
+    found = find_cosmic_rays(image, sigma, usable)
+    assert found.sum() <= 2
+
+
+def test_masked_pixels_are_never_reported(blank):
+    image, sigma, usable, _ = blank
+    image[50, 50], usable[50, 50] = 1e5, False
+    assert not find_cosmic_rays(image, sigma, usable)[45:56, 45:56].any()
+
+
+def test_exposures_tell_what_is_in_one_only(blank):
+    _, sigma, usable, rng = blank
+    line = 500.0 * np.exp(-0.5 * ((np.arange(300) - 150) / 0.8) ** 2)[None, :]
+    frames = [rng.normal(0, 8.0, sigma.shape) + line for _ in range(3)]
+    truth = _hit(frames[1], rng, 60, low=200.0)
+    found = compare_exposures(frames, [sigma] * 3, [usable] * 3)
+    assert (found[1] & truth).sum() / truth.sum() > 0.97
+    assert found[1][~truth].mean() < 1e-4
+    assert found[0].mean() < 1e-4
+    assert not any(image.any() for image in compare_exposures(frames[:1], [sigma], [usable]))

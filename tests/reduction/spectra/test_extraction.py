@@ -1,0 +1,244 @@
+"""Extraction against truth: flux, errors, signal-to-noise at the bound, sky residuals, traces, masks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from soxs_recipes.data.quality import QualityFlag
+from soxs_recipes.errors import UnprocessableData
+from soxs_recipes.reduction.extraction import ExtractionSettings, extract_exposure
+
+CASES = {
+    "plain": {},
+    "faint": {"flux_level": 60.0},
+    "bright": {"flux_level": 1e5, "emission": False},
+    "bright with wings": {"flux_level": 3e4, "beta": 2.8},
+    "undersampled": {"fwhm": 1.8, "lsf_sigma": 0.62, "flux_level": 1000.0},
+    "hardly tilted": {"tilts": (0.02, -0.24), "flux_level": 1000.0},
+    "along x": {"dispersion_axis": 1, "seed": 5},
+    "maps off": {"map_tilt_error": 0.1, "illumination": 0.02},
+    "pixels differ": {"response": 0.02, "flux_level": 3000.0},
+}
+
+
+def extract(scene, frame=None, **settings):
+    return extract_exposure(
+        frame or scene.frame,
+        scene.maps,
+        scene.recipe.dispersion_axis,
+        bands={1: "a", 2: "b"},
+        base_variance=scene.base_variance,
+        flat=scene.flat,
+        settings=ExtractionSettings(**settings),
+    )
+
+
+def inner_bins(spectrum):
+    known = (spectrum.quality & np.int32(QualityFlag.NO_DATA)) == 0
+    known[:10] = known[-10:] = False
+    return known
+
+
+def pulls_of(scene, result):
+    pulls, ratios = [], []
+    for item in result.orders:
+        spectrum, truth = item.spectrum, scene.truth(item.spectrum)
+        kept = inner_bins(spectrum) & (truth > 0)
+        pulls.append(((spectrum.flux - truth) / np.sqrt(spectrum.variance))[kept])
+        ratios.append((spectrum.flux / np.maximum(truth, 1e-9))[kept])
+    return np.concatenate(pulls), np.concatenate(ratios)
+
+
+@pytest.fixture(scope="module")
+def extracted(scene_of):
+    made = {}
+
+    def get(name):
+        if name not in made:
+            scene = scene_of(**CASES[name])
+            made[name] = scene, extract(scene)
+        return made[name]
+
+    return get
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_flux_and_errors_are_true(extracted, width_of, name):
+    scene, result = extracted(name)
+    pulls, ratios = pulls_of(scene, result)
+    assert pulls.size > 1000
+    # 1100 bins: the width's own error is 0.04, the median's 0.04.
+    assert width_of(pulls) == pytest.approx(1.0, abs=0.1)
+    assert abs(np.median(pulls)) < 0.15
+    scatter = 1.25 * np.std(np.clip(ratios, 0, 2)) / np.sqrt(ratios.size)
+    assert abs(np.median(ratios) - 1.0) < 0.005 + 3.0 * scatter
+
+
+def test_the_check_of_errors_can_fail(extracted, width_of):
+    scene, result = extracted("plain")
+    pulls, _ = pulls_of(scene, result)
+    assert width_of(1.2 * pulls) != pytest.approx(1.0, abs=0.1)
+    other = replace(scene.recipe, flux_level=scene.recipe.flux_level * 1.03)
+    for order in scene.orders.values():
+        order.recipe = other
+    wrong, _ = pulls_of(scene, result)
+    for order in scene.orders.values():
+        order.recipe = scene.recipe
+    assert abs(np.median(wrong)) > 0.15
+
+
+@pytest.mark.parametrize("name", ["plain", "faint", "undersampled", "along x"])
+def test_sky_residuals_are_noise(extracted, name):
+    _, result = extracted(name)
+    assert len(result.orders) == 2
+    for item in result.orders:
+        assert 0.85 < item.sky_residual_off < 1.05
+        assert 0.8 < item.sky_residual_on < 1.3
+
+
+def test_a_sky_model_without_refinement_leaves_lines(scene_of):
+    scene = scene_of(**CASES["maps off"])
+    result = extract(scene, refine_sky=False)
+    assert max(item.sky_residual_on for item in result.orders) > 1.3
+
+
+def _bound(scene, fit, line_profile):
+    """Variance per bin of the best unbiased estimate with a free sky and a free flux in every bin: dense algebra.
+
+    An independent calculation: true means, true profile, each pixel in the bin that its centre falls into.
+    """
+    recipe, grid = scene.recipe, fit.pixels.grid
+    order = scene.orders[grid.order]
+    variance = fit.pixels.take(scene.mean) + recipe.read_noise**2 + 1.0 / 12.0
+    row = order.row_of(np.interp(fit.pixels.position, np.arange(grid.size), grid.wavelength))
+    offset = (fit.pixels.slit - order.trace(row)) / 0.28
+    shape = np.mean([line_profile(offset + e, recipe.fwhm) for e in (np.arange(9) - 4) / 9.0], axis=0)
+    bins = np.rint(fit.pixels.position).astype(int)
+    bound = np.full(grid.size, np.nan)
+    for i in range(10, grid.size - 10):
+        chosen = bins == i
+        design = np.stack([shape[chosen], np.ones(chosen.sum())], axis=1)
+        fisher = design.T @ (design / variance[chosen, None])
+        bound[i] = np.linalg.inv(fisher)[0, 0]
+    return bound
+
+
+@pytest.mark.parametrize("name", ["plain", "faint", "undersampled", "hardly tilted"])
+def test_signal_to_noise_reaches_the_joint_bound(extracted, line_profile, name):
+    scene, result = extracted(name)
+    for item, fit in zip(result.orders, result.fits, strict=True):
+        bound = _bound(scene, fit, line_profile)
+        ratio = np.sqrt(bound / item.spectrum.variance)[10:-10]
+        lit = (fit.binned_sky > 5 * np.percentile(fit.binned_sky, 30))[10:-10]
+        assert lit.sum() > 20
+        assert np.median(ratio[lit]) > 0.95
+        assert np.median(ratio[~lit]) > 0.95
+
+
+def test_the_stated_covariance_is_the_scatter_of_repeats(scene_of):
+    scene = scene_of(seed=9, length=300, noise=False, flux_level=500.0)
+    rng, fluxes, result = np.random.default_rng(8), [], None
+    for _ in range(20):
+        data = rng.poisson(scene.mean) + rng.normal(0, 5.0, scene.mean.shape)
+        result = extract(scene, scene.frame.with_arrays(data=data.astype(np.float32)), find_cosmic_rays=False)
+        fluxes.append(result.orders[0].spectrum.flux)
+    fluxes, spectrum = np.array(fluxes)[:, 15:-15], result.orders[0].spectrum
+    scatter = fluxes.var(axis=0, ddof=1) / spectrum.variance[15:-15]
+    assert scatter.mean() == pytest.approx(1.0, abs=0.06)
+    deviation = (fluxes - fluxes.mean(axis=0)) / np.sqrt(spectrum.variance[15:-15])
+    correlation = (deviation[:, 1:] * deviation[:, :-1]).mean() * 20 / 19
+    assert correlation == pytest.approx(spectrum.correlation[0], abs=0.05)
+
+
+def test_boxcar_agrees_with_optimal_where_its_aperture_holds_the_light(extracted):
+    _, result = extracted("bright")
+    for item in result.orders:
+        kept = inner_bins(item.spectrum)
+        ratio = np.median((item.spectrum.boxcar_flux / item.spectrum.flux)[kept])
+        assert ratio == pytest.approx(0.997, abs=0.004)  # of a Gaussian within +-1.25 FWHM
+        assert np.all(item.spectrum.boxcar_variance[kept] > 0.98 * item.spectrum.variance[kept].min())
+
+
+def test_cosmic_rays_leave_no_mark(scene_of, width_of):
+    scene = scene_of(seed=3)
+    rng = np.random.default_rng(2)
+    data = scene.frame.data.copy()
+    truth = np.zeros(data.shape, bool)
+    for y, x in rng.integers([3, 3], np.array(data.shape) - 3, (250, 2)):
+        data[y, x] += rng.uniform(200, 5000)
+        truth[y, x] = True
+    result = extract(scene, scene.frame.with_arrays(data=data))
+    pulls, _ = pulls_of(scene, result)
+    assert width_of(pulls) == pytest.approx(1.0, abs=0.1)
+    assert abs(np.median(pulls)) < 0.15
+    assert np.abs(pulls).max() < 6.5
+    flagged = (result.quality & np.int32(QualityFlag.COSMIC_RAY | QualityFlag.OUTLIER)) != 0
+    inside = truth & (result.variance != scene.frame.variance)
+    assert (flagged & inside).sum() / inside.sum() > 0.95
+    clean = extract(scene)
+    false = (clean.quality & np.int32(QualityFlag.COSMIC_RAY)) != 0
+    assert false.sum() <= 2
+
+
+def test_dead_columns_across_the_object_only_cost_information(scene_of, width_of):
+    scene = scene_of(seed=3)
+    quality = scene.frame.quality.copy()
+    centre = round(float(scene.table[1].centre[0] + 0.35 / 0.28))
+    quality[100:300, centre] |= np.int32(QualityFlag.DEAD)
+    quality[400:403, :] |= np.int32(QualityFlag.DEAD)
+    data = np.where(quality != 0, 60_000.0, scene.frame.data).astype(np.float32)
+    result = extract(scene, scene.frame.with_arrays(quality=quality, data=data))
+    spectrum = result.orders[0].spectrum
+    assert (spectrum.quality[110:290] & np.int32(QualityFlag.PARTIAL_APERTURE)).astype(bool).mean() > 0.8
+    pulls, _ = pulls_of(scene, result)
+    assert width_of(pulls) == pytest.approx(1.0, abs=0.1)
+    assert np.isfinite(spectrum.flux).all()
+
+
+def test_a_trace_is_followed_where_there_is_no_light(scene_of):
+    scene = scene_of(seed=4, lit_until=300.0, length=600, flux_level=200.0)
+    result = extract(scene)
+    for item in result.orders:
+        spectrum = item.spectrum
+        rows = scene.orders[spectrum.order].row_of(spectrum.wavelength)
+        truth = scene.orders[spectrum.order].trace(rows)
+        assert np.abs(spectrum.trace - truth)[rows < 300].max() < 0.08
+        assert np.abs(spectrum.trace - truth).max() < 0.25
+        dark = (rows > 310) & inner_bins(spectrum)
+        pull = (spectrum.flux / np.sqrt(spectrum.variance))[dark]
+        assert dark.sum() > 200
+        assert abs(pull.mean()) < 0.25
+
+
+def test_nothing_on_the_slit_gives_upper_limits(scene_of, width_of):
+    scene = scene_of(seed=6, flux_level=1e-6, emission=False)
+    result = extract(scene)
+    assert not result.choice.detected
+    assert result.choice.doubtful
+    for item in result.orders:
+        pull = (item.spectrum.flux / np.sqrt(item.spectrum.variance))[inner_bins(item.spectrum)]
+        assert width_of(pull) == pytest.approx(1.0, abs=0.12)
+        assert result.traces[item.spectrum.order].rung != "own"
+
+
+def test_forced_position_and_width_are_kept(scene_of):
+    result = extract(scene_of(), forced_position=-1.5, forced_fwhm=0.7)
+    for item in result.orders:
+        assert np.allclose(item.spectrum.trace, -1.5)
+        assert item.seeing == pytest.approx(0.7, rel=0.02)
+
+
+def test_a_frame_without_good_pixels_is_named(scene_of):
+    scene = scene_of()
+    dead = np.full(scene.frame.shape, QualityFlag.DEAD, np.int32)
+    with pytest.raises(UnprocessableData, match="scene"):
+        extract(scene, scene.frame.with_arrays(quality=dead))
+
+
+def test_the_same_input_gives_the_same_spectrum(scene_of):
+    scene = scene_of(length=300)
+    first, second = extract(scene), extract(scene)
+    for a, b in zip(first.orders, second.orders, strict=True):
+        assert np.array_equal(a.spectrum.flux, b.spectrum.flux)
+        assert np.array_equal(a.spectrum.variance, b.spectrum.variance)

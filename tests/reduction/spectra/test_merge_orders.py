@@ -1,0 +1,121 @@
+"""Orders become one spectrum: flux kept, errors true, no gaps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.linalg import cholesky
+
+from soxs_recipes.data.quality import QualityFlag
+from soxs_recipes.data.spectrum import OrderSpectrum
+from soxs_recipes.errors import AlgorithmError
+from soxs_recipes.reduction.merge_orders import merge_orders, merged_grid
+
+
+def density(wavelength):
+    return 5000.0 * (1 + 0.4 * np.sin(wavelength / 3.0))
+
+
+def order_spectrum(number, low, high, step, rng=None, depth=1.0, correlation=0.0):
+    wavelength = np.arange(low, high, step) + 1e-3 * np.cumsum(np.ones(int(np.ceil((high - low) / step))))
+    width = np.gradient(wavelength)
+    blaze = depth * (0.3 + np.sin(np.pi * (wavelength - low) / (high - low)))
+    truth = density(wavelength) * width
+    variance = truth / np.maximum(blaze, 0.05) + 20.0
+    noise = np.zeros(wavelength.size)
+    if rng is not None:
+        sigma = np.sqrt(variance)
+        covariance = np.diag(variance)
+        band = correlation * sigma[:-1] * sigma[1:]
+        covariance += np.diag(band, 1) + np.diag(band, -1)
+        noise = cholesky(covariance, lower=True) @ rng.standard_normal(wavelength.size)
+    zeros = np.zeros(wavelength.size)
+    return OrderSpectrum(
+        number,
+        str(number),
+        wavelength,
+        width,
+        truth + noise,
+        variance,
+        truth,
+        variance,
+        truth * 0.1,
+        variance,
+        zeros.astype(np.int32),
+        zeros,
+        np.array([correlation, 0.0]),
+    )
+
+
+def two(rng=None, correlation=0.0):
+    return [
+        order_spectrum(1, 500.0, 520.0, 0.031, rng, correlation=correlation),
+        order_spectrum(2, 515.0, 540.0, 0.043, rng, correlation=correlation),
+    ]
+
+
+def test_density_is_kept_without_noise():
+    merged = merge_orders(two(), 0.05)
+    inner = slice(5, -5)
+    assert merged.flux_unit == "electron / nm"
+    assert np.allclose(merged.flux[inner], density(merged.wavelength)[inner], rtol=5e-4)
+    assert np.allclose(merged.sky[inner], 0.1 * density(merged.wavelength)[inner], rtol=5e-4)
+    assert not (merged.quality[inner] & np.int32(QualityFlag.NO_DATA)).any()
+    assert set(np.unique(merged.order[inner])) == {1, 2}
+
+
+def test_counts_are_conserved():
+    order = order_spectrum(1, 500.0, 520.0, 0.031)
+    merged = merge_orders([order], 0.05)
+    low, high = merged.wavelength[10] - 0.025, merged.wavelength[-11] + 0.025
+    edges = np.append(order.wavelength - order.bin_width / 2, order.wavelength[-1] + order.bin_width[-1] / 2)
+    cumulative = np.append(0, np.cumsum(order.flux))
+    expected = np.diff(np.interp([low, high], edges, cumulative))[0]
+    assert (merged.flux * 0.05)[10:-10].sum() == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("step", [0.02, 0.05, 0.11])
+def test_errors_and_correlations_are_true(step):
+    rng = np.random.default_rng(1)
+    draws = [merge_orders(two(rng, 0.2), step) for _ in range(150)]
+    flux = np.array([merged.flux for merged in draws])[:, 5:-5]
+    variance = draws[0].variance[5:-5]
+    assert (flux.var(axis=0, ddof=1) / variance).mean() == pytest.approx(1.0, abs=0.04)
+    deviation = (flux - flux.mean(axis=0)) / np.sqrt(variance)
+    lag = np.median((deviation[:, 1:] * deviation[:, :-1]).mean(axis=0))
+    assert lag == pytest.approx(draws[0].correlation[0], abs=0.05)
+    assert abs(np.mean(flux / density(draws[0].wavelength[5:-5])) - 1) < 1e-3
+
+
+def test_gaps_say_so_and_hold_nothing():
+    first, second = order_spectrum(1, 500.0, 510.0, 0.04), order_spectrum(2, 512.0, 520.0, 0.04)
+    merged = merge_orders([first, second], 0.05)
+    gap = (merged.wavelength > 510.4) & (merged.wavelength < 511.8)
+    assert gap.sum() > 20
+    assert np.all(merged.quality[gap] == np.int32(QualityFlag.NO_DATA))
+    assert np.all(np.isinf(merged.variance[gap]))
+    assert np.all(merged.flux[gap] == 0)
+    assert np.all(merged.order[gap] == 0)
+
+
+def test_a_lost_bin_of_one_order_is_filled_by_the_other():
+    first, second = two()
+    variance, quality = first.variance.copy(), first.quality.copy()
+    hole = (first.wavelength > 517) & (first.wavelength < 517.5)
+    variance[hole], quality[hole] = np.inf, np.int32(QualityFlag.NO_DATA)
+    lost = replace(first, variance=variance, quality=quality, flux=np.where(hole, 0.0, first.flux))
+    merged = merge_orders([lost, second], 0.05)
+    assert np.allclose(merged.flux[5:-5], density(merged.wavelength)[5:-5], rtol=1e-3)
+
+
+def test_flux_in_physical_units_is_averaged_not_divided():
+    calibrated = [replace(s, flux=s.flux / s.bin_width, flux_unit="erg / (s cm2 Angstrom)") for s in two()]
+    merged = merge_orders(calibrated, 0.05)
+    assert merged.flux_unit == "erg / (s cm2 Angstrom)"
+    assert np.allclose(merged.flux[5:-5], density(merged.wavelength)[5:-5], rtol=5e-4)
+
+
+def test_nothing_to_merge_is_named():
+    empty = replace(two()[0], variance=np.full(two()[0].variance.size, np.inf))
+    with pytest.raises(AlgorithmError, match="no order holds"):
+        merged_grid([empty], 0.05)

@@ -1,0 +1,69 @@
+"""Profiles along the slit."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from soxs_recipes.reduction.order_pixels import cut_order, make_order_grid
+from soxs_recipes.reduction.slit_profile import SlitProfile, fit_correction, moffat
+
+
+@pytest.fixture
+def pixels(scene_of):
+    scene = scene_of(noise=False, length=300)
+    return cut_order(scene.maps, make_order_grid(scene.maps, 1, 0), 0)
+
+
+def _profile(bins, fwhm=0.9, tail=0.3):
+    return SlitProfile(np.array([0.3, 0.1, 0.0, 0.0]), np.array([np.log(fwhm), 0.0, 0.0]), tail, bins)
+
+
+@pytest.mark.parametrize("tail", [0.02, 0.25, 0.5])
+def test_moffat_has_unit_integral_and_the_width_it_says(tail):
+    x = np.linspace(-3000, 3000, 3_000_001)
+    values = moffat(x, 2.0, tail)
+    assert values.sum() * (x[1] - x[0]) == pytest.approx(1.0, abs=2e-3)
+    assert moffat(np.array([1.0]), 2.0, tail)[0] == pytest.approx(0.5 * values.max(), rel=1e-6)
+
+
+def test_no_tail_is_a_gaussian():
+    x, sigma = np.linspace(-1.5, 1.5, 50), 1.0 / 2.3548
+    gauss = np.exp(-0.5 * (x / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
+    assert np.allclose(moffat(x, 1.0, 1e-4), gauss, rtol=2e-3)
+
+
+def test_light_of_a_bin_adds_up_to_one(pixels):
+    values = _profile(pixels.grid.size).evaluate(pixels) * pixels.footprint
+    bins = np.rint(pixels.position).astype(int)
+    total = np.bincount(bins, values, minlength=pixels.grid.size)[20:-20]
+    assert np.median(total) == pytest.approx(1.0, abs=2e-3)
+
+
+def test_data_bend_the_profile_to_a_shape_that_is_no_moffat(pixels, line_profile):
+    rng = np.random.default_rng(2)
+    start = _profile(pixels.grid.size, tail=0.02)
+    u = (pixels.slit - start.centre_at(pixels.position)) / 0.28
+    truth = (0.75 * line_profile(u, 2.6) + 0.25 * line_profile(u - 1.0, 4.5)) / 0.28
+    scale = 5000.0 * pixels.footprint
+    variance = 25.0 + scale * truth
+    data = scale * truth + rng.normal(0, np.sqrt(variance))
+    bent = start
+    for _ in range(3):
+        model = scale * bent.evaluate(pixels)
+        bent = fit_correction(bent, pixels, data - model, 1.0 / variance, scale)
+    core = truth > 0.3 * truth.max()
+    before = np.std((start.evaluate(pixels) / truth)[core])
+    after = np.std((bent.evaluate(pixels) / truth)[core])
+    assert core.sum() > 1000
+    assert after < 0.25 * before
+
+
+def test_noise_alone_hardly_bends_it(pixels):
+    rng = np.random.default_rng(3)
+    start = _profile(pixels.grid.size)
+    scale = 20.0 * pixels.footprint
+    bent = fit_correction(start, pixels, rng.normal(0, 8.0, scale.size), np.full(scale.size, 1 / 64.0), scale)
+    peak = start.evaluate(pixels).max()
+    assert np.abs(bent.evaluate(pixels) - start.evaluate(pixels)).max() < 0.1 * peak
+    assert replace(bent, correction=None).evaluate(pixels) == pytest.approx(start.evaluate(pixels))

@@ -1,0 +1,66 @@
+"""Sources on the slit, and the choice of the target."""
+
+import numpy as np
+import pytest
+
+from soxs_recipes.reduction.extraction import ExtractionSettings, extract_exposure
+from soxs_recipes.reduction.slit_sources import SlitSource, choose_target, find_sources
+
+
+def _source(position, brightness=100.0, significance=50.0):
+    return SlitSource(position, 1.0, brightness, significance)
+
+
+def test_the_target_is_where_it_is_expected_not_the_brightest():
+    choice = choose_target((_source(4.0, 1e5, 900.0), _source(0.3, 20.0, 8.0)), 0.0)
+    assert choice.sources[choice.index].position == 0.3
+    assert choice.detected
+    assert not choice.doubtful
+
+
+def test_a_lone_bright_star_elsewhere_is_taken_and_marked():
+    choice = choose_target((_source(3.5),), 0.0)
+    assert choice.sources[choice.index].position == 3.5
+    assert choice.doubtful
+
+
+def test_nothing_at_the_place_is_extracted_there_all_the_same():
+    choice = choose_target((_source(4.0), _source(-4.0)), 0.5)
+    assert choice.sources[choice.index].position == 0.5
+    assert not choice.detected
+    assert choice.doubtful
+    assert "+0.50" in choice.reason
+
+
+def test_blank_slits_hold_no_sources():
+    grid = np.arange(-5.5, 5.5, 0.15)
+    rng = np.random.default_rng(3)
+    found = [find_sources(rng.normal(0, 1, (24, grid.size)), np.ones((24, grid.size)), grid) for _ in range(100)]
+    assert sum(len(sources) for sources in found) <= 1
+
+
+@pytest.mark.parametrize("position", [-2.2, 0.07, 3.1])
+def test_a_source_is_placed_and_measured(position):
+    grid = np.arange(-5.5, 5.5, 0.15)
+    rng = np.random.default_rng(3)
+    shape = 10.0 * np.exp(-0.5 * ((grid - position) / 0.45) ** 2)
+    (source,) = find_sources(rng.normal(shape, 1, (24, grid.size)), np.ones((24, grid.size)), grid)
+    assert source.position == pytest.approx(position, abs=0.06)
+    assert source.fwhm == pytest.approx(1.06, abs=0.3)
+
+
+def test_a_neighbour_is_told_apart_and_does_not_leak(scene_of, width_of):
+    scene = scene_of(others=((3.0, 5.0, 1.0),), seed=7)
+    result = extract_exposure(
+        scene.frame, scene.maps, 0, bands={}, base_variance=scene.base_variance, settings=ExtractionSettings()
+    )
+    assert len(result.choice.sources) == 2
+    assert result.choice.sources[0].position == pytest.approx(0.35, abs=0.15)
+    assert len(result.others) == 1
+    pulls = []
+    for item in result.orders:
+        spectrum, truth = item.spectrum, scene.truth(item.spectrum)
+        pulls.append(((spectrum.flux - truth) / np.sqrt(spectrum.variance))[10:-10])
+    pulls = np.concatenate(pulls)
+    assert abs(np.median(pulls)) < 0.15
+    assert width_of(pulls) == pytest.approx(1.0, abs=0.1)
