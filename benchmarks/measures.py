@@ -51,6 +51,8 @@ BARS = {
     "flux pull width": (1.0, "near"),
     "S/N over bound, off lines": (0.95, "min"),
     "S/N over bound, on lines": (0.95, "min"),
+    "flux pull width, 10-bin sums": (1.0, "near"),
+    "S/N over bound, 10-bin sums": (0.95, "min"),
     "sky pull width off lines": (1.05, "max"),
     "sky pull width on lines": (1.3, "max"),
     "flux calibration rms [%]": (3.0, "max"),
@@ -191,7 +193,7 @@ def extraction(product: Path, night) -> dict[str, float]:
     arm = _arm_of(product)
     records = [night.record(name) for name in raw_names(product)]
     bounds = [InformationBound.of_frame(night, record) for record in records]
-    ratios, pulls, off_lines, on_lines = [], [], [], []
+    ratios, pulls, off_lines, on_lines, block_pulls, blocks = [], [], [], [], [], []
     for spectrum in read_order_spectra(product):
         order = arm.order(spectrum.order)
         edges = _bin_edges(spectrum)
@@ -206,12 +208,35 @@ def extraction(product: Path, night) -> dict[str, float]:
         pulls.append((flux - counts) / sigma)
         bins = spectrum.order, spectrum.wavelength[good], spectrum.bin_width[good]
         each = [bound.signal_to_noise(*bins) for bound in bounds]
-        reached = counts / sigma / np.sqrt(sum(best**2 for best, _ in each))
+        bound = np.sqrt(sum(best**2 for best, _ in each))
+        reached = counts / sigma / bound
         is_line = each[0][1]
+        pull, ratio = block_figures(flux - counts, counts, sigma, bound, spectrum.correlation)
+        block_pulls.append(pull)
+        blocks.append(np.median(ratio))
         off_lines.append(np.median(reached[~is_line]))
         if is_line.sum() > 20:
             on_lines.append(np.median(reached[is_line]))
-    return _extraction_figures(ratios, pulls, off_lines, on_lines)
+    return _extraction_figures(ratios, pulls, off_lines, on_lines) | {
+        "flux pull width, 10-bin sums": robust_width(np.concatenate(block_pulls)),
+        "S/N over bound, 10-bin sums": float(np.median(blocks)),
+        "S/N over bound, 10-bin sums, worst order": float(np.min(blocks)),
+    }
+
+
+def block_figures(difference, counts, sigma, bound, correlation, size: int = 10):
+    """Pulls of sums over bins with the stated correlation of neighbours, and their signal-to-noise over the bound.
+
+    Correlated bins can each look better than the bound; their sums can not.
+    """
+    n = difference.size // size * size
+    difference, counts, sigma, bound = (a[:n].reshape(-1, size) for a in (difference, counts, sigma, bound))
+    variance = (sigma**2).sum(axis=1)
+    for lag, value in enumerate(correlation, start=1):
+        variance += 2 * value * (sigma[:, lag:] * sigma[:, :-lag]).sum(axis=1)
+    # The bound of a sum: its parts' variances add up.
+    best = counts.sum(axis=1) / np.sqrt(((counts / bound) ** 2).sum(axis=1))
+    return difference.sum(axis=1) / np.sqrt(variance), counts.sum(axis=1) / np.sqrt(variance) / best
 
 
 def _extraction_figures(ratios, pulls, off_lines, on_lines) -> dict[str, float]:
