@@ -156,7 +156,7 @@ class NightRun:
 
     def _check_space(self) -> None:
         todo = [job for job in self.plan.jobs if self.states[job.name].kind == TODO]
-        needed = sum(job.task.megabytes * 1e6 for job in todo) * _SPACE_MARGIN
+        needed = sum(job.task.expected(len(job.frames))[1] * 1e6 for job in todo) * _SPACE_MARGIN
         free = shutil.disk_usage(self.workspace.folder).free
         if needed > free:
             raise InputError(
@@ -209,7 +209,7 @@ class NightRun:
 
     def _expected_seconds(self, job: Job) -> float:
         seconds = float(self.results.get(job.name, {}).get("seconds") or 0.0)
-        return seconds if seconds > 0 else job.task.seconds * max(1, len(job.frames)) ** 0.5
+        return seconds if seconds > 0 else job.task.expected(len(job.frames))[0]
 
     def _scratch(self) -> Path:
         self._serial += 1

@@ -107,6 +107,8 @@ class Task:
         Typical duration, to begin long work first.
     megabytes : float
         Typical size of its products, for the check of disk space.
+    per_frame : bool
+        Whether both are those of one frame, not of the whole call.
     is_target : bool
         Whether it is what an observer asked for (it is in the closing table).
     relabel : str
@@ -128,6 +130,12 @@ class Task:
     is_target: bool = False
     relabel: str = ""
     on_demand: bool = False
+    per_frame: bool = False
+
+    def expected(self, frames: int) -> tuple[float, float]:
+        """(seconds, megabytes) of a call on that many frames."""
+        number = max(1, frames) if self.per_frame else 1
+        return self.seconds * number, self.megabytes * number
 
 
 SETUP = ("binning", "read_mode")
@@ -290,8 +298,9 @@ def _exposed(prefix: str, recipe: str, name: str, *, target: bool) -> Task:
         group=("arm", *SETUP, "slit", "night", "observation", "exptime"),
         associations=(*DETECTOR, FLAT, SPATIAL, *((RESPONSE,) if target else ())),
         label=("target", "slit"),
-        seconds=20.0,
-        megabytes=150.0,
+        seconds=7.0,
+        megabytes=135.0,
+        per_frame=True,
         is_target=target,
     )
 
@@ -304,7 +313,8 @@ TASKS = (
         group=("arm", *SETUP, "night"),
         detector="ccd",
         label=("read_mode",),
-        seconds=3.0,
+        seconds=2.0,
+        megabytes=55.0,
     ),
     Task(
         name="dark",
@@ -313,7 +323,8 @@ TASKS = (
         group=("arm", *SETUP, "exptime", "night"),
         associations=(BIAS,),
         label=("exptime",),
-        seconds=3.0,
+        seconds=2.5,
+        megabytes=65.0,
     ),
     Task(
         name="lamp_off_dark",
@@ -322,9 +333,10 @@ TASKS = (
         group=("arm", *SETUP, "exptime", "night"),
         detector="infrared",
         label=("exptime",),
-        seconds=3.0,
         relabel="DARK_<ARM>",
         on_demand=True,
+        seconds=2.5,
+        megabytes=65.0,
     ),
     Task(
         name="disp_solution",
@@ -332,7 +344,7 @@ TASKS = (
         main=("WAVE_PIN_<ARM>", "WAVE_PIN_<ARM>_ON"),
         group=("arm", *SETUP, "night", "template_start", "exptime"),
         associations=(BIAS, CCD_DARK, _lamp_off("WAVE_PIN_<ARM>_OFF")),
-        seconds=5.0,
+        seconds=1.5,
         megabytes=2.0,
     ),
     Task(
@@ -341,7 +353,7 @@ TASKS = (
         main=("ORDERDEF_<ARM>", "ORDERDEF_<ARM>_ON"),
         group=("arm", *SETUP, "night", "template_start", "exptime"),
         associations=(BIAS, CCD_DARK, _lamp_off("ORDERDEF_<ARM>_OFF"), DISPERSION),
-        seconds=3.0,
+        seconds=1.5,
         megabytes=2.0,
     ),
     Task(
@@ -351,8 +363,8 @@ TASKS = (
         group=("arm", *SETUP, "slit", "night"),
         associations=(BIAS, CCD_DARK, _lamp_off("FLAT_SLIT_<ARM>_OFF"), ORDER_CENTRES, DISPERSION),
         label=("slit",),
-        seconds=8.0,
-        megabytes=120.0,
+        seconds=5.0,
+        megabytes=100.0,
     ),
     Task(
         name="spatial_solution",
@@ -360,8 +372,8 @@ TASKS = (
         main=("WAVE_MPH_<ARM>", "WAVE_MPH_<ARM>_ON"),
         group=("arm", *SETUP, "night", "template_start", "exptime"),
         associations=(BIAS, CCD_DARK, _lamp_off("WAVE_MPH_<ARM>_OFF"), DISPERSION, ORDER_CENTRES, EDGES),
-        seconds=10.0,
-        megabytes=100.0,
+        seconds=4.0,
+        megabytes=75.0,
     ),
     _exposed("STD_FLUX", "soxs_stare", "standard", target=False),
     Task(
@@ -372,7 +384,7 @@ TASKS = (
         group=(),
         associations=(ARCHIVE,),
         label=("target", "slit"),
-        seconds=3.0,
+        seconds=1.0,
         megabytes=2.0,
     ),
     _exposed("STD_TELL", "soxs_stare", "telluric", target=True),
