@@ -123,7 +123,8 @@ class MasterFlat(Recipe):
             "is 1. Lamp and blaze are kept as BLAZE. In the UV-VIS the responses of QTH and deuterium lamp are "
             "averaged by variance, each counting where it is good.\n\n"
             "With `denoise` (empirical Bayes) the noise never exceeds the true spread of the pixels. What the "
-            "flat's noise costs is QC NOISE COST. Stretches that no lamp lights are 1, with bit NO_FLAT."
+            "flat's noise costs is QC NOISE COST. Where no lamp reaches it is 1, with bit NO_FLAT. Extension "
+            "RECTIFIED shows the orders of the flat laid straight."
         ),
         raws=(
             RawInput("FLAT_SLIT_<ARM>", _FLATS, 1, None, False, _SETUP, 5, "flat", "ccd"),
@@ -176,11 +177,12 @@ class MasterFlat(Recipe):
         solution, _ = dispersion_solution(inputs, ("DISP_TAB_2D", "DISP_TAB"))
         axis = inputs.arm.dispersion_axis
         table, slit_lengths = _centres(inputs, solution, binning)
+        tilts = slit_tilts(solution, full_ranges(inputs), shape[axis], axis, binning)
         result = reduce_flats(
             lamps,
             table,
             slit_lengths=slit_lengths,
-            tilts=slit_tilts(solution, full_ranges(inputs), shape[axis], axis, binning),
+            tilts=tilts,
             clip_sigma=parameters["stack-sigma"],
             edge_degree=parameters["edge-degree"],
             edge_clip_sigma=parameters["edge-sigma"],
@@ -191,7 +193,8 @@ class MasterFlat(Recipe):
         )
         _state_gaps(inputs, result)
         qc = _qc(result, _slit_scales(result.edges.table, solution))
-        outputs.add("MASTER_FLAT", image_hdus(result.master.frame, unit=""), qc=qc, used=used)
+        flat = [*image_hdus(result.master.frame, unit=""), _rectified_hdu(result, tilts)]
+        outputs.add("MASTER_FLAT", flat, qc=qc, used=used)
         edges = [*order_table_hdus(result.edges.table), _edge_samples_hdu(result.edges.samples)]
         outputs.add("ORDER_TAB_EDGES", edges, qc=qc, used=used)
         outputs.add("BLAZE", [_blaze_hdu(result, solution, full_ranges(inputs))], qc=qc, used=used)
@@ -260,6 +263,23 @@ def _slit_scales(table, solution):
         if scale > 0:
             scales[order] = scale
     return scales
+
+
+def _rectified_hdu(result, tilts):
+    """All orders laid straight, one above the other, to be looked at."""
+    import numpy as np
+    from astropy.io import fits
+
+    from soxs_recipes.reduction.order_rectification import rectify_order
+
+    table = result.edges.table
+    strips = [rectify_order(result.master.frame.data, table, order, tilts.get(order)) for order in table.orders]
+    hdu = fits.ImageHDU(np.concatenate(strips), name="RECTIFIED")
+    first = 1
+    for order, strip in zip(table.orders, strips, strict=True):
+        hdu.header[f"ORD{order}"] = (first, f"first row of order {order}")
+        first += strip.shape[0]
+    return hdu
 
 
 def _edge_samples_hdu(samples):

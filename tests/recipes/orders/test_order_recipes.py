@@ -99,6 +99,10 @@ def test_products_are_whole(run, arm):
     for name in ("FLAT NOISE", "EDGE RES SD", "SLIT LENGTH", "ORDEXP50", "NOISE COST"):
         assert header[f"ESO QC {name}"] > 0
     assert 11.5 < header["ESO QC SLIT LENGTH"] < 12.5
+    with fits.open(product(flat, "MASTER_FLAT")) as hdus:
+        strips = hdus["RECTIFIED"]
+        assert np.nanmedian(strips.data) == pytest.approx(1.0, abs=0.01)
+        assert {f"ORD{order.number}" for order in load_instrument("SOXS").arm(arm).orders} <= set(strips.header)
     samples = read_table(product(centres, "ORDER_TAB_CENTR"), "SAMPLES")
     assert samples["USED"].sum() > 1000
     blaze = read_table(product(flat, "BLAZE"), "BLAZE")
