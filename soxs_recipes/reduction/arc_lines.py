@@ -24,7 +24,7 @@ _STRIP = 40.0  # px: detected spots so near to a predicted one count for its ord
 _LEAST_LINES = 30  # of an order: so many are looked for even when fewer spots were detected
 _SIGNIFICANT = 5.0
 _CENTRE_FLOOR = 0.004  # px: pixel response, and profiles that are not quite Gaussian
-_CHANCE_RESIDUAL = 0.35  # px: real lines agree ten times better, spots at random twice worse
+_CHANCE_RESIDUAL = 0.2  # px: real lines agree five times better, spots at random worse
 _LARGEST_ERROR = 0.3  # px
 
 
@@ -207,7 +207,7 @@ def _first_solution(frame, spots, peaks, matches, moved, fwhm, dispersion_axis, 
     if fits.good.sum() < 4:
         raise AlgorithmError("too few identified lines could be measured", measured=int(fits.good.sum()))
     widths = smooth_widths(fits, spots.order[rows], x, y)
-    ratio = np.log(fits.fwhm / (FWHM_PER_SIGMA * np.sqrt(widths.sigma_x * widths.sigma_y)))
+    ratio = 0.5 * np.log(fits.sigma_x * fits.sigma_y / (widths.sigma_x * widths.sigma_y))
     sound = fits.good & (np.abs(np.nan_to_num(ratio, nan=9.0)) < 0.35)
     rows, fits = rows[sound], fits.select(sound)
     sample = _sample(spots, rows, fits.x, fits.y, fits.x_error, fits.y_error)
@@ -297,7 +297,7 @@ def _table(solution, spots, fits, rows, errors, everything, weight, dispersion_a
 
     everything[~spots.inside(x_fit, y_fit)] = LineStatus.OUTSIDE
     sigma_along, sigma_across = (
-        (fits.sigma_y, fits.sigma_x) if dispersion_axis == 0 else (fits.sigma_x, fits.sigma_y)
+        (fits.sigma_y, fits.full_sigma_x) if dispersion_axis == 0 else (fits.full_sigma_x, fits.sigma_y)
     )
     fwhm_along = spread(FWHM_PER_SIGMA * sigma_along)
     return MeasuredLines(

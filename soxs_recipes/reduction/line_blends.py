@@ -13,7 +13,6 @@ from soxs_recipes.reduction.line_centres import (
     FWHM_PER_SIGMA,
     LineFits,
     PlacePrior,
-    WidthPrior,
     fit_lines,
     smooth_widths,
 )
@@ -91,7 +90,7 @@ def measure_lines(
     trial = fit_lines(*frame, sources.x, sources.y, fwhm=fwhm, width_prior=prior, place_prior=held, steps=2)
     seen = trial.good & ~_phantom(sources, trial, fwhm)
     sources = _rank_neighbours(sources.select(seen), trial.select(seen), fwhm)
-    prior = WidthPrior(prior.sigma_x[seen], prior.sigma_y[seen], prior.relative_error)
+    prior = prior.select(seen)
     held = PlacePrior(sources.x, sources.y, np.where(sources.faint, _HELD_PLACE, 1.0))
     start = trial.select(seen)
     fits = fit_lines(
@@ -143,8 +142,7 @@ def _widths_at(widths, sources, fwhm):
         np.concatenate([fits.x, sources.x]),
         np.concatenate([fits.y, sources.y]),
     )
-    tail = slice(order.size, None)
-    return WidthPrior(prior.sigma_x[tail], prior.sigma_y[tail], prior.relative_error)
+    return prior.select(slice(order.size, None))
 
 
 def _blank(like, count):

@@ -11,9 +11,10 @@ __all__ = ["FWHM_PER_SIGMA", "LineFits", "PlacePrior", "WidthPrior", "fit_lines"
 
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
-_FLUX, _X, _Y, _WX, _WY, _B, _BX, _BY = range(8)
-_PARAMETERS = 8
-_HELD = np.array([_X, _Y, _WX, _WY])  # parameters that may have a prior
+_FLUX, _X, _Y, _WX, _WY, _SHEAR, _B, _BX, _BY = range(9)
+_PARAMETERS = 9
+_HELD = np.array([_X, _Y, _WX, _WY, _SHEAR])  # parameters that may have a prior
+_LARGEST_SHEAR = 0.8
 _CHUNK = 192  # spots fitted together: their derivatives stay in the processor's cache
 _WIDTH_RANGE = (np.log(0.25), np.log(6.0))  # of sigma [px]: beyond it a spot is not a spot
 _MINIMUM_PIXELS = 12
@@ -27,13 +28,30 @@ class WidthPrior:
     ----------
     sigma_x, sigma_y : ndarray (n,) float64 [px]
         Gaussian sigma without the pixel's own width.
+    shear : ndarray (n,) float64
+        Change of the centre in x with y inside a spot.
     relative_error : float
         1 sigma of ln(sigma).
+    shear_error : float
+        1 sigma of `shear`.
     """
 
     sigma_x: np.ndarray
     sigma_y: np.ndarray
+    shear: np.ndarray
     relative_error: float
+    shear_error: float
+
+    @classmethod
+    def typical(cls, sigma: float, count: int) -> WidthPrior:
+        """A loose prior of round spots."""
+        return cls(np.full(count, sigma), np.full(count, sigma), np.zeros(count), 0.4, 0.2)
+
+    def select(self, index: np.ndarray | slice) -> WidthPrior:
+        """Chosen spots."""
+        return WidthPrior(
+            self.sigma_x[index], self.sigma_y[index], self.shear[index], self.relative_error, self.shear_error
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +72,7 @@ class PlacePrior:
 
 @dataclass(frozen=True, slots=True)
 class _Prior:
-    """Prior means (n, 4) of x, y, ln(sigma_x), ln(sigma_y) and their inverse variances."""
+    """Prior means (n, 5) of x, y, ln(sigma_x), ln(sigma_y), shear, and their inverse variances."""
 
     mean: np.ndarray
     inverse: np.ndarray
@@ -75,7 +93,9 @@ class LineFits:
         1 sigma from the covariance with model variance.
     flux, flux_error : ndarray (n,) float64 [e-]
     sigma_x, sigma_y : ndarray (n,) float64 [px]
-        Gaussian sigma, pixel width taken out.
+        Gaussian sigma, pixel width taken out; in x along one row.
+    shear : ndarray (n,) float64
+        Change of the centre in x with y: a tilted slit's image is no ellipse along the axes.
     width_error : ndarray (n,) float64
         1 sigma of ln(sigma), mean of both axes.
     background : ndarray (n,) float64 [e- per px]
@@ -95,6 +115,7 @@ class LineFits:
     flux_error: np.ndarray
     sigma_x: np.ndarray
     sigma_y: np.ndarray
+    shear: np.ndarray
     width_error: np.ndarray
     background: np.ndarray
     chi_square: np.ndarray
@@ -104,7 +125,12 @@ class LineFits:
     @property
     def fwhm(self) -> np.ndarray:
         """Geometric mean of both axes' FWHM [px], pixel width taken out."""
-        return FWHM_PER_SIGMA * np.sqrt(self.sigma_x * self.sigma_y)
+        return FWHM_PER_SIGMA * np.sqrt(self.full_sigma_x * self.sigma_y)
+
+    @property
+    def full_sigma_x(self) -> np.ndarray:
+        """Sigma in x over all rows [px], shear included."""
+        return np.hypot(self.sigma_x, self.shear * self.sigma_y)
 
     def __len__(self) -> int:
         return self.x.size
@@ -164,7 +190,7 @@ def fit_lines(
     x_start = np.atleast_1d(np.asarray(x_start, dtype=np.float64))
     y_start = np.atleast_1d(np.asarray(y_start, dtype=np.float64))
     if x_start.size == 0:
-        return LineFits(*([np.zeros(0)] * 12), good=np.zeros(0, dtype=bool))
+        return LineFits(*([np.zeros(0)] * 13), good=np.zeros(0, dtype=bool))
     stamps = _Stamps.cut(data, variance, usable, x_start, y_start, max(4, int(np.ceil(1.6 * fwhm))))
     prior = _joint_prior(x_start, y_start, fwhm, width_prior, place_prior)
     parameters = _first_guess(stamps, x_start, y_start, prior.mean[:, 2:])
@@ -174,21 +200,21 @@ def fit_lines(
         for chunk in _chunks(x_start.size):
             part = stamps.part(chunk)
             target = part.data - others[chunk]
-            weights = _weights(part, target, others[chunk], parameters[chunk], reject=turn > 0)
+            weights = _weights(part, target, others[chunk], parameters[chunk], first=turn == 0)
             _marquardt(part, target, weights, parameters[chunk], damping[chunk], prior.part(chunk), steps)
     return _summary(stamps, parameters, prior, (x_start, y_start), fwhm)
 
 
 def _joint_prior(x, y, fwhm, widths, places):
     if widths is None:
-        guess = np.full(x.size, fwhm / FWHM_PER_SIGMA)
-        widths = WidthPrior(guess, guess, 0.4)
+        widths = WidthPrior.typical(fwhm / FWHM_PER_SIGMA, x.size)
     if places is None:
         places = PlacePrior(x, y, np.full(x.size, np.inf))
-    mean = np.stack([places.x, places.y, np.log(widths.sigma_x), np.log(widths.sigma_y)], axis=1)
+    mean = np.stack([places.x, places.y, np.log(widths.sigma_x), np.log(widths.sigma_y), widths.shear], axis=1)
     inverse = np.empty_like(mean)
     inverse[:, :2] = 1.0 / np.maximum(places.error, 1.0e-3)[:, None] ** 2
-    inverse[:, 2:] = 1.0 / widths.relative_error**2
+    inverse[:, 2:4] = 1.0 / widths.relative_error**2
+    inverse[:, 4] = 1.0 / widths.shear_error**2
     return _Prior(mean, inverse)
 
 
@@ -239,25 +265,35 @@ def _chunks(count):
     return [slice(first, min(first + _CHUNK, count)) for first in range(0, count, _CHUNK)]
 
 
-def _pixel_profile(corner, centre, log_sigma, size, *, derivatives):
-    """Gaussian integrated over each pixel along one axis (n, size), and d/dcentre, d/dln(sigma)."""
-    sigma = np.exp(log_sigma)[:, None]
-    t = (corner[:, None] + np.arange(size + 1) - 0.5 - centre[:, None]) / sigma
-    profile = np.diff(0.5 * erf(t / np.sqrt(2.0)), axis=1)
+def _pixel_profile(corner, centre, sigma, size, *, derivatives):
+    """Gaussian integrated over each pixel along one axis (..., size), and d/dcentre, d/dln(sigma)."""
+    t = (corner[..., None] + np.arange(size + 1) - 0.5 - centre[..., None]) / sigma[..., None]
+    profile = np.diff(0.5 * erf(t / np.sqrt(2.0)), axis=-1)
     if not derivatives:
         return profile
     density = np.exp(-0.5 * t * t) / np.sqrt(2.0 * np.pi)
-    return profile, -np.diff(density, axis=1) / sigma, -np.diff(t * density, axis=1)
+    return profile, -np.diff(density, axis=-1) / sigma[..., None], -np.diff(t * density, axis=-1)
+
+
+def _profiles(stamps, parameters, *, derivatives):
+    """Profiles along x of each row (n, k, k) and along y (n, k), and the rows' distances from the centre."""
+    height = stamps.y0[:, None] + np.arange(stamps.size) - parameters[:, _Y, None]
+    centre = parameters[:, _X, None] + parameters[:, _SHEAR, None] * height
+    sigma_x, sigma_y = np.exp(parameters[:, _WX]), np.exp(parameters[:, _WY])
+    corner = np.broadcast_to(stamps.x0[:, None], centre.shape)
+    sigma_x = np.broadcast_to(sigma_x[:, None], centre.shape)
+    px = _pixel_profile(corner, centre, sigma_x, stamps.size, derivatives=derivatives)
+    py = _pixel_profile(stamps.y0, parameters[:, _Y], sigma_y, stamps.size, derivatives=derivatives)
+    return px, py, height
 
 
 def _spots(stamps, parameters):
     """The fitted spots without their background (n, k, k)."""
-    px = _pixel_profile(stamps.x0, parameters[:, _X], parameters[:, _WX], stamps.size, derivatives=False)
-    py = _pixel_profile(stamps.y0, parameters[:, _Y], parameters[:, _WY], stamps.size, derivatives=False)
-    return (parameters[:, _FLUX, None] * py)[:, :, None] * px[:, None, :]
+    px, py, _ = _profiles(stamps, parameters, derivatives=False)
+    return (parameters[:, _FLUX, None] * py)[:, :, None] * px
 
 
-def _offsets(stamps, n):
+def _offsets(stamps):
     """Distance from the stamp's centre in units of its half size, for the background plane."""
     return np.linspace(-1.0, 1.0, stamps.size)
 
@@ -279,7 +315,7 @@ def _first_guess(stamps, x, y, expected):
     parameters = np.zeros((n, _PARAMETERS))
     background = _masked_quantile(stamps.data, stamps.usable, 0.25)
     parameters[:, _X], parameters[:, _Y] = x, y
-    parameters[:, _WX], parameters[:, _WY] = expected[:, 0], expected[:, 1]
+    parameters[:, _WX], parameters[:, _WY], parameters[:, _SHEAR] = expected.T
     parameters[:, _B] = background
     parameters[:, _FLUX] = 1.0
     shape = _spots(stamps, parameters) * stamps.usable
@@ -298,7 +334,7 @@ def _masked_quantile(stamps, mask, share):
 
 
 def _plane(stamps, parameters):
-    u = _offsets(stamps, len(parameters))
+    u = _offsets(stamps)
     return (
         parameters[:, _B, None, None]
         + parameters[:, _BX, None, None] * u[None, None, :]
@@ -306,35 +342,63 @@ def _plane(stamps, parameters):
     )
 
 
-def _weights(stamps, target, others, parameters, *, reject):
+def _weights(stamps, target, others, parameters, *, first):
     """Inverse model variance (n, k, k); deviant pixels (cosmic rays, undetected neighbours) get none."""
     spot = _spots(stamps, parameters)
     model = spot + _plane(stamps, parameters)
     variance = stamps.base_variance[:, None, None] + np.maximum(model + others, 0.0)
-    keep = stamps.usable
-    if reject:
-        # A real spot is not exactly Gaussian: some per cent of its peak is no sign of a cosmic ray.
+    residual = target - model
+    if first:  # only what stands in the wings and outshines half the spot: places are not known yet
         peak = spot.max(axis=(1, 2), keepdims=True)
-        tolerance = 36.0 * variance + (0.15 * spot) ** 2 + (0.06 * peak) ** 2 + (0.1 * others) ** 2
-        keep = keep & ((target - model) ** 2 < tolerance)
-        enough = keep.sum(axis=(1, 2), keepdims=True) >= max(_MINIMUM_PIXELS, 0.6 * stamps.size**2)
-        keep = np.where(enough, keep, stamps.usable)
+        deviant = (spot < 0.2 * peak) & (residual > 0.5 * peak) & (residual**2 > 36.0 * variance)
+    else:
+        deviant = _deviant(stamps, residual, variance, spot, others, parameters)
+    keep = stamps.usable & ~deviant
+    enough = keep.sum(axis=(1, 2), keepdims=True) >= max(_MINIMUM_PIXELS, 0.6 * stamps.size**2)
+    keep = np.where(enough, keep, stamps.usable)
     return np.where(keep, 1.0 / variance, 0.0)
 
 
+def _deviant(stamps, residual, variance, spot, others, parameters):
+    """Pixels that a spot cannot explain (n, k, k).
+
+    A real spot is not exactly Gaussian: some per cent of its peak is no sign of a cosmic ray where the pixel
+    opposite, seen from the spot's centre, deviates alike; where it does not, less is allowed.
+    """
+    peak = spot.max(axis=(1, 2), keepdims=True)
+    far = residual**2 > 36.0 * variance + (0.15 * spot) ** 2 + (0.06 * peak) ** 2 + (0.1 * others) ** 2
+    pixels = np.arange(stamps.size)
+    columns, rows = (
+        np.rint(2.0 * (parameters[:, index] - corner)).astype(int)[:, None] - pixels
+        for index, corner in ((_X, stamps.x0), (_Y, stamps.y0))
+    )
+    last = stamps.size - 1
+    inside = ((rows >= 0) & (rows <= last))[:, :, None] & ((columns >= 0) & (columns <= last))[:, None, :]
+    mirror = (
+        np.arange(len(residual))[:, None, None],
+        rows.clip(0, last)[:, :, None],
+        columns.clip(0, last)[:, None, :],
+    )
+    opposite = np.where(inside & stamps.usable[mirror], residual[mirror], residual)
+    allowed = 25.0 * variance + (0.02 * peak) ** 2 + (0.05 * spot) ** 2 + (0.05 * others) ** 2
+    lopsided = (residual - opposite) ** 2 > allowed + 25.0 * np.where(inside, variance[mirror], 0.0)
+    return far | ((residual > 0) & (residual**2 > allowed) & lopsided)
+
+
 def _jacobian(stamps, parameters):
-    """Model (n, k*k) and its derivatives (n, 8, k*k)."""
+    """Model (n, k*k) and its derivatives (n, 9, k*k)."""
     n, k = len(parameters), stamps.size
-    px, px_c, px_w = _pixel_profile(stamps.x0, parameters[:, _X], parameters[:, _WX], k, derivatives=True)
-    py, py_c, py_w = _pixel_profile(stamps.y0, parameters[:, _Y], parameters[:, _WY], k, derivatives=True)
+    (px, px_c, px_w), (py, py_c, py_w), height = _profiles(stamps, parameters, derivatives=True)
     flux = parameters[:, _FLUX, None]
+    light = (flux * py)[:, :, None]
     jacobian = np.empty((n, _PARAMETERS, k, k))
-    jacobian[:, _FLUX] = py[:, :, None] * px[:, None, :]
-    jacobian[:, _X] = (flux * py)[:, :, None] * px_c[:, None, :]
-    jacobian[:, _Y] = (flux * py_c)[:, :, None] * px[:, None, :]
-    jacobian[:, _WX] = (flux * py)[:, :, None] * px_w[:, None, :]
-    jacobian[:, _WY] = (flux * py_w)[:, :, None] * px[:, None, :]
-    u = _offsets(stamps, n)
+    jacobian[:, _FLUX] = py[:, :, None] * px
+    jacobian[:, _X] = light * px_c
+    jacobian[:, _Y] = (flux * py_c)[:, :, None] * px - parameters[:, _SHEAR, None, None] * jacobian[:, _X]
+    jacobian[:, _WX] = light * px_w
+    jacobian[:, _WY] = (flux * py_w)[:, :, None] * px
+    jacobian[:, _SHEAR] = jacobian[:, _X] * height[:, :, None]
+    u = _offsets(stamps)
     jacobian[:, _B] = 1.0
     jacobian[:, _BX] = u[None, None, :]
     jacobian[:, _BY] = u[None, :, None]
@@ -375,6 +439,7 @@ def _marquardt(stamps, target, weights, current, factor, prior, steps):
         step[:, [_WX, _WY]] = step[:, [_WX, _WY]].clip(-0.4, 0.4)
         trial = current + step
         trial[:, [_WX, _WY]] = trial[:, [_WX, _WY]].clip(*_WIDTH_RANGE)
+        trial[:, _SHEAR] = trial[:, _SHEAR].clip(-_LARGEST_SHEAR, _LARGEST_SHEAR)
         new_normal, new_gradient, new_chi = _normal_equations(stamps, target, weights, trial, prior)
         better = new_chi <= chi
         current[better] = trial[better]
@@ -392,7 +457,7 @@ def _summary(stamps, parameters, prior, start, fwhm):
     for chunk in _chunks(n):
         part = stamps.part(chunk)
         target = part.data - others[chunk]
-        weights = _weights(part, target, others[chunk], parameters[chunk], reject=True)
+        weights = _weights(part, target, others[chunk], parameters[chunk], first=False)
         normal, _, chi = _normal_equations(part, target, weights, parameters[chunk], prior.part(chunk))
         scale = 1.0 / np.sqrt(np.maximum(np.einsum("nii->ni", normal), 1.0e-30))
         scaled = normal * scale[:, :, None] * scale[:, None, :] + 1.0e-10 * np.eye(_PARAMETERS)
@@ -421,6 +486,7 @@ def _summary(stamps, parameters, prior, start, fwhm):
         flux_error=column(error[:, _FLUX]),
         sigma_x=column(np.exp(parameters[:, _WX])),
         sigma_y=column(np.exp(parameters[:, _WY])),
+        shear=column(parameters[:, _SHEAR]),
         width_error=column(0.5 * (error[:, _WX] + error[:, _WY])),
         background=column(parameters[:, _B]),
         chi_square=column(chi_square),
@@ -454,24 +520,25 @@ def smooth_widths(
     Returns
     -------
     WidthPrior
-        For every spot, fitted or not; `relative_error` is the robust scatter about the surface.
+        For every spot, fitted or not; its errors are the robust scatter about the surfaces.
     """
     good = fits.good & (fits.flux > 10.0 * fits.flux_error)
     if not good.any():
         good = fits.good
     if not good.any():
         raise ValueError("no spot was fitted: there is no width to smooth")
-    results, scatter = [], []
-    for sigma in (fits.sigma_x, fits.sigma_y):
-        log_width = np.log(np.where(good, sigma, 1.0))
-        centre = float(np.median(log_width[good]))
+    surfaces, scatter = [], []
+    for values, reach in ((np.log(fits.sigma_x), 0.7), (np.log(fits.sigma_y), 0.7), (fits.shear, 0.5)):
+        values = np.where(good, values, 0.0)
+        centre = float(np.median(values[good]))
         surface = np.full(x.size, centre)
         for number in np.unique(group):
             member = group == number
-            surface[member] += _quadratic(x[member], y[member], log_width[member] - centre, good[member])
-        results.append(np.exp(surface.clip(centre - 0.7, centre + 0.7)))
-        scatter.append(1.4826 * float(np.median(np.abs(log_width[good] - surface[good]))))
-    return WidthPrior(results[0], results[1], max(floor, float(np.mean(scatter))))
+            surface[member] += _quadratic(x[member], y[member], values[member] - centre, good[member])
+        surfaces.append(surface.clip(centre - reach, centre + reach))
+        scatter.append(1.4826 * float(np.median(np.abs(values[good] - surface[good]))))
+    errors = max(floor, 0.5 * (scatter[0] + scatter[1])), max(floor, scatter[2])
+    return WidthPrior(np.exp(surfaces[0]), np.exp(surfaces[1]), surfaces[2], *errors)
 
 
 def _quadratic(x, y, value, good):
