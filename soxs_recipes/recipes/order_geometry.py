@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soxs_recipes.errors import UnprocessableData
+from soxs_recipes.errors import InputError, UnprocessableData
 from soxs_recipes.recipes.declarations import CalibrationInput
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def lamp_exposures(
     """Prepared lamp-on frames, lamp-off frames (empty when a dark was subtracted), and the on frames used.
 
     Bias or, where no lamp-off frame of the same exposure time is given, dark is subtracted. Frames without
-    content are left out and named; UnprocessableData when none is left.
+    content are left out and named; the last error is raised when none is left.
     """
     detector = inputs.arm.detector
     bias = inputs.calibration("MASTER_BIAS") if detector.has_bias else None
@@ -86,9 +86,11 @@ def lamp_exposures(
             inputs.mark_partial("neither lamp-off frames nor MASTER_DARK: dark and background are not subtracted")
         else:
             inputs.note("no lamp-off frames of equal exposure time: MASTER_DARK is subtracted")
-    on, used = _prepared(inputs, paths, bias, None if off else dark, bad_pixels, photon_noise=photon_noise)
+    on, used, failures = _prepared(
+        inputs, paths, bias, None if off else dark, bad_pixels, photon_noise=photon_noise
+    )
     if not on:
-        raise UnprocessableData(f"{inputs.partial_reasons[-1].removeprefix('left out: ')}")
+        raise failures[-1]
     return on, off, used
 
 
@@ -120,18 +122,19 @@ def _bad_pixels(inputs, darks):
 def _prepared(inputs, paths, bias, dark, bad_pixels, *, photon_noise):
     from soxs_recipes.recipes.preparation import prepare_detailed
 
-    frames, used, notes = [], [], []
+    frames, used, notes, failures = [], [], [], []
     for path in paths:
         try:
             prepared = prepare_detailed(
                 path, inputs.arm, master_bias=bias, dark=dark, bad_pixels=bad_pixels, poisson=photon_noise
             )
-        except UnprocessableData as error:
+        except (InputError, UnprocessableData) as error:
             inputs.mark_partial(f"left out: {error}")
+            failures.append(error)
             continue
         frames.append(prepared.frame)
         used.append(path)
         notes += prepared.notes
     for note in dict.fromkeys(notes):
         inputs.note(note)
-    return frames, used
+    return frames, used, failures

@@ -141,3 +141,15 @@ def test_flats_without_centres_find_their_orders(tmp_path):
     for order in table.orders:
         along, across = courses("VIS", truth, order, 0.0)
         assert np.abs(table[order].centre_at(along) - across).max() < 0.5
+
+
+def test_a_frame_without_content_is_named_and_left_out(tmp_path):
+    path, _ = write(tmp_path, "flat", simulate_frame("pinhole_flat", "VIS", seed=1))
+    data, header, _ = simulate_frame("pinhole_flat", "VIS", seed=1, index=1)
+    empty, _ = write(tmp_path, "empty", (np.zeros_like(data), header, None))
+    result = run_recipe(OrderCentres, [path, empty], {}, tmp_path / "out")
+    assert result.status == "PARTIAL", result.message
+    assert any("empty" in reason for reason in result.reasons)
+    alone = run_recipe(OrderCentres, [empty], {}, tmp_path / "alone")
+    assert alone.status == "FAILED"
+    assert "empty" in alone.message
