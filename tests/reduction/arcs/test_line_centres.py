@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from soxs_recipes.reduction.line_centres import PlacePrior, fit_lines, smooth_widths
+from soxs_recipes.reduction.line_centres import PlacePrior, WidthPrior, fit_lines, smooth_widths
 
 
 def grid_of_spots(count=900, pitch=18.0, seed=3):
@@ -118,3 +118,30 @@ def test_place_prior_holds_a_faint_neighbour(spots):
     assert abs(np.mean((fits.x - x)[::2])) < 0.01
     alone = fit_lines(data, variance, usable, x[::2], y[::2])
     assert np.mean(alone.x - x[::2]) > 0.03
+
+
+def test_image_of_a_tilted_slit_is_no_ellipse_along_the_axes(spots):
+    _, exposed = spots
+    x, y, shape, random = grid_of_spots(400)
+    shear, sigma, fine = -0.35, 0.9, 5
+    image = np.zeros(shape)
+    offset = (np.arange(13 * fine) + 0.5) / fine - 6.5
+    for cx, cy in zip(x, y, strict=True):
+        column, row = round(cx), round(cy)
+        dx, dy = offset[None, :] + column - cx, offset[:, None] + row - cy
+        spot = np.exp(-0.5 * (((dx - shear * dy) / sigma) ** 2 + (dy / 1.05) ** 2)) / (2.0 * np.pi * sigma * 1.05)
+        pixels = spot.reshape(13, fine, 13, fine).mean(axis=(1, 3))
+        image[row - 6 : row + 7, column - 6 : column + 7] += 20000.0 * pixels
+    data, variance = exposed(image + 5.0, random)
+    usable = np.ones(shape, dtype=bool)
+    first = fit_lines(data, variance, usable, x, y)
+    widths = smooth_widths(first, np.ones(x.size), x, y)
+    fits = fit_lines(data, variance, usable, first.x, first.y, width_prior=widths)
+    assert fits.good.sum() == 400
+    assert np.median(fits.shear) == pytest.approx(shear, abs=0.04)  # rows are taken at their centres
+    assert np.median(fits.chi_square) == pytest.approx(1.0, abs=0.1)
+    for error, predicted in ((fits.x - x, fits.x_error), (fits.y - y, fits.y_error)):
+        assert (error / predicted).std() == pytest.approx(1.0, abs=0.15)
+    straight = WidthPrior(widths.sigma_x, widths.sigma_y, np.zeros(x.size), 0.04, 1.0e-3)
+    blind = fit_lines(data, variance, usable, x, y, width_prior=straight)
+    assert np.nanmedian(blind.chi_square) > 2.0
