@@ -222,6 +222,7 @@ ORDER_CENTRES = Association(
     ),
     otherwise="no pinhole flat: order positions of the format tables",
 )
+KNOWN_CENTRES = Association("order centres", ORDER_CENTRES.rungs[:1])
 _FLAT_TAGS = ("MASTER_FLAT_<ARM>", "ORDER_TAB_EDGES_<ARM>", "BLAZE_<ARM>")
 FLAT = Association(
     name="flat",
@@ -371,7 +372,7 @@ TASKS = (
         recipe="soxs_spatial_solution",
         main=("WAVE_MPH_<ARM>", "WAVE_MPH_<ARM>_ON"),
         group=("arm", *SETUP, "night", "template_start", "exptime"),
-        associations=(BIAS, CCD_DARK, _lamp_off("WAVE_MPH_<ARM>_OFF"), DISPERSION, ORDER_CENTRES, EDGES),
+        associations=(BIAS, CCD_DARK, _lamp_off("WAVE_MPH_<ARM>_OFF"), DISPERSION, KNOWN_CENTRES, EDGES),
         seconds=4.0,
         megabytes=75.0,
     ),

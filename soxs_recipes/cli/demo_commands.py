@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from soxs_recipes.cli.options import interruptible, json_option, plots_option, talk_options, workers_option
+from soxs_recipes.cli.options import (
+    emit_json,
+    interruptible,
+    json_option,
+    plots_option,
+    talk_options,
+    workers_option,
+)
 from soxs_recipes.cli.show import counting
 from soxs_recipes.errors import InputError
 
@@ -20,15 +27,20 @@ __all__ = ["demo", "simulate"]
 @click.option("--seed", default=1, show_default=True, help="Instrument, sky and noise are functions of it.")
 @click.option("--plan", default="demo", show_default=True, metavar="NAME", help="What to observe.")
 @click.option("--effect", "effects", multiple=True, metavar="NAME=STRENGTH", help="Scale an effect; 0 is off.")
+@json_option
 @talk_options
-def simulate(output: Path, seed: int, plan: str, effects: tuple[str, ...], quiet: bool) -> None:
+def simulate(output: Path, seed: int, plan: str, effects: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     """Write raw frames of a simulated night, with the truth beside them."""
     from soxs_recipes.simulator import PLANS, Effects
 
     if plan not in PLANS:
         raise InputError(f"there is no plan {plan!r}; there are {', '.join(PLANS)}")
-    frames = _simulated(output, seed, plan, Effects.from_mapping(dict(map(_strength, effects))), quiet=quiet)
-    if not quiet:
+    frames = _simulated(
+        output, seed, plan, Effects.from_mapping(dict(map(_strength, effects))), quiet=quiet or as_json
+    )
+    if as_json:
+        emit_json({"schema": 1, "folder": str(output), "plan": plan, "seed": seed, "frames": frames})
+    elif not quiet:
         click.echo(f"{frames} frames of plan {plan}, seed {seed}, in {output}")
 
 

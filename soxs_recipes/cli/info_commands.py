@@ -29,12 +29,17 @@ def recipes(as_json: bool) -> None:
 
 @click.command(short_help="Show the manual of a recipe.")
 @click.argument("recipe")
-def man(recipe: str) -> None:
+@json_option
+def man(recipe: str, as_json: bool) -> None:
     """Show the manual of RECIPE: inputs, calibrations, parameters, products, QC."""
     from soxs_recipes.recipes.man import man_page
     from soxs_recipes.recipes.registry import recipe_class
 
-    click.echo_via_pager(man_page(recipe_class(recipe).declaration))
+    declaration = recipe_class(recipe).declaration
+    if as_json:
+        emit_json({"schema": 1, "recipe": declaration.name, "manual": man_page(declaration)})
+        return
+    click.echo_via_pager(man_page(declaration))
 
 
 @click.command(short_help="Write a settings file with every parameter explained.")
