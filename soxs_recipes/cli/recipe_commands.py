@@ -108,10 +108,10 @@ def _parameter_option(parameter: Parameter):
 
 
 # -- inputs -------------------------------------------------------------------------------------------------
-def gather_frames(inputs: Iterable[Path]) -> list[tuple[str, str]]:
+def gather_frames(inputs: Iterable[Path], declaration: Declaration | None = None) -> list[tuple[str, str]]:
     """(path, tag) of every frame that SOF files, folders and frames name; a frame named twice counts once.
 
-    InputError names what is not there.
+    Of a folder only the frames that the declaration speaks of are taken. InputError names what is not there.
     """
     from soxs_recipes.cascade.scan import FITS_SUFFIXES, find_fits_files
     from soxs_recipes.eso.sof import read_sof
@@ -122,7 +122,7 @@ def gather_frames(inputs: Iterable[Path]) -> list[tuple[str, str]]:
             found, _ = find_fits_files(path)
             if not found:
                 raise InputError(f"{path}: holds no FITS files")
-            for one in found:
+            for one in found if declaration is None else _of_use(found, declaration):
                 frames.setdefault(str(one.absolute()), "")
         elif not path.exists():
             raise InputError(f"{path}: there is no such file or folder")
@@ -133,6 +133,29 @@ def gather_frames(inputs: Iterable[Path]) -> list[tuple[str, str]]:
                 if entry.group != "PRODUCT":
                     frames[str(entry.path)] = entry.tag
     return list(frames.items())
+
+
+def _of_use(paths: Iterable[Path], declaration: Declaration) -> list[Path]:
+    """Files that a recipe knows the tag of; those that cannot be read stay, so that the recipe names them."""
+    from soxs_recipes.errors import SoxsError
+    from soxs_recipes.fits_files import read_header
+    from soxs_recipes.instrument.classify import classify
+
+    chosen = []
+    for path in paths:
+        try:
+            found = classify(read_header(path))
+        except SoxsError:
+            chosen.append(path)
+            continue
+        known = {
+            resolved_tag(entry.tag, found.arm, kind)
+            for entry in (*declaration.raws, *declaration.calibrations)
+            for kind in ("SCI", "FLUX", "TELL")
+        }
+        if found.tag in known:
+            chosen.append(path)
+    return chosen
 
 
 def recipe_for_sof(sof: Path) -> str:
@@ -180,7 +203,10 @@ def _run(
 ) -> int:
     from soxs_recipes.cascade.worker import call_recipe
 
-    frames = gather_frames(inputs)
+    frames = gather_frames(inputs, declaration)
+    if not frames:
+        names = ", ".join(raw.tag for raw in declaration.raws)
+        raise InputError(f"{', '.join(map(str, inputs))}: none of {names} among the frames")
     settings = _settings(declaration, settings_file, poly, given, frames)
     output = output.expanduser()
     present = [] if overwrite else _present(declaration, frames, output)

@@ -88,6 +88,19 @@ def test_frames_a_folder_and_a_sof_are_the_same(soxs, night, biases, tmp_path):
         assert (path.name, number, level) == ("20251121T000100_VIS_FRAME_COUNT.fits", 3, 3.0)
 
 
+def test_of_a_folder_only_what_is_of_use_is_taken(soxs, night, biases, tmp_path):
+    night.science("VIS")
+    night.calibrations("NIR")
+    code, _, err = soxs("count", night.folder, "-o", tmp_path / "out", "--no-plots")
+    assert (code, err) == (0, "")
+    assert only_product(tmp_path / "out")[1] == len(biases)
+    for path in biases:
+        path.unlink()
+    code, _, err = soxs("count", night.folder, "-o", tmp_path / "out", "--no-plots")
+    assert code == 20
+    assert "none of BIAS_<ARM> among the frames" in err
+
+
 def test_other_names_of_a_recipe(soxs, biases, tmp_path):
     for number, word in enumerate(("count", "count_all", "count-all", "soxs_count")):
         assert soxs(word, *biases, "-o", tmp_path / str(number), "--no-plots", "-q") == (0, "", "")
