@@ -143,8 +143,12 @@ LAMP_OFF = ("WAVE_PIN_<ARM>_OFF", "ORDERDEF_<ARM>_OFF", "FLAT_SLIT_<ARM>_OFF", "
 
 BIAS = Association(
     name="bias",
-    rungs=(Rung("bias", ("MASTER_BIAS_<ARM>", "BP_MAP_RP_<ARM>"), SETUP, UP_TO_A_WEEK),),
-    otherwise="no bias within a week: level from the overscan only",
+    rungs=(
+        Rung("bias", ("MASTER_BIAS_<ARM>", "BP_MAP_RP_<ARM>"), SETUP, UP_TO_A_WEEK),
+        # Frames without overscan have no other level than that of a bias, however old.
+        Rung("bias", ("MASTER_BIAS_<ARM>", "BP_MAP_RP_<ARM>"), SETUP, ALWAYS, mark="bias older than a week"),
+    ),
+    otherwise="no bias: level from the overscan only",
     detector="ccd",
 )
 _DARK_TAGS = ("MASTER_DARK_<ARM>", "BP_MAP_RP_<ARM>")

@@ -126,7 +126,7 @@ def test_without_bias_the_overscan_must_do(complete_night):
         path.unlink()
     science = only(plan_of(complete_night), "science", "VIS")
     assert science.blocked == ""
-    assert science.marks == ("no bias within a week: level from the overscan only",)
+    assert science.marks == ("no bias: level from the overscan only",)
 
 
 def test_without_standard_there_are_counts(complete_night):
@@ -219,15 +219,15 @@ def test_ladder_of_darks(night):
     assert (same.mark, same.level) == ("", 0)
 
 
-@pytest.mark.parametrize(("days", "level"), [(0.3, 0), (3.0, 1), (-6.0, 1), (8.0, None)])
+@pytest.mark.parametrize(("days", "level"), [(0.3, 0), (3.0, 1), (-6.0, 1), (8.0, 2), (-400.0, 3)])
 def test_age_gives_the_level(night, days, level):
     night.science("VIS", at=0.0)
     night.add("bias", "VIS", ("CALIB", "BIAS", "IMAGE"), 5, exptime=0.0, at=days)
     job = only(plan_of(night), "science", "VIS")
     found = [link for link in job.links if link.name == "bias"]
-    assert [link.level for link in found] == ([] if level is None else [level])
-    if found:
-        assert found[0].age == pytest.approx(days, abs=0.01)
+    assert [link.level for link in found] == [level]
+    assert found[0].age == pytest.approx(days, abs=0.01)
+    assert found[0].mark == ("bias older than a week" if abs(days) > 7 else "")
 
 
 def test_the_nearest_in_time_is_taken(tmp_path):
