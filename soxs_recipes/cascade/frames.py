@@ -21,7 +21,7 @@ _MJD_PLAUSIBLE = (47892.0, 73000.0)  # 1990 to 2058
 _PLACEHOLDERS = frozenset({"", "UNDEFINED", "UNKNOWN", "NONE", "N/A", "BLANK", "--", "-1", "0"})
 
 # Facts that decide what a recipe does with a frame: a change of one makes a new result.
-CLASSIFYING_FACTS = ("arm", "binning", "read_mode", "slit", "lamp", "exptime", "target")
+CLASSIFYING_FACTS = ("arm", "binning", "read_mode", "read_name", "slit", "lamp", "exptime", "target")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class FrameRecord:
     tag : str
         SOF tag; "" when the frame cannot be used.
     facts : mapping
-        arm, mjd, exptime, night, binning, read_mode, slit, slit_width, lamp, target, observation,
+        arm, mjd, exptime, night, binning, read_mode, read_name, slit, slit_width, lamp, target, observation,
         template_start and what else the headers tell; None or absent when unknown.
     problem : str
         Why the frame cannot be used; "" when it can.
@@ -191,7 +191,8 @@ def _facts(reader: _HeaderReader, path: Path, arm: str, tag: str, *, is_product:
         facts["binning"] = _product_binning(reader) if is_product else _binning(reader, known[arm].detector)
         _check_detector(reader)
         facts |= _slit(reader, known[arm])
-    facts["read_mode"] = reader.text("READ_MODE_ID") or reader.text("READ_MODE_NAME")
+    facts["read_mode"] = reader.text("READ_MODE_ID")
+    facts["read_name"] = reader.text("READ_MODE_NAME")
     facts["lamp"] = _lamps(reader)
     facts["template"] = reader.text("TPL_ID")
     facts["template_start"] = reader.text("TPL_START")

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from soxs_recipes.cascade.associate import Candidate, Link, associate, shared_facts
 from soxs_recipes.cascade.frames import CLASSIFYING_FACTS, FrameRecord
@@ -125,7 +125,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
 class _Planner:
     def __init__(self, inputs: PlanInputs):
         self.inputs = inputs
-        self.raw = [f for f in inputs.frames if not f.problem and not f.is_product]
+        self.raw = completed_setups([f for f in inputs.frames if not f.problem and not f.is_product])
         self.earlier = [f for f in inputs.frames if not f.problem and f.is_product]
         self.arms = {arm.name: arm for arm in load_instrument().arms}
         self.jobs: dict[str, Job] = {}
@@ -323,6 +323,22 @@ class _Planner:
                 why = "no call needs it" if has_task else "no recipe reduces such frames yet"
                 reasons[frame.path] = f"{frame.tag}: {why}"
         return reasons
+
+
+def completed_setups(frames: Sequence[FrameRecord]) -> list[FrameRecord]:
+    """Frames whose read mode is not told get that of their kind, or of their arm, where there is only one."""
+    result = list(frames)
+    for name in ("read_mode", "read_name"):
+        for same in (("arm", "tag"), ("arm",)):
+            kinds = [tuple(frame.arm if word == "arm" else frame.tag for word in same) for frame in result]
+            known: dict[tuple, set[object]] = defaultdict(set)
+            for kind, frame in zip(kinds, result, strict=True):
+                known[kind].add(frame.facts.get(name))
+            for number, (kind, frame) in enumerate(zip(kinds, result, strict=True)):
+                values = known[kind] - {None}
+                if frame.facts.get(name) is None and len(values) == 1:
+                    result[number] = replace(frame, facts={**frame.facts, name: next(iter(values))})
+    return result
 
 
 def _serves(entry: Task | Association, arm) -> bool:

@@ -138,7 +138,7 @@ class Task:
         return self.seconds * number, self.megabytes * number
 
 
-SETUP = ("binning", "read_mode")
+SETUP = ("binning", "read_mode", "read_name")
 LAMP_OFF = ("WAVE_PIN_<ARM>_OFF", "ORDERDEF_<ARM>_OFF", "FLAT_SLIT_<ARM>_OFF", "WAVE_MPH_<ARM>_OFF")
 
 BIAS = Association(

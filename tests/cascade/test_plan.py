@@ -264,6 +264,20 @@ def test_headers_without_template_keywords_still_make_a_plan(night):
     assert only(plan, "science", "VIS").upstream
 
 
+def test_a_read_mode_that_some_frames_do_not_tell_is_inferred(night):
+    night.add("told", "VIS", ("CALIB", "BIAS", "IMAGE"), 3, at=-0.3, exptime=0.0)
+    night.add(
+        "untold", "VIS", ("CALIB", "BIAS", "IMAGE"), 2, at=-0.29, exptime=0.0, **{"ESO DET READ CURID": None}
+    )
+    night.add("named", "VIS", ("SCIENCE", "OBJECT", "ECHELLE,SLIT,STARE"), target="SN",
+              **{"ESO DET READ CURID": None, "ESO DET READ CURNAME": "FAST"})  # fmt: skip
+    plan = plan_of(night)
+    assert len(only(plan, "bias", "VIS").frames) == 5
+    assert link(only(plan, "science", "VIS"), "bias").mark == ""
+    night.add("slow", "VIS", ("CALIB", "BIAS", "IMAGE"), 3, at=-0.2, exptime=0.0, **{"ESO DET READ CURID": 7})
+    assert sorted(len(job.frames) for job in named(plan_of(night), "bias", "VIS")) == [2, 3, 3]
+
+
 def test_both_lamps_make_one_flat(night):
     night.add("qth", "VIS", ("CALIB", "LAMP,QFLAT", "ECHELLE,SLIT"), 5)
     night.add("d2", "VIS", ("CALIB", "LAMP,DFLAT", "ECHELLE,SLIT"), 5, at=0.05, exptime=60.0)
