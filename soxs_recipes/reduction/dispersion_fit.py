@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.polynomial.legendre import legvander
 
-from soxs_recipes.data.dispersion_solution import DispersionBlock, DispersionSolution
+from soxs_recipes.data.dispersion_solution import DispersionBlock, DispersionSolution, scaled
 from soxs_recipes.errors import AlgorithmError
 from soxs_recipes.reduction.grouped_regression import GroupedRegression, Scatter
+from soxs_recipes.reduction.line_levers import false_levers
+from soxs_recipes.reduction.order_deviations import fit_order_deviations, split_block
 
 __all__ = ["DispersionFit", "LineSample", "fit_dispersion"]
 
@@ -120,6 +123,10 @@ def fit_dispersion(
     """
     if len(lines) < 4:
         raise AlgorithmError("too few arc lines for a dispersion solution", lines=len(lines), needed=4)
+    false = _false_levers(prior, lines, dispersion_axis)
+    if false.any():
+        options = (wavelength_degrees, order_degrees, slit_degrees, choose_degrees)
+        return _without(prior, lines, false, dispersion_axis, options)
     group = np.unique(lines.wavelength, return_inverse=True)[1]
     bounds = _Bounds(order_degrees, wavelength_degrees, slit_degrees, choose_degrees)
     fits = []
@@ -127,6 +134,37 @@ def fit_dispersion(
         rows = np.flatnonzero(np.isin(lines.order, block.orders))
         fits.append(_fit_block(block, lines.select(rows), group[rows], rows, dispersion_axis, bounds))
     return _assemble(prior, lines, fits)
+
+
+def _false_levers(prior, lines, dispersion_axis):
+    """Boolean (n,): lines at one slit position that alone bend an order's course along the dispersion."""
+    false = np.zeros(len(lines), dtype=bool)
+    if np.ptp(lines.slit) > 0:
+        return false
+    for number in np.unique(lines.order):
+        own = np.flatnonzero(lines.order == number)
+        if np.unique(lines.wavelength[own]).size < own.size:
+            continue
+        surface = prior.surface(int(number))
+        predicted = surface.evaluate(lines.wavelength[own], lines.slit[own])
+        along = 1 - dispersion_axis
+        value = (lines.x, lines.y)[along][own] - predicted[along]
+        error = np.maximum((lines.x_error, lines.y_error)[along][own], _LEAST_ERROR)
+        false[own] = false_levers(
+            legvander(scaled(lines.wavelength[own], surface.wavelength_domain), 7), value, error
+        )
+    return false
+
+
+def _without(prior, lines, false, dispersion_axis, options):
+    """The fit without some lines, which are written down as rejected."""
+    names = ("wavelength_degrees", "order_degrees", "slit_degrees", "choose_degrees")
+    options = dict(zip(names, options, strict=True))
+    fit = fit_dispersion(prior, lines.select(~false), dispersion_axis=dispersion_axis, **options)
+    x, y = fit.solution.evaluate(lines.order, lines.wavelength, lines.slit)
+    weight, kept = np.zeros(len(lines)), np.zeros(len(lines), dtype=bool)
+    weight[~false], kept[~false] = fit.weight, fit.kept
+    return replace(fit, x_residual=lines.x - x, y_residual=lines.y - y, weight=weight, kept=kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,17 +197,37 @@ def _fit_block(block, lines, group, rows, dispersion_axis, bounds):
     terms = _candidate_terms(block, bounds, several_slits=np.ptp(lines.slit) > 0)
     axes = [_axis_problem(block, lines, group, terms, axis, dispersion_axis) for axis in (0, 1)]
     results = [_choose_and_fit(problem, terms, bounds, echelle=len(block.orders) > 1) for problem in axes]
-    corrected = _corrected(block, terms, results)
     notes = tuple(note for result in results for note in result.notes)
-    blocks: tuple[DispersionBlock, ...] = (corrected,)
-    if len(block.orders) > 1 and bounds.choose:
-        blocks, order_notes = _order_corrections(corrected, lines, group, dispersion_axis, results)
-        notes += order_notes
-    weight = np.minimum(results[0].weight, results[1].weight)
+    blocks: tuple[DispersionBlock, ...] = ()
+    if len(block.orders) > 1:
+        results, blocks = _with_deviations(block, lines, axes, terms, results)
+    if blocks:
+        notes += (f"orders {', '.join(map(str, block.orders))} each follow a course of their own",)
+    else:
+        blocks = (_corrected(block, terms, results),)
+        if len(block.orders) > 1 and bounds.choose:
+            blocks, order_notes = _order_corrections(blocks[0], lines, group, dispersion_axis, results)
+            notes += order_notes
+    weight = np.minimum(*(result.weight.prod(axis=1) for result in results))
     along = 1 - dispersion_axis  # axis 0 of the frame is y, the second of (x, y)
     deviation = np.maximum(*(_deviation(blocks, lines, result, axes[k], k) for k, result in enumerate(results)))
     degrees = tuple(int(d) for d in terms[results[along].columns].max(axis=0))
     return _BlockFit(blocks, rows, weight, deviation, results[along].scatter.shared, degrees, notes)
+
+
+def _with_deviations(block, lines, axes, terms, results):
+    """(results, blocks of single orders) where orders deviate from a common surface; no blocks otherwise."""
+    deviations = tuple(
+        fit_order_deviations(problem, result.columns, block, lines.order, lines.wavelength, lines.slit)
+        for problem, result in zip(axes, results, strict=True)
+    )
+    if not any(fit.worthwhile for fit in deviations):
+        return results, ()
+    weighted = [
+        replace(result, weight=fit.weight, scatter=fit.scatter)
+        for result, fit in zip(results, deviations, strict=True)
+    ]
+    return weighted, split_block(block, terms, deviations)
 
 
 def _candidate_terms(block, bounds, *, several_slits):
@@ -338,7 +396,7 @@ def _order_corrections(block, lines, group, dispersion_axis, results):
 
 def _no_correction():
     empty = np.zeros(0, dtype=int)
-    return _AxisFit(empty, np.zeros(0), np.zeros((0, 0)), np.zeros(0), Scatter(), ())
+    return _AxisFit(empty, np.zeros(0), np.zeros((0, 0)), np.zeros((0, 2)), Scatter(), ())
 
 
 def _worthwhile(problem, weight, scatter):

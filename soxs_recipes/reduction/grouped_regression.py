@@ -105,7 +105,7 @@ class GroupedRegression:
         columns : ndarray (k,) int
         scatter : Scatter, optional
             Taken as known when given.
-        weight : ndarray (n,), optional
+        weight : ndarray (n, 2), optional
             To start from.
         rounds : int
             At most so many.
@@ -113,11 +113,11 @@ class GroupedRegression:
         Returns
         -------
         coefficients, covariance : ndarray (k,), (k, k)
-        weight : ndarray (n,)
-            1 for a measurement that agrees, towards 0 for one that does not (Cauchy).
+        weight : ndarray (n, 2)
+            Of the measurement within its group, and of its group: 1 when it agrees, towards 0 when not (Cauchy).
         scatter : Scatter
         """
-        weight = np.ones(self.value.size) if weight is None else weight
+        weight = np.ones((self.value.size, 2)) if weight is None else weight
         current = scatter or self._first_scatter()
         problem = replace(
             self, design=np.ascontiguousarray(self.design[:, columns]), expected=self.expected[columns]
@@ -127,11 +127,25 @@ class GroupedRegression:
             coefficients, covariance = problem.solve(*problem.normal(weight, current), everything)
             residual = self.value - problem.design @ coefficients
             if scatter is None:
-                current = self._estimate_scatter(residual, columns.size)
-            previous, weight = weight, 1.0 / (1.0 + (self.standardised(residual, current) / _CAUCHY) ** 2)
+                current = self.estimate_scatter(residual, columns.size)
+            previous, weight = weight, self.agreement(residual, weight, current)
             if np.abs(weight - previous).max() < 0.02:
                 break
         return coefficients, covariance, weight, current
+
+    def agreement(self, residual, weight, scatter):
+        """New weights (n, 2): of each measurement beside what its group has in common, and of the group."""
+        variance = self.error**2 + scatter.own**2
+        if not np.any(self.lever):
+            return np.stack([_cauchy(residual / np.sqrt(variance)), np.ones(residual.size)], axis=1)
+        own, factor, adder = self._weights(weight, scatter)
+        strength = np.maximum(adder @ (own * self.lever**2), 1.0e-30)
+        pull = adder @ (own * self.lever * residual)
+        # Mean offset of each group, what is believed of it, and how far off it is for its error.
+        group_weight = _cauchy(pull / strength / np.sqrt(scatter.shared**2 + 1.0 / strength))
+        believed = factor * pull
+        alone = (residual - self.lever * believed[self.group]) / np.sqrt(variance)
+        return np.stack([_cauchy(alone), group_weight[self.group]], axis=1)
 
     def standardised(self, residual: np.ndarray, scatter: Scatter) -> np.ndarray:
         """Residuals over their total 1 sigma."""
@@ -168,20 +182,25 @@ class GroupedRegression:
 
     def _weights(self, weight, scatter):
         """Inverse own variances, Sherman-Morrison factor of each group, and the group summation matrix."""
-        own = weight / (self.error**2 + scatter.own**2)
+        own = weight[:, 0] / (self.error**2 + scatter.own**2)
         adder = self._adder()
         members = np.asarray(adder.sum(axis=1)).ravel()
-        typical = (adder @ weight) / np.maximum(members, 1.0)
+        agreeing = (adder @ weight[:, 1]) / np.maximum(members, 1.0)
         # A line far from all others says that its wavelength is wrong: it shares a larger error.
-        shared_variance = scatter.shared**2 / np.maximum(typical, 1.0e-3)
-        return own, shared_variance / (1.0 + shared_variance * (adder @ (own * self.lever**2))), adder
+        strength = adder @ (own * self.lever**2)
+        doubt = (scatter.shared**2 + 1.0 / np.maximum(strength, 1.0e-30)) * (
+            1.0 / np.maximum(agreeing, 1.0e-3) - 1.0
+        )
+        shared_variance = np.where(strength > 0, scatter.shared**2 + doubt, 0.0)
+        return own, shared_variance / (1.0 + shared_variance * strength), adder
 
     def _first_scatter(self):
         spread = 1.4826 * float(np.median(np.abs(self.value - np.median(self.value)))) if self.value.size else 0.0
         lever = float(np.median(np.abs(self.lever))) if self.value.size else 0.0
         return Scatter(0.02, min(0.5 * spread, 0.3) / lever if lever > 0 else 0.0)
 
-    def _estimate_scatter(self, residual, parameters):
+
+    def estimate_scatter(self, residual: np.ndarray, parameters: float) -> Scatter:
         """Own scatter from within groups, shared scatter from between them; robust."""
         adder = self._adder()
         members = np.asarray(adder.sum(axis=1)).ravel()
@@ -202,6 +221,10 @@ class GroupedRegression:
             offset = (adder @ (inverse * self.lever * residual)) / np.maximum(strength, 1.0e-30)
         shared = _excess(offset / freedom, 1.0 / np.sqrt(np.maximum(strength, 1.0e-30)))
         return Scatter(own, shared)
+
+
+def _cauchy(standardised):
+    return 1.0 / (1.0 + (standardised / _CAUCHY) ** 2)
 
 
 def _excess(residual: np.ndarray, error: np.ndarray) -> float:

@@ -9,6 +9,7 @@ from numpy.polynomial.legendre import legvander
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from soxs_recipes.reduction.line_courses import course_score, search_course, twist_penalty
 from soxs_recipes.reduction.line_detection import Peaks
 from soxs_recipes.reduction.line_ends import bayesian_surface, settle_end
 
@@ -23,6 +24,7 @@ _EXPECTED = (30.0, 4.0, 3.0, 2.0, 1.5, 1.0, 0.7)
 _END_SHARE = 0.15  # of the matched lines at each end, that are identified as a whole
 _SEGMENT_LINES = 7
 _LEAST_VOTES = 4.0
+_LEAST_GAIN = 1.0  # lines that another course of an order must put on spots beyond the usual one
 # The same of their change with the order number, linear, quadratic, cubic: of the shift, and relative of the rest.
 _EXPECTED_OVER_ORDERS = ((8.0, 0.7), (4.0, 0.4), (2.0, 0.2), (1.0, 0.1))
 _TURNS_OVER_ORDERS = 4
@@ -120,12 +122,18 @@ def match_lines(
     for number in problem.orders:
         vote = found[number] if found[number].trusted else consensus
         lines = np.flatnonzero(problem.order == number)
-        index, da, dc = _refine(problem, lines, vote)
+        index, da, dc = _searched(problem, lines, *_refine(problem, lines, *_start(problem, lines, vote)))
         if not smooth_orders:
             index, da, dc = _settle_ends(problem, lines, index, da, dc)
         peak[lines], along[lines], across[lines] = index, da, dc
     if smooth_orders and problem.orders.size >= 4:
+        own = peak, along, across
         peak, along, across = _over_orders(problem, peak, along, across)
+        for number in problem.orders:
+            lines = np.flatnonzero(problem.order == number)
+            together = peak[lines], along[lines], across[lines]
+            alone = tuple(values[lines] for values in own)
+            peak[lines], along[lines], across[lines] = _better_course(problem, lines, together, alone)
     for number in problem.orders:
         votes[int(number)] = float((peak[problem.order == number] >= 0).mean())
     return _result(problem, peak, along, across, votes)
@@ -264,10 +272,37 @@ def _median_vote(votes):
     return _Vote(float(along), float(across), float(stretch), trusted=False)
 
 
-def _refine(problem, lines, vote):
-    """Matches of one order's lines and the smooth offsets (along, across) at them."""
+def _start(problem, lines, vote):
+    """Offsets (along, across) of an order's lines as they were voted for."""
+    return vote.along + vote.stretch * problem.t[lines], np.full(lines.size, vote.across)
+
+
+def _searched(problem, lines, index, da, dc):
+    """The matches, or those about the best of all cubic courses when that puts clearly more lines on spots."""
+    if np.ptp(problem.slit) > 0 or lines.size < 8:
+        return index, da, dc
+    along, across = problem.along[lines] + da, problem.across[lines] + dc
+    spots = np.stack([problem.peak_along, problem.peak_across], axis=1)
+    course = search_course(spots, along, across, problem.t[lines], problem.weight[lines])
+    if course is None:
+        return index, da, dc
+    return _better_course(problem, lines, (index, da, dc), _refine(problem, lines, da + course, dc))
+
+
+def _better_course(problem, lines, usual, other):
+    """Whichever (matches, offsets along, across) puts more lines on spots; the usual one when it is close."""
+    spots = cKDTree(np.stack([problem.peak_along, problem.peak_across], axis=1))
+    scores = [
+        course_score(spots, problem.along[lines] + da, problem.across[lines] + dc, problem.weight[lines])
+        - twist_penalty(problem.t[lines], da)
+        for _, da, dc in (usual, other)
+    ]
+    return other if scores[1] > 1.05 * scores[0] + _LEAST_GAIN else usual
+
+
+def _refine(problem, lines, base_a, base_c):
+    """Matches of one order's lines and the smooth offsets (along, across) at them, from offsets to begin with."""
     t, slit = problem.t[lines], problem.slit[lines]
-    base_a, base_c = vote.along + vote.stretch * t, np.full(lines.size, vote.across)
     segment_a, segment_c = _segment_offsets(problem, lines, base_a, base_c)
     base_a, base_c = base_a + segment_a, base_c + segment_c
     terms, expected = _terms(t, slit)

@@ -1,0 +1,100 @@
+"""How well a course of offsets along an order puts its lines on spots, and the course that does so best."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.polynomial.legendre import legvander
+from scipy.spatial import cKDTree
+
+__all__ = ["course_score", "search_course", "twist_penalty"]
+
+_STEP = 0.25  # px of the table of nearness
+_STRIP = 3.5  # px across the dispersion within which a spot may belong to the order
+# Half range, step and expected size [px] of the course's Legendre coefficients.
+_SEARCHED = ((6.0, 0.8, 4.0), (5.0, 0.8, 3.0), (9.0, 0.8, 5.0), (4.0, 0.8, 2.0))
+_KERNELS = (0.8, 0.4)  # px: of the search, of the comparison
+_PENALTY = 0.25  # lines that a coefficient of 1 sigma costs
+_TWIST = (0.5, 0.4, 0.3)  # px: expected size of the coefficients of degree 4 to 6
+_CHUNK = 8000
+
+
+def course_score(
+    spots: cKDTree, along: np.ndarray, across: np.ndarray, weight: np.ndarray, kernel: float = _KERNELS[1]
+) -> float:
+    """Summed weight of the lines that lie on a spot, each by a Gaussian of its distance.
+
+    Parameters
+    ----------
+    spots : cKDTree
+        Detected spots, (along, across) [px].
+    along, across : ndarray (n,) [px]
+        Where the lines are expected.
+    weight : ndarray (n,)
+    kernel : float [px]
+    """
+    distance, _ = spots.query(np.stack([along, across], axis=1), distance_upper_bound=4.0 * kernel)
+    return float((weight * np.exp(-0.5 * (distance / kernel) ** 2)).sum())
+
+
+def twist_penalty(t: np.ndarray, course: np.ndarray) -> float:
+    """What a course's bends of higher degree cost, in lines: of equal courses the smoother one is likelier."""
+    degrees = 3 + len(_TWIST)
+    if t.size <= 2 * degrees:
+        return 0.0
+    coefficients = np.linalg.lstsq(legvander(t, degrees), course, rcond=None)[0]
+    return float(_PENALTY * np.log1p((coefficients[4:] / _TWIST) ** 2).sum())
+
+
+def search_course(
+    peaks: np.ndarray, along: np.ndarray, across: np.ndarray, t: np.ndarray, weight: np.ndarray
+) -> np.ndarray | None:
+    """The cubic course along the dispersion that puts most lines on spots, whatever single lines say.
+
+    Parameters
+    ----------
+    peaks : ndarray (m, 2) [px]
+        Detected spots, (along, across).
+    along, across : ndarray (n,) [px]
+        Where the lines are expected so far.
+    t : ndarray (n,)
+        Place along the order, -1 to 1.
+    weight : ndarray (n,)
+        How sure it is that each line is there at all.
+
+    Returns
+    -------
+    ndarray (n,) [px] or None
+        What to add to `along`; None without spots near the order.
+
+    Notes
+    -----
+    All combinations of shift, slope, bend and twist on a grid; a table of the distance to the nearest spot makes
+    each cost no more than a look-up per line. Larger coefficients cost a little: of equals the flattest wins.
+    """
+    by_along = np.argsort(along)
+    course = np.interp(peaks[:, 0], along[by_along], across[by_along])
+    near = peaks[np.abs(peaks[:, 1] - course) < _STRIP, 0]
+    if near.size < 4:
+        return None
+    low = along.min() - 30.0
+    table = _nearness(near, low, along.max() + 30.0)
+    axes = [np.arange(-reach, reach + 0.5 * step, step) for reach, step, _ in _SEARCHED]
+    amplitudes = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=1)
+    penalty = _PENALTY * ((amplitudes / [size for _, _, size in _SEARCHED]) ** 2).sum(axis=1)
+    basis = legvander(t, len(_SEARCHED) - 1).T
+    best, chosen = -np.inf, amplitudes[0]
+    for first in range(0, len(amplitudes), _CHUNK):
+        part = amplitudes[first : first + _CHUNK]
+        index = ((along + part @ basis - low) / _STEP).astype(int).clip(0, table.size - 1)
+        score = table[index] @ weight - penalty[first : first + _CHUNK]
+        k = int(score.argmax())
+        if score[k] > best:
+            best, chosen = score[k], part[k]
+    return chosen @ basis
+
+
+def _nearness(places, low, high):
+    """Gaussian of the distance to the nearest place, in steps from `low` to `high`."""
+    grid = np.arange(low, high, _STEP) + 0.5 * _STEP
+    distance, _ = cKDTree(places[:, None]).query(grid[:, None])
+    return np.exp(-0.5 * (distance / _KERNELS[0]) ** 2).astype(np.float32)
