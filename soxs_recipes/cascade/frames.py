@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from soxs_recipes.instrument import header_value, load_instrument
+from soxs_recipes.instrument.times import mjd_from_iso
 
-__all__ = ["CLASSIFYING_FACTS", "FrameRecord", "describe_frame", "mjd_from_iso", "night_of", "unusable_frame"]
+__all__ = ["CLASSIFYING_FACTS", "FrameRecord", "describe_frame", "mjd_in_text", "night_of", "unusable_frame"]
 
 # La Silla's nights are named by the date at UTC minus 15 hours, so that afternoon and morning calibrations
 # belong to the night between them.
@@ -121,19 +122,11 @@ class _HeaderReader:
             return None
 
 
-def mjd_from_iso(text: str) -> float | None:
-    """Modified Julian date of an ISO date and time, None when the text holds none (underscores are colons)."""
-    match = re.search(r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d)[:_](\d\d)[:_](\d\d(?:\.\d*)?))?", text)
-    if match is None:
-        return None
-    year, month, day, hour, minute, second = (float(part or 0) for part in match.groups())
-    try:
-        start = datetime(int(year), int(month), int(day), tzinfo=UTC)
-    except ValueError:
-        return None
-    if hour > 23 or minute > 59 or second > 61:
-        return None
-    return (start - _MJD_EPOCH).days + (hour + (minute + second / 60.0) / 60.0) / 24.0
+def mjd_in_text(text: str) -> float | None:
+    """Modified Julian date of the first ISO date and time in a text (underscores are colons), None without one."""
+    match = re.search(r"\d{4}-\d\d-\d\d(?:[T ]\d\d[:_]\d\d[:_]\d\d(?:\.\d+)?)?", text)
+    mjd = mjd_from_iso(match[0].replace("_", ":")) if match else math.nan
+    return mjd if math.isfinite(mjd) else None
 
 
 def night_of(mjd: float) -> str:
@@ -206,7 +199,7 @@ def _mjd(reader: _HeaderReader, path: Path) -> float:
     mjd = reader.number("MJD_OBS")
     if mjd is None or not math.isfinite(mjd):
         for source, text in (("DATE-OBS", reader.text("DATE_OBS")), ("the file name", path.name)):
-            mjd = mjd_from_iso(text or "")
+            mjd = mjd_in_text(text or "")
             if mjd is not None:
                 reader.warnings.append(f"MJD-OBS missing, taken from {source}")
                 break

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from soxs_recipes.cascade.frames import FrameRecord, mjd_from_iso, night_of
+from soxs_recipes.cascade.frames import FrameRecord, mjd_in_text, night_of
 from soxs_recipes.cascade.index import SCHEMA_VERSION, Index, is_network_file_system
 from soxs_recipes.cascade.workspace import Workspace, find_workspace, safe_name
 from soxs_recipes.errors import InputError
@@ -196,7 +196,7 @@ def test_nights_run_from_afternoon_to_morning(mjd, night):
 
 
 def test_dates_are_read_from_text():
-    assert mjd_from_iso("2025-11-21T12:00:00") == pytest.approx(61000.5)
-    assert mjd_from_iso("SOXS.2025-11-21T06_00_00.123.fits") == pytest.approx(61000.25, abs=1e-5)
-    assert mjd_from_iso("no date") is None
-    assert mjd_from_iso("2025-13-41T12:00:00") is None
+    assert mjd_in_text("2025-11-21T12:00:00") == pytest.approx(61000.5)
+    assert mjd_in_text("SOXS.2025-11-21T06_00_00.123.fits") == pytest.approx(61000.25, abs=1e-5)
+    assert mjd_in_text("no date") is None
+    assert mjd_in_text("2025-13-41T12:00:00") is None
