@@ -293,6 +293,7 @@ def degrees_from(declaration: Declaration, poly: str) -> dict[str, str]:
 def _present(declaration: Declaration, frames: Sequence[tuple[str, str]], output: Path) -> list[Path]:
     """Products of these frames that are in the output folder, by the names that they would get."""
     from soxs_recipes.errors import SoxsError
+    from soxs_recipes.instrument.times import iso_from_mjd, observation_mjd
     from soxs_recipes.recipes.inputs import gather_inputs
     from soxs_recipes.recipes.outputs import product_file_name
 
@@ -305,8 +306,9 @@ def _present(declaration: Declaration, frames: Sequence[tuple[str, str]], output
     found = []
     for file in inputs.raw_files:
         for product in declaration.products:
-            date = str(file.header.get("DATE-OBS") or "")
-            stem = Path(product_file_name(date, inputs.arm.name, product.short)).stem
+            date = str(file.header.get("DATE-OBS") or "") or iso_from_mjd(observation_mjd(file.header))
+            tag = resolved_tag(product.tag.replace("_<ARM>", ""), "", inputs.kind)
+            stem = Path(product_file_name(date, inputs.arm.name, tag)).stem
             found += sorted({*output.glob(f"{stem}.fits"), *output.glob(f"{stem}_*.fits")})
     return found
 
