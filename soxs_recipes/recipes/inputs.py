@@ -270,10 +270,10 @@ def _common_arm(
     """The one arm of all files; InputError names the files that disagree."""
     raws = [file for file in files if _is_raw(declaration, instrument, file.tag)]
     if not raws:
-        wanted = " or ".join(entry.tag for entry in declaration.raws)
+        wanted = " or ".join(short_tag(entry.tag) for entry in declaration.raws)
         found = "; ".join(f"{file.path.name}: {why}" for file, why in left_out[:3])
         raise InputError(
-            f"{declaration.name} needs {wanted}, and none is given" + (f" ({found})" if found else "")
+            f"{declaration.name} needs frames {wanted}, and none is given" + (f" ({found})" if found else "")
         )
     names = [_arm_name(file, instrument) for file in raws]
     arm_name = max(dict.fromkeys(names), key=names.count)
@@ -310,6 +310,7 @@ def _check_raws(inputs: Inputs) -> None:
             raise InputError(f"{declaration.name}: {file.path.name} is {file.classification.reason}")
         for warning in file.classification.warnings:
             _log.warning("%s: %s", file.path.name, warning)
+        _mark_doubtful(inputs, file)
     entries = [entry for entry in declaration.raws if entry.serves(arm)]
     if not entries:
         raise InputError(f"{declaration.name} does not serve the {arm.label} arm")
@@ -332,6 +333,26 @@ def _check_raws(inputs: Inputs) -> None:
         common = [word for word in members[0].agree if all(word in entry.agree for entry in members)]
         paths = {path for entry in members for path in inputs.raw(entry.tag)}
         _check_agreement(inputs, [file for file in files if file.path in paths], common)
+
+
+def _mark_doubtful(inputs: Inputs, file: InputFile) -> None:
+    """A frame that its header takes for something else, or a main input that is PARTIAL, marks the products."""
+    found = file.classification
+    if found.is_product:
+        if str(file.header.get("ESO QC STATUS", "") or "").strip() == "PARTIAL":
+            inputs.mark_partial(f"{file.tag} is itself PARTIAL: {file.header.get('REASON1', 'see its header')}")
+    elif _light_of(file.tag) != _light_of(found.tag):
+        inputs.mark_partial(f"{file.path.name} is given as {file.tag}, but its header says {found.tag}")
+
+
+def _light_of(tag: str) -> str:
+    """What lit a frame, as far as its tag tells."""
+    if tag.startswith("BIAS_"):
+        return "bias"
+    if tag.startswith("DARK_") or tag.endswith("_OFF"):
+        return "none"
+    word = tag.split("_")[0]
+    return "sky" if word in ("OBJECT", "STD", "SKY") else word
 
 
 def _check_binning(inputs: Inputs, files: Sequence[InputFile]) -> None:

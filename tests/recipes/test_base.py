@@ -122,7 +122,7 @@ def test_nothing_of_use_names_the_file(mean_frame, make_raw, tmp_path):
     result = run_recipe(mean_frame, [path], {}, tmp_path)
     assert result.error_class == "InputError"
     assert "flat.fits" in result.message
-    assert "BIAS_<ARM>" in result.message
+    assert "needs frames BIAS or DARK" in result.message
 
 
 def test_missing_file_and_empty_set(mean_frame, tmp_path):
