@@ -389,7 +389,14 @@ def locate_exposure(
     grids = grids or make_grids(maps, axis)
     search = 3.0 if geometry.rung == 0 else 10.0
     zero = sky_zero_point(
-        frame, maps, grids, axis, _sky_lines(inputs), base_variance=exposure.base_variance, search=search
+        frame,
+        maps,
+        grids,
+        axis,
+        _sky_lines(inputs),
+        base_variance=exposure.base_variance,
+        search=search,
+        slit_image=_slit_image(inputs, exposure),
     )
     edges = None
     if geometry.table is not None:
@@ -405,6 +412,14 @@ def locate_exposure(
     return Location(maps, zero, edges, (along, across))
 
 
+def _slit_image(inputs: Inputs, exposure: Exposure) -> float:
+    """Width of the slit on the detector along the dispersion [px]; 0 when the slit is unknown."""
+    name = str(inputs.keyword("SLIT", exposure.path, "") or "").strip().upper()
+    widths = {slit.name.upper(): slit.width for slit in inputs.arm.slits}
+    binning = exposure.frame.meta.binning[inputs.arm.dispersion_axis]
+    return widths.get(name, 0.0) / (inputs.arm.pixel_scale * binning)
+
+
 def _sky_lines(inputs: Inputs):
     import numpy as np
 
@@ -412,8 +427,13 @@ def _sky_lines(inputs: Inputs):
     from soxs_recipes.reduction.flexure import SkyLines
 
     table = read_table(inputs.calibration("SKY_LINE_LIST"), 1)
-    isolated = np.asarray(table["ISOLATED"], dtype=bool)
-    wavelength = np.asarray(table["WAVELENGTH"], dtype=np.float64)[isolated]
+    wavelength = np.asarray(table["WAVELENGTH"], dtype=np.float64)
     error = table.get("WAVELENGTH_ERROR")
-    sigma = np.full(wavelength.size, 0.002) if error is None else np.asarray(error, np.float64)[isolated]
-    return SkyLines(wavelength, sigma)
+    sigma = np.full(wavelength.size, 0.002) if error is None else np.asarray(error, dtype=np.float64)
+    brightness = table.get("FLUX")
+    return SkyLines(
+        wavelength,
+        sigma,
+        np.asarray(table["ISOLATED"], dtype=bool),
+        None if brightness is None else np.asarray(brightness, dtype=np.float64),
+    )

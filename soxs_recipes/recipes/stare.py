@@ -35,7 +35,7 @@ _QC = (
     QCDefinition("TRACE RUNG", "", "0 own trace, 1 joint with the other orders, 2 expected.", per_order=True),
     QCDefinition("TRACE ERR", "arcsec", "Error of the trace.", per_order=True),
     QCDefinition("TRACE RES", "arcsec", "Residuals of the trace, rms.", per_order=True),
-    QCDefinition("SKYRES ON", "", "Width of sky residuals over noise on lines.", (0.8, 1.3), per_order=True),
+    QCDefinition("SKYRES ON", "", "Width of sky residuals over noise on lines.", (0.7, 1.3), per_order=True),
     QCDefinition("SKYRES OFF", "", "Width of sky residuals over noise off lines.", (0.85, 1.05), per_order=True),
     QCDefinition("CR FRAC", "", "Pixels of the orders hit by cosmic rays.", (0.0, 0.05)),
     QCDefinition("ZP SHIFT", "px", "Shift along the dispersion from sky lines.", per_order=True),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import binary_dilation
 
-__all__ = ["compare_exposures", "find_cosmic_rays", "laplacian_significance"]
+__all__ = ["find_cosmic_rays", "laplacian_significance"]
 
 _EDGE = 3  # half-size of the patches around candidates
 
@@ -96,42 +96,3 @@ def _patches(image, y, x, half):
     rows = (y[:, None] + offsets)[:, :, None]
     columns = (x[:, None] + offsets)[:, None, :]
     return padded[rows, columns].reshape(y.size, -1)
-
-
-def compare_exposures(
-    residuals: list[np.ndarray],
-    sigmas: list[np.ndarray],
-    usable: list[np.ndarray],
-    *,
-    threshold: float = 6.0,
-) -> list[np.ndarray]:
-    """Hits found by comparing exposures of the same field: what stands in one and not in the others.
-
-    Parameters
-    ----------
-    residuals, sigmas, usable : lists of ndarray (ny, nx)
-        As for `find_cosmic_rays`; residuals are scaled to equal exposure by the caller.
-    threshold : float [sigma]
-        Of the difference to the mean of the others.
-
-    Returns
-    -------
-    list of ndarray (ny, nx) bool
-        All False for fewer than two exposures.
-    """
-    count = len(residuals)
-    hits = [np.zeros(residual.shape, dtype=bool) for residual in residuals]
-    if count < 2:
-        return hits
-    stack = np.stack([np.where(good, r, 0.0) for r, good in zip(residuals, usable, strict=True)])
-    variance = np.stack([np.where(good, s**2, 0.0) for s, good in zip(sigmas, usable, strict=True)])
-    number = np.stack(usable).astype(np.float64)
-    for k in range(count):
-        others = [j for j in range(count) if j != k]
-        known = number[others].sum(axis=0)
-        # The smallest of the others: another exposure's own hit must not hide or fake one here.
-        reference = np.where(number[others] > 0, stack[others], np.inf).min(axis=0)
-        mean_variance = variance[others].sum(axis=0) / np.maximum(known, 1)
-        difference = stack[k] - np.where(known > 0, reference, np.inf)
-        hits[k] = usable[k] & (known > 0) & (difference > threshold * np.sqrt(variance[k] + mean_variance))
-    return hits

@@ -12,9 +12,13 @@ from soxs_recipes.data.order_table import OrderTable
 from soxs_recipes.data.pixel_maps import PixelMaps
 from soxs_recipes.reduction.order_pixels import OrderGrid, cut_order
 from soxs_recipes.reduction.sky_model import binned_median, first_sky
+from soxs_recipes.reduction.sky_template import template_shift
 
 __all__ = ["EdgeShift", "SkyLines", "ZeroPoint", "edge_shift", "line_positions", "sky_zero_point"]
 
+_FEWEST_LINES = 3
+_LARGEST_ERROR = 0.25  # px
+_WIDE = 6.0  # bins of the slit's image from which lines are no longer single
 _HALF_WINDOW = 5  # bins on either side of a sky line
 _STEPS = 12
 _EDGE_REACH = 5.0  # px on either side of an edge
@@ -29,10 +33,16 @@ class SkyLines:
     Attributes
     ----------
     wavelength, error : ndarray (n,) [nm, vacuum]
+    isolated : ndarray (n,) bool or None
+        Lines without a neighbour in a narrow slit; None for all.
+    brightness : ndarray (n,) or None
+        Relative; needed for wide slits.
     """
 
     wavelength: np.ndarray
     error: np.ndarray
+    isolated: np.ndarray | None = None
+    brightness: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +70,12 @@ class ZeroPoint:
 
     @property
     def is_significant(self) -> bool:
-        """Beyond 2 sigma and 0.05 px."""
-        return bool(np.isfinite(self.shift) and abs(self.shift) > max(2.0 * self.error, 0.05))
+        """Beyond 2 sigma and 0.05 px, told by three lines or more."""
+        told = self.lines >= _FEWEST_LINES and self.error < _LARGEST_ERROR
+        return bool(told and abs(self.shift) > max(2.0 * self.error, 0.05))
+
+
+_UNKNOWN = ZeroPoint(float("nan"), float("nan"), 0, {}, float("nan"), float("nan"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +109,12 @@ def sky_zero_point(
     *,
     base_variance: np.ndarray,
     search: float = 3.0,
+    slit_image: float = 0.0,
 ) -> ZeroPoint:
-    """Shift along the dispersion from isolated sky lines, all orders together.
+    """Shift along the dispersion from sky lines, all orders together.
+
+    Isolated lines are fitted one by one; where the slit is so wide that they run together, a template of all lines
+    is moved over the sky (`lines` of the result then counts orders).
 
     Parameters
     ----------
@@ -107,12 +125,17 @@ def sky_zero_point(
     grids : sequence of OrderGrid
     dispersion_axis : int
     lines : SkyLines
-        Isolated ones.
     base_variance : ndarray (ny, nx) [e-^2]
         Without photon noise.
     search : float [px]
         Largest shift that is looked for.
+    slit_image : float [px]
+        Width of the slit's image along the dispersion; 0 when unknown.
     """
+    if slit_image > _WIDE and lines.brightness is not None:
+        return _by_template(frame, maps, grids, dispersion_axis, lines, base_variance, search, slit_image)
+    chosen = np.ones(lines.wavelength.size, bool) if lines.isolated is None else lines.isolated
+    lines = SkyLines(lines.wavelength[chosen], lines.error[chosen])
     shifts, errors, widths, orders = [], [], [], []
     for grid in grids:
         inside = (lines.wavelength > grid.wavelength[8]) & (lines.wavelength < grid.wavelength[-9])
@@ -129,8 +152,28 @@ def sky_zero_point(
         widths.append(fwhm[good])
         orders.append(np.full(int(good.sum()), grid.order))
     if not shifts or sum(part.size for part in shifts) == 0:
-        return ZeroPoint(float("nan"), float("nan"), 0, {}, float("nan"), float("nan"))
+        return _UNKNOWN
     return _combine_lines(*(np.concatenate(part) for part in (shifts, errors, widths, orders)))
+
+
+def _by_template(frame, maps, grids, dispersion_axis, lines, base_variance, search, slit_image):
+    spectra, listed, directions, numbers = [], [], [], []
+    for grid in grids:
+        if not np.any(maps.order == grid.order):
+            continue
+        spectra.append(_sky_spectrum(frame, maps, grid, dispersion_axis, base_variance))
+        inside = (lines.wavelength > grid.wavelength[0]) & (lines.wavelength < grid.wavelength[-1])
+        listed.append((grid.position(lines.wavelength[inside]), lines.brightness[inside]))
+        directions.append(_direction(maps, grid, dispersion_axis))
+        numbers.append(grid.order)
+    found = template_shift(spectra, listed, slit_image, search=search)
+    told = np.array([np.isfinite(item.shift) for item in found], dtype=bool)
+    if not told.any():
+        return _UNKNOWN
+    shifts = np.array([d * item.shift for d, item in zip(directions, found, strict=True)])[told]
+    errors = np.array([item.error for item in found])[told]
+    widths = np.array([item.width for item in found])[told]
+    return _combine_lines(shifts, errors, widths, np.array(numbers)[told])
 
 
 def _sky_spectrum(frame, maps, grid, dispersion_axis, base_variance):

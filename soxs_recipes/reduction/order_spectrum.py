@@ -152,7 +152,7 @@ def _mean_correlation(variance, covariance, known):
 def sky_residual_widths(fit: OrderFit) -> tuple[float, float]:
     """Robust width of residual/sigma away from all objects: (on lines, off lines).
 
-    A line is where the sky stands over five times its continuum; NaN where fewer than 50 pixels tell.
+    A line is where the sky stands over five times its continuum; NaN where fewer than 200 pixels tell.
     """
     objects = np.abs(fit.solution.objects).sum(axis=0)
     away = fit.good & (objects < 0.02 * np.sqrt(fit.variance) + 0.01 * np.abs(fit.sky))
@@ -164,6 +164,6 @@ def sky_residual_widths(fit: OrderFit) -> tuple[float, float]:
 
 
 def _robust_width(values):
-    if values.size < 50:
+    if values.size < 200:
         return float("nan")
     return float(1.4826 * np.median(np.abs(values - np.median(values))))
