@@ -56,6 +56,15 @@ _PARAMETERS = (
         typical=200.0,
     ),
     Parameter(
+        "lamp-line-limit",
+        float,
+        "auto",
+        "",
+        "Height over the smooth blaze from which a sharp feature is the lamp's own and divided out; 0 for never.",
+        minimum=0.0,
+        typical=0.12,
+    ),
+    Parameter(
         "denoise",
         bool,
         True,
@@ -121,7 +130,8 @@ class MasterFlat(Recipe):
             "divided by a smooth blaze at each pixel's wavelength (along the tilted slit), so that the flat "
             "holds pixel response, fringes and the illumination along the slit (1 at mid-slit); between orders it "
             "is 1. Lamp and blaze are kept as BLAZE. In the UV-VIS the responses of QTH and deuterium lamp are "
-            "averaged by variance, each counting where it is good.\n\n"
+            "averaged by variance, each counting where it is good. Emission lines of a lamp and what air absorbs "
+            "in its path go with the blaze.\n\n"
             "With `denoise` (empirical Bayes) the noise never exceeds the true spread of the pixels. What the "
             "flat's noise costs is QC NOISE COST. Where no lamp reaches it is 1, with bit NO_FLAT. Extension "
             "RECTIFIED shows the orders of the flat laid straight."
@@ -190,6 +200,7 @@ class MasterFlat(Recipe):
             knot_spacing=parameters["blaze-knot-spacing"] / binning[axis],
             denoise=parameters["denoise"],
             low_sensitivity=parameters["low-sensitivity"],
+            lamp_line_limit=parameters["lamp-line-limit"],
         )
         _state_gaps(inputs, result)
         qc = _qc(result, _slit_scales(result.edges.table, solution))

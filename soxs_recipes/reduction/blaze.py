@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.interpolate import BSpline
@@ -59,6 +59,8 @@ class SmoothFlat:
         Slit coordinate at which the illumination is 1.
     spread : float
         Robust relative scatter of good pixels about the model, photon noise removed: the pixel response.
+    line_along, line_factor : ndarray
+        Positions [px] and factors by which sharp features of the lamp change the blaze (see `lamp_lines`).
     """
 
     knots: np.ndarray
@@ -68,10 +70,15 @@ class SmoothFlat:
     domain: tuple[float, float]
     middle: float
     spread: float
+    line_along: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    line_factor: np.ndarray = field(default_factory=lambda: np.ones(1))
 
     def blaze(self, along: np.ndarray) -> np.ndarray:
         """Signal [e-] at mid-slit."""
-        return np.exp(BSpline(self.knots, self.coefficients, 3)(np.clip(along, *self.domain)))
+        smooth = np.exp(BSpline(self.knots, self.coefficients, 3)(np.clip(along, *self.domain)))
+        if self.line_along.size < 2:
+            return smooth
+        return smooth * np.interp(along, self.line_along, self.line_factor, left=1.0, right=1.0)
 
     def blaze_error(self, along: np.ndarray) -> np.ndarray:
         """Relative error of `blaze`."""

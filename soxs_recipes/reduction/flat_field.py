@@ -21,6 +21,7 @@ from soxs_recipes.errors import AlgorithmError
 from soxs_recipes.reduction.blaze import OrderPixels, SmoothFlat, fit_smooth_flat
 from soxs_recipes.reduction.cross_sections import along_first
 from soxs_recipes.reduction.flat_combination import CombinedExposures
+from soxs_recipes.reduction.lamp_lines import with_lamp_lines
 from soxs_recipes.reduction.pixel_response import (
     PixelResponse,
     SpreadCells,
@@ -144,6 +145,7 @@ def master_flat(
     denoise: bool = True,
     low_sensitivity: float = 0.5,
     margin: float = 3.0,
+    lamp_line_limit: float = 0.12,
     meta: FrameMeta | None = None,
 ) -> MasterFlat:
     """Make the master flat of one or several lamps.
@@ -172,6 +174,8 @@ def master_flat(
     margin : float [px]
         Distance from the edges within which the smooth model and the flags are not trusted: there the flat is
         the plain ratio.
+    lamp_line_limit : float
+        Relative height from which a sharp feature of the lamp is divided out with the blaze; 0 for never.
     meta : FrameMeta or None
 
     Raises
@@ -184,7 +188,7 @@ def master_flat(
     views, dark = [], []
     for trace in order_table.traces:
         part = _order_part(lamps, trace, axis, (tilts or {}).get(trace.order), margin)
-        models = [_fit(pixels, part, knot_spacing) for pixels in part.lamps]
+        models = [_fit(pixels, part, knot_spacing, lamp_line_limit) for pixels in part.lamps]
         if any(models):
             views.append(_OrderView.of(part, models))
         else:
@@ -332,11 +336,12 @@ def _lamp_pixels(lamp, axis, rows, columns, along, slit, inner):
     return pixels, quality, beneath_variance
 
 
-def _fit(pixels: OrderPixels, part: _OrderPart, knot_spacing: float) -> SmoothFlat | None:
+def _fit(pixels: OrderPixels, part: _OrderPart, knot_spacing: float, line_limit: float) -> SmoothFlat | None:
     if pixels.usable.sum() < 500:
         return None
     along = pixels.along[pixels.usable]
-    return fit_smooth_flat(pixels, (along.min(), along.max()), part.middle, knot_spacing)
+    model = fit_smooth_flat(pixels, (along.min(), along.max()), part.middle, knot_spacing)
+    return None if model is None else with_lamp_lines(model, pixels, line_limit)
 
 
 def _flatten_order(canvas, view: _OrderView, spread, denoise, low_sensitivity) -> BlazeCurve:

@@ -96,6 +96,7 @@ def reduce_flats(
     knot_spacing: float = 256.0,
     denoise: bool = True,
     low_sensitivity: float = 0.5,
+    lamp_line_limit: float = 0.12,
     slit_lengths: Mapping[int, float] | None = None,
 ) -> FlatReduction:
     """Combine, find edges, subtract scattered light, divide by the blaze.
@@ -129,6 +130,7 @@ def reduce_flats(
         knot_spacing=knot_spacing,
         denoise=denoise,
         low_sensitivity=low_sensitivity,
+        lamp_line_limit=lamp_line_limit,
         meta=replace(meta, combined=exposures, exposure_time=_mean_exposure_time(lamps)),
     )
     model = sum(surface.model for surface in surfaces.values())

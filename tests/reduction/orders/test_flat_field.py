@@ -165,6 +165,32 @@ def test_fringes_stay_in_the_flat(quasi_orders):
     assert pull.std() < 1.1
 
 
+@pytest.mark.parametrize("height", [3.0, 0.4, -0.3])
+def test_lines_of_a_lamp_do_not_stay_in_the_flat(quasi_orders, height):
+    scene = quasi_orders()
+    lamp = exposures(scene, lamp=lambda _k, u: 1.0 + height * np.exp(-0.5 * ((u - 700.0) / 2.5) ** 2))
+    left, divided = (reduced(scene, [lamp], lamp_line_limit=limit).master for limit in (0.0, 0.12))
+    truth, _ = scene.true_flat()
+    near = scene.true_table().order_image(truth.shape, margin=-3.0) > 0
+    near &= np.abs(np.arange(scene.rows) - 700.0)[:, None] < 12
+    assert near.sum() > 2000
+    assert np.abs(left.frame.data - truth)[near].max() > 0.2
+    pull = (divided.frame.data - truth)[near] / np.sqrt(divided.frame.variance[near])
+    assert divided.frame.usable[near].all()
+    assert pull.std() < 1.5
+    assert np.abs(divided.frame.data - truth)[near].mean() < 0.006
+
+
+def test_a_defect_of_detector_rows_is_no_lamp_line(quasi_orders):
+    scene = quasi_orders()
+    scene.response[700:703] = 0.7
+    frame = reduced(scene, [exposures(scene)]).master.frame
+    truth, _ = scene.true_flat()
+    inner = (scene.true_table().order_image(truth.shape, margin=-3.0) > 0)[700:703]
+    assert inner.sum() > 200
+    assert np.abs((frame.data - truth)[700:703][inner]).mean() < 0.05
+
+
 def test_identical_input_gives_identical_data(echelle):
     scene = echelle()
     lamps = [exposures(scene, count=3)]
