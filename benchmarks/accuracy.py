@@ -34,6 +34,8 @@ from measures import (
 )
 
 from soxs_recipes import __version__
+from soxs_recipes.fits_files import read_header
+from soxs_recipes.instrument import load_instrument
 from soxs_recipes.recipes.product_plots import TELLURIC_BANDS
 from soxs_recipes.simulator import load_truth, simulate_night
 
@@ -84,8 +86,12 @@ def _jobs(arm, night, products):
         ),
     )
     yield "orders", lambda: orders(first("ORDER_TAB_CENTR"), first("ORDER_TAB_EDGES"), night)
-    for product in products.get(f"MASTER_DARK_{arm}", []):
-        yield "dark", lambda product=product: master(product, _dark_truth(night, arm, product), "dark")
+    for kind in ("bias", "dark"):
+        for product in products.get(f"MASTER_{kind.upper()}_{arm}", []):
+            yield (
+                kind,
+                lambda product=product, kind=kind: master(product, *_master_truth(night, arm, product), kind),
+            )
     for product in products.get(f"SCI_SLIT_ORDER1D_{arm}", []):
         yield "extraction", lambda product=product: extraction(product, night)
     if products.get(f"SCI_SLIT_SKYSUB_{arm}"):
@@ -101,21 +107,18 @@ def _jobs(arm, night, products):
         yield "flux calibration", lambda: flux_calibration(merged, night, record, TELLURIC_BANDS)
 
 
-def _dark_truth(night, arm, product):
-    from soxs_recipes.fits_files import read_header
-
-    y0, y1, x0, x1 = _window(arm)
-    bias = night.detector(arm).bias
-    dark = night.detector(arm).dark
+def _master_truth(night, arm, product):
+    """What a bias or dark of no noise holds [e-], and its bad pixels."""
+    detector, geometry = night.detector(arm), load_instrument().arm(arm).detector
+    y0, y1, x0, x1 = geometry.science_window
+    pattern = detector.bias[y0:y1, x0:x1]
+    if geometry.overscan:  # rows are levelled on the columns that see no light
+        unlit = np.concatenate(
+            [detector.bias[:, slice(*geometry.prescan)], detector.bias[:, slice(*geometry.overscan)]], 1
+        )
+        pattern = pattern - unlit.mean(axis=1)[y0:y1, None]
     exposure = float(read_header(product)["EXPTIME"])
-    structure = bias if bias.shape == dark.shape else bias[y0:y1, x0:x1]
-    return dark * exposure + structure - np.median(structure)
-
-
-def _window(arm):
-    from soxs_recipes.instrument import load_instrument
-
-    return load_instrument().arm(arm).detector.science_window
+    return pattern + detector.dark * exposure, detector.hot | detector.dead
 
 
 def table(results: dict[int, dict]) -> str:

@@ -47,6 +47,8 @@ BARS = {
     "bias pull width": (1.0, "near"),
     "dark pull mean": (0.05, "max"),
     "dark pull width": (1.0, "near"),
+    "bias false bad pixels": (1e-5, "max"),
+    "dark false bad pixels": (1e-5, "max"),
     "flux bias median [%]": (0.5, "max"),
     "flux pull width": (1.0, "near"),
     "S/N over bound, off lines": (0.95, "min"),
@@ -176,15 +178,20 @@ def orders(centres_product: Path, edges_product: Path | None, night) -> dict[str
     return result
 
 
-def master(product: Path, truth: np.ndarray, prefix: str) -> dict[str, float]:
-    """Pulls of a master over its usable pixels."""
+def master(product: Path, truth: np.ndarray, really_bad: np.ndarray, prefix: str) -> dict[str, float]:
+    """Pulls of a master over its usable pixels, and good pixels that it calls bad.
+
+    Where the zero level of a frame lies is a convention that frames and masters share (overscan, reference
+    pixels): the median difference is taken out.
+    """
     frame = read_frame(product)
-    good = frame.usable & (frame.variance > 0)
-    pulls = (frame.data[good] - truth[good]) / np.sqrt(frame.variance[good])
+    good = frame.usable & (frame.variance > 0) & ~really_bad
+    difference = frame.data[good] - truth[good]
+    pulls = (difference - np.median(difference)) / np.sqrt(frame.variance[good])
     return {
         f"{prefix} pull mean": float(np.mean(np.clip(pulls, -10, 10))),
         f"{prefix} pull width": robust_width(pulls),
-        f"{prefix} false bad pixels": float((~frame.usable).mean()),
+        f"{prefix} false bad pixels": float((~frame.usable & ~really_bad).mean()),
     }
 
 
