@@ -105,6 +105,7 @@ class NightRun:
         self.workspace, self.inputs, self.options, self.tell = workspace, inputs, options or RunOptions(), tell
         self.results = known_results(workspace)
         self.tried: set[str] = set()
+        self.remade: set[str] = set()
         self.ran: list[str] = []
         self.plan: Plan
         self.states: dict[str, State]
@@ -265,9 +266,15 @@ class NightRun:
             self._publish(running, answer)
         elif self._without_bad_frames(running, str(answer.get("error"))):
             shutil.rmtree(running.folder, ignore_errors=True)
-            self._say("again", job.name, {"left_out": running.left_out})
+            self._say("again", job.name, {"why": f"{running.left_out[-1]}; repeated without it"})
             running.folder = self._scratch()
             self._start(pool, running)
+            return
+        elif spoilt := self._spoilt_calibration(job, answer):
+            shutil.rmtree(running.folder, ignore_errors=True)
+            spoilt.unlink(missing_ok=True)
+            self._settle()
+            self._say("again", job.name, {"why": f"{spoilt.name} is damaged and is made again"})
             return
         else:
             self._fail(running, answer)
@@ -314,6 +321,18 @@ class NightRun:
         running.dropped = dropped
         running.left_out += [f"{frame.name} left out: {_cause(error, frame.name)}" for frame in guilty]
         return True
+
+    def _spoilt_calibration(self, job: Job, answer: Mapping[str, object]) -> Path | None:
+        """The product of an earlier call that an error names as unreadable; each call is made again only once."""
+        if answer.get("error_class") not in ("UnprocessableData", "InputError"):
+            return None
+        for name in job.upstream:
+            made = self.results[name]
+            named = [p["name"] for p in made["products"] if _is_named(str(p["name"]), str(answer["error"]))]
+            if named and name not in self.remade:
+                self.remade.add(name)
+                return Path(str(made["folder"])) / str(named[0])
+        return None
 
     def _remember(self, result: dict[str, object]) -> None:
         self.results[str(result["job"])] = result

@@ -102,7 +102,7 @@ class Progress:
 
     def _line(self, event) -> str:
         if event.kind == "again":
-            return f"        {event.job}: {event.result['left_out'][-1]}; repeated without it"
+            return f"        {event.job}: {event.result['why']}"
         if event.kind == "plots" and event.result["status"] == "FAILED":
             return f"        no plots of {event.job or 'all arms'}: {event.result['error']}"
         if event.kind != "end":

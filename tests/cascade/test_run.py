@@ -144,6 +144,22 @@ def test_a_product_that_was_deleted_is_made_again(runner):
     assert runner.run().ran == [flat["job"]]
 
 
+def test_a_damaged_product_is_made_again_when_it_is_needed(runner):
+    night = runner.run()
+    flat = status_of(night, "spatial_solution", "NIR")
+    damaged = Path(flat["folder"]) / flat["products"][0]["name"]
+    damaged.write_bytes(b"")
+    science = status_of(night, "science", "NIR")["job"]
+    runner.events.clear()
+    again = runner.run(force=(science,))
+    assert sorted(again.ran) == sorted([flat["job"], science])
+    assert damaged.stat().st_size > 0
+    assert [event.result["why"] for event in runner.events if event.kind == "again"] == [
+        "DISP_TAB_2D_NIR.fits is damaged and is made again"
+    ]
+    assert {result["status"] for result in again.results.values()} == {"COMPLETE"}
+
+
 def test_a_failed_recipe_hands_its_dependents_to_the_ladder(runner, monkeypatch):
     monkeypatch.setenv("FAKE", "soxs_spatial_solution VIS fail")
     night = runner.run()
