@@ -74,7 +74,7 @@ class Recipe(ui.PyRecipe):
     # A runner that collects every PyRecipe it finds must be able to make one of this base, too.
     _name = "soxs_recipe"
     _author = "The soxs-recipes authors"
-    _email = "soxs-recipes@users.noreply.github.com"
+    _email = "not published"
     _copyright = "GPL-3.0-or-later"
     _synopsis = "Base of the SOXS recipes; does nothing by itself."
     _description = _synopsis
