@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shlex
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -209,29 +211,20 @@ def _run(
         raise InputError(f"{', '.join(map(str, inputs))}: none of {names} among the frames")
     settings = _settings(declaration, settings_file, poly, given, frames)
     output = output.expanduser()
-    present = [] if overwrite else _present(declaration, frames, output)
+    key = _call_key(declaration, frames, settings)
+    present = [] if overwrite else _present(output, key)
     if present:
-        if not quiet and not as_json:
-            click.echo(f"there already: {present[0]}; -x makes it again")
-        if as_json:
-            emit_json(
-                {
-                    "schema": 1,
-                    "recipe": declaration.name,
-                    "status": "PRESENT",
-                    "products": [str(p) for p in present],
-                }
-            )
+        _tell_present(declaration, present, as_json=as_json, quiet=quiet)
         return 0
     folder = _made(output)
     log = folder / "logs" / f"{declaration.name}.log"
     with interruptible(), tempfile.TemporaryDirectory(prefix=".soxs-", dir=folder) as scratch:
         answer = call_recipe(
-            {"recipe": declaration.name, "frames": frames, "settings": settings, "folder": scratch, "key": "",
+            {"recipe": declaration.name, "frames": frames, "settings": settings, "folder": scratch, "key": key,
              "notes": [], "partial": [], "log": str(log)}
         )  # fmt: skip
         if answer["status"] != "FAILED":
-            _move_products(answer, Path(scratch), folder)
+            _move_products(answer, Path(scratch), folder, overwrite=overwrite)
     answer["command"] = _command_line(declaration, inputs, output, settings_file, given)
     answer["plots"] = _plots(answer, folder) if plots and answer["status"] != "FAILED" else []
     _tell(declaration, answer, folder, log, as_json=as_json, quiet=quiet)
@@ -290,27 +283,47 @@ def degrees_from(declaration: Declaration, poly: str) -> dict[str, str]:
     }
 
 
-def _present(declaration: Declaration, frames: Sequence[tuple[str, str]], output: Path) -> list[Path]:
-    """Products of these frames that are in the output folder, by the names that they would get."""
-    from soxs_recipes.errors import SoxsError
-    from soxs_recipes.instrument.times import iso_from_mjd, observation_mjd
-    from soxs_recipes.recipes.inputs import gather_inputs
-    from soxs_recipes.recipes.outputs import product_file_name
+def _call_key(declaration: Declaration, frames: Sequence[tuple[str, str]], settings: Mapping[str, object]) -> str:
+    """Sixteen characters of what goes in, sixteen of how: the same call gives the same key."""
+    files = []
+    for path, tag in frames:
+        status = Path(path).stat() if Path(path).is_file() else None
+        files.append([path, tag, status.st_size, status.st_mtime_ns] if status else [path, tag])
+    how = [declaration.name, declaration.algorithm_version, sorted((k, str(v)) for k, v in settings.items())]
+    parts = (hashlib.sha256(json.dumps(part).encode()).hexdigest()[:16] for part in (sorted(files), how))
+    return "".join(parts)
 
-    if not output.is_dir():
-        return []
+
+def _present(output: Path, key: str) -> list[Path]:
+    """Products of this very call in the output folder.
+
+    InputError when there are some of the same frames, made in another way.
+    """
+    keys = {path: _key_of(path) for path in sorted(output.glob("*.fits"))} if output.is_dir() else {}
+    same = [path for path, theirs in keys.items() if theirs == key]
+    other = [path for path, theirs in keys.items() if theirs and theirs[:16] == key[:16]]
+    if other and not same:
+        raise InputError(f"{other[0]}: made of the same frames with other parameters; -x replaces it")
+    return same
+
+
+def _key_of(path: Path) -> str:
+    from soxs_recipes.errors import SoxsError
+    from soxs_recipes.fits_files import read_header
+
     try:
-        inputs = gather_inputs(declaration, frames)
+        header = read_header(path)
     except SoxsError:
-        return []  # the recipe itself says what is wrong
-    found = []
-    for file in inputs.raw_files:
-        for product in declaration.products:
-            date = str(file.header.get("DATE-OBS") or "") or iso_from_mjd(observation_mjd(file.header))
-            tag = resolved_tag(product.tag.replace("_<ARM>", ""), "", inputs.kind)
-            stem = Path(product_file_name(date, inputs.arm.name, tag)).stem
-            found += sorted({*output.glob(f"{stem}.fits"), *output.glob(f"{stem}_*.fits")})
-    return found
+        return ""
+    return next((str(value) for name, value in header.items() if name.endswith(" CALL KEY")), "")
+
+
+def _tell_present(declaration: Declaration, present: Sequence[Path], *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        products = [str(path) for path in present]
+        emit_json({"schema": 1, "recipe": declaration.name, "status": "PRESENT", "products": products})
+    elif not quiet:
+        click.echo(f"there already: {present[0]}; -x makes it again")
 
 
 def _made(folder: Path) -> Path:
@@ -325,8 +338,12 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _move_products(answer: dict[str, object], scratch: Path, folder: Path) -> None:
-    for name in [*(product["name"] for product in answer["products"]), *answer["texts"]]:
+def _move_products(answer: dict[str, object], scratch: Path, folder: Path, *, overwrite: bool) -> None:
+    names = [*(product["name"] for product in answer["products"]), *answer["texts"]]
+    there = [name for name in names if (folder / name).exists()]
+    if there and not overwrite:
+        raise InputError(f"{folder / there[0]}: is there already, of other frames; -x replaces it")
+    for name in names:
         (scratch / name).replace(folder / name)
 
 

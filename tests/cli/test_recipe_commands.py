@@ -119,11 +119,17 @@ def test_products_are_not_made_twice_unless_asked(soxs, biases, tmp_path):
     where = (*biases, "-o", tmp_path, "--no-plots")
     soxs("count", *where)
     before = only_product(tmp_path)[0].stat().st_mtime_ns
-    code, text, _ = soxs("count", *where, "--level", "2")
+    code, text, _ = soxs("count", *where)
     assert code == 0
     assert text.startswith("there already: ")
+    code, _, err = soxs("count", *where, "--level", "2")
+    assert code == 20
+    assert "made of the same frames with other parameters; -x replaces it" in err
+    code, _, err = soxs("count", *biases[:2], "-o", tmp_path, "--no-plots")
+    assert code == 20
+    assert "is there already, of other frames; -x replaces it" in err
     assert only_product(tmp_path)[0].stat().st_mtime_ns == before
-    soxs("count", *where, "--level", "2", "-x")
+    assert soxs("count", *where, "--level", "2", "-x")[0] == 0
     assert only_product(tmp_path)[2] == 2.0
 
 
