@@ -192,9 +192,19 @@ def gather_inputs(declaration: Declaration, frames: Iterable[tuple[str | Path, s
     for file, why in left_out:
         _log.warning("%s: %s is left out: %s", declaration.name, file.path.name, why)
     inputs = Inputs(declaration, instrument, arm, sorted(files, key=_time))
-    _check_raws(inputs)
-    _check_calibrations(inputs)
+    try:
+        _check_raws(inputs)
+        _check_calibrations(inputs)
+    except (InputError, CalibrationMissing) as error:
+        # What lacks may be what was left out.
+        if left_out:
+            error.args = (f"{error} ({_left_out_text(left_out)})",)
+        raise
     return inputs
+
+
+def _left_out_text(left_out: Sequence[tuple[InputFile, str]]) -> str:
+    return "; ".join(f"{file.path.name}: {why}" for file, why in left_out[:3])
 
 
 def _common_instrument(declaration: Declaration, given: Sequence[InputFile]) -> Instrument:
@@ -271,7 +281,7 @@ def _common_arm(
     raws = [file for file in files if _is_raw(declaration, instrument, file.tag)]
     if not raws:
         wanted = " or ".join(short_tag(entry.tag) for entry in declaration.raws)
-        found = "; ".join(f"{file.path.name}: {why}" for file, why in left_out[:3])
+        found = _left_out_text(left_out)
         raise InputError(
             f"{declaration.name} needs frames {wanted}, and none is given" + (f" ({found})" if found else "")
         )

@@ -140,6 +140,8 @@ def _prepared(
         try:
             prepared.append(prepare_detailed(path, inputs.arm, bad_pixels=known, poisson=False, pattern=pattern))
             used.append(path)
+            if prepared[-1].shortcoming:
+                inputs.mark_partial(prepared[-1].shortcoming)
         except UnprocessableData as error:
             failures.append(error)
             inputs.mark_partial(f"left out: {error}")

@@ -79,11 +79,12 @@ def lamp_exposures(
     if detector.has_bias and bias is None:
         inputs.mark_partial("no MASTER_BIAS: only the overscan level is subtracted")
     bad_pixels = _bad_pixels(inputs, dark)
-    off_paths = _of_same_time(inputs, paths, off_paths)
+    given_off, off_paths = off_paths, _of_same_time(inputs, paths, off_paths)
     off = _prepared(inputs, off_paths, bias, None, bad_pixels, photon_noise=photon_noise)[0]
     if not detector.has_bias and not off:
         if dark is None:
-            inputs.mark_partial("neither lamp-off frames nor MASTER_DARK: dark and background are not subtracted")
+            which = "lamp-off frames of equal exposure time" if given_off else "lamp-off frames"
+            inputs.mark_partial(f"neither {which} nor MASTER_DARK: dark and background are not subtracted")
         else:
             inputs.note("no lamp-off frames of equal exposure time: MASTER_DARK is subtracted")
     on, used, failures = _prepared(
@@ -103,7 +104,9 @@ def _of_same_time(inputs, paths, off_paths) -> list[Path]:
         if all(abs(time - value) <= max(_SAME_TIME * value, 0.01) for value in wanted):
             kept.append(path)
         else:
-            inputs.note(f"{Path(path).name} is left out: lamp-off of {time:g} s, lamp-on of {wanted[0]:g} s")
+            note = f"{Path(path).name} is left out: lamp-off of {time:g} s, lamp-on of {wanted[0]:g} s"
+            inputs.note(note)
+            _log.warning("%s: %s", inputs.declaration.name, note)
     return kept
 
 
@@ -134,6 +137,8 @@ def _prepared(inputs, paths, bias, dark, bad_pixels, *, photon_noise):
             continue
         frames.append(prepared.frame)
         used.append(path)
+        if prepared.shortcoming:
+            inputs.mark_partial(prepared.shortcoming)
         notes += prepared.notes
     for note in dict.fromkeys(notes):
         inputs.note(note)

@@ -31,6 +31,7 @@ __all__ = ["Master", "PreparedFrame", "prepare_detailed", "prepare_frame", "read
 # Exposure times that count as equal.
 _SAME_TIME_SECONDS, _SAME_TIME_FRACTION = 0.5, 0.01
 _READ_NOISE_AGREEMENT = 0.3
+_LOST_FRACTION = 0.01
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +78,18 @@ class PreparedFrame:
     header: Header = field(repr=False)
     setup: DetectorSetup
     notes: tuple[str, ...]
+
+    @property
+    def shortcoming(self) -> str:
+        """What makes the products of this frame PARTIAL, "" when nothing does."""
+        import numpy as np
+
+        from soxs_recipes.data.quality import QualityFlag
+
+        lost = np.count_nonzero(self.frame.quality & np.int32(QualityFlag.NO_DATA)) / self.frame.quality.size
+        if lost < _LOST_FRACTION:
+            return ""
+        return f"{self.frame.meta.name}: {100 * lost:.0f} % of the pixels were not read"
 
 
 def prepare_frame(

@@ -300,6 +300,8 @@ def _prepare(inputs: Inputs, path: Path, table: OrderTable | None) -> Exposure:
     )
     for note in prepared.notes:
         inputs.note(note)
+    if prepared.shortcoming:
+        inputs.mark_partial(prepared.shortcoming)
     frame = prepared.frame
     base = frame.variance + _dark_charge(darks, frame.meta.exposure_time)
     if table is None:

@@ -29,6 +29,8 @@ __all__ = [
 
 # A frame with more saturated or missing pixels than this holds nothing to reduce.
 _LOST_FRACTION_MAX = 0.5
+# A block of this many pixels a side that holds one value only was not read: noise never leaves it so.
+_BLOCK = 32
 # Noise of a 1-2-1 mean along both axes, over that of a pixel.
 _KERNEL_NOISE = 0.375
 # Deviation from the smoothed signal that is a feature; where that signal is nothing, more, or the noise's own tail
@@ -107,7 +109,7 @@ def prepare(
     Parameters
     ----------
     data : ndarray (ny, nx) float32 [ADU]
-        NaN and Inf become 0 with NO_DATA.
+        NaN and Inf become 0 with NO_DATA, as do areas of one value (a dead quadrant).
     layout : ReadoutLayout
     meta : FrameMeta
         `gain`, `read_noise` and `name` are used.
@@ -130,6 +132,7 @@ def prepare(
     science = _light(data, layout)
     finite = np.isfinite(science)
     _refuse_hopeless(science, finite, saturation, meta.name)
+    finite &= ~_unread(science)
     signal, level_variance, report = _without_level(data, layout, meta.gain)
     signal *= np.float32(meta.gain)
     quality = np.zeros(science.shape, np.int32)
@@ -157,6 +160,20 @@ def _refuse_hopeless(science: np.ndarray, finite: np.ndarray, saturation: float,
     saturated = int(np.count_nonzero(science >= saturation))
     if saturated > _LOST_FRACTION_MAX * total:
         raise UnprocessableData(f"{name}: {saturated} of {total} pixels are saturated; expose for less time")
+
+
+def _unread(science: np.ndarray) -> np.ndarray:
+    """Blocks that hold one value only, unless most of the frame is free of noise; (ny, nx) bool."""
+    blocks_y, blocks_x = (length // _BLOCK for length in science.shape)
+    unread = np.zeros(science.shape, bool)
+    if not blocks_y or not blocks_x:
+        return unread
+    whole = science[: blocks_y * _BLOCK, : blocks_x * _BLOCK].reshape(blocks_y, _BLOCK, blocks_x, _BLOCK)
+    constant = (whole[:, :1] == whole).all(axis=1).all(axis=2) & (np.ptp(whole[:, 0], axis=2) == 0)
+    if not constant.any() or constant.mean() > _LOST_FRACTION_MAX:
+        return unread
+    unread[: blocks_y * _BLOCK, : blocks_x * _BLOCK] = np.repeat(np.repeat(constant, _BLOCK, 0), _BLOCK, 1)
+    return unread
 
 
 def _light(data: np.ndarray, layout: ReadoutLayout) -> np.ndarray:
