@@ -15,6 +15,7 @@ __all__ = ["SlitSource", "TargetChoice", "choose_target", "find_sources", "slit_
 _STEP = 0.15  # arcsec
 _CHUNKS = 12
 _DETECTION = 6.0  # sigma
+_DETECTION_AT_END = 25.0
 _PRIOR_FWHM = 0.9  # arcsec
 
 
@@ -115,12 +116,7 @@ def find_sources(
     noise = np.sqrt(gaussian_filter1d(error**2, sigma, mode="nearest") / (2.0 * np.sqrt(np.pi) * sigma))
     background = _background_scatter(smooth)
     significance = smooth / np.hypot(noise, background)
-    peaks = (
-        np.flatnonzero(
-            (smooth[1:-1] >= smooth[:-2]) & (smooth[1:-1] > smooth[2:]) & (significance[1:-1] > _DETECTION)
-        )
-        + 1
-    )
+    peaks = np.flatnonzero(_is_peak(smooth) & (significance > _needed_significance(grid)))
     found: list[SlitSource] = []
     for peak in sorted(peaks, key=lambda i: -smooth[i]):
         source = _measure(grid, profile, smooth, peak, float(significance[peak]))
@@ -128,6 +124,19 @@ def find_sources(
         if apart and _stands_out(smooth, grid, peak, found, noise):
             found.append(source)
     return tuple(found[:limit])
+
+
+def _is_peak(smooth):
+    """Local maxima; an end counts as one when the profile rises up to it."""
+    padded = np.concatenate([[-np.inf], smooth, [-np.inf]])
+    return (smooth >= padded[:-2]) & (smooth > padded[2:])
+
+
+def _needed_significance(grid):
+    """Higher at the slit's ends, where what is left of the sky may rise as well as a star's flank."""
+    needed = np.full(grid.size, _DETECTION)
+    needed[[0, -1]] = _DETECTION_AT_END
+    return needed
 
 
 def _combine(values, weights):
@@ -160,8 +169,10 @@ def _stands_out(smooth, grid, peak, found, noise):
 
 
 def _measure(grid, profile, smooth, peak, significance):
-    curvature = smooth[peak - 1] - 2.0 * smooth[peak] + smooth[peak + 1]
-    offset = 0.5 * (smooth[peak - 1] - smooth[peak + 1]) / curvature if curvature < 0 else 0.0
+    offset = 0.0
+    if 0 < peak < smooth.size - 1:
+        curvature = smooth[peak - 1] - 2.0 * smooth[peak] + smooth[peak + 1]
+        offset = 0.5 * (smooth[peak - 1] - smooth[peak + 1]) / curvature if curvature < 0 else 0.0
     position = grid[peak] + np.clip(offset, -1, 1) * _STEP
     width = _half_width(grid, smooth, peak)
     fwhm = float(np.sqrt(max(width**2 - _PRIOR_FWHM**2, 0.16)))
@@ -177,6 +188,8 @@ def _half_width(grid, smooth, peak):
     right = peak
     while right < smooth.size - 1 and smooth[right] > half:
         right += 1
+    if left == 0 or right == smooth.size - 1:  # cut off at an end: twice the side that is seen
+        return 2.0 * float(max(grid[peak] - grid[left] if left > 0 else 0.0, grid[right] - grid[peak])) - _STEP
     return float(grid[right] - grid[left]) - _STEP
 
 

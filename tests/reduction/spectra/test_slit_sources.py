@@ -49,6 +49,16 @@ def test_a_source_is_placed_and_measured(position):
     assert source.fwhm == pytest.approx(1.06, abs=0.3)
 
 
+@pytest.mark.parametrize("position", [5.45, -5.6, 5.9])
+def test_a_bright_star_on_the_slits_end_is_seen(position):
+    grid = np.arange(-5.5, 5.5, 0.15)
+    rng = np.random.default_rng(3)
+    shape = 10.0 * np.exp(-0.5 * ((grid - position) / 0.45) ** 2)
+    (source,) = find_sources(rng.normal(shape, 1, (24, grid.size)), np.ones((24, grid.size)), grid)
+    assert source.position == pytest.approx(position, abs=0.5)
+    assert source.fwhm < 1.6
+
+
 def test_a_neighbour_is_told_apart_and_does_not_leak(scene_of, width_of):
     scene = scene_of(others=((3.0, 5.0, 1.0),), seed=7)
     result = extract_exposure(
