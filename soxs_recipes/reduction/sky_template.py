@@ -81,7 +81,9 @@ def _gains(sky, error, position, brightness, width, shifts):
     for k, shift in enumerate(shifts):
         template = _template(size, position + shift, brightness, width).reshape(-1, _CHUNK)
         design = np.stack([*basis, template / max(template.max(), 1e-30)], axis=2)
-        normal = np.einsum("nki,nk,nkj->nij", design, weight, design) + 1e-9 * np.eye(3)
+        normal = np.einsum("nki,nk,nkj->nij", design, weight, design)
+        # A chunk with a bin or two of use determines less than three unknowns, whatever its scale.
+        normal += (1e-9 * np.trace(normal, axis1=1, axis2=2) + 1e-30)[:, None, None] * np.eye(3)
         right = np.einsum("nki,nk,nk->ni", design, weight, data)
         solution = np.linalg.solve(normal, right[..., None])[..., 0]
         spread = np.linalg.inv(normal)[:, 2, 2]

@@ -41,3 +41,14 @@ def test_noise_tells_nothing():
 
 def test_no_spectra_no_shifts():
     assert template_shift([], [], 16.0) == []
+
+
+@pytest.mark.parametrize("usable", [0, 1, 2])
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+def test_a_stretch_without_use_does_no_harm(usable, scale):
+    rng = np.random.default_rng(3)
+    (spectrum, error), lines = sky(rng, 0.5, 14.0)
+    error = scale * error
+    error[256 + usable : 384] = np.inf
+    (found,) = template_shift([(scale * spectrum, error)], [lines], 14.0)
+    assert found.shift == pytest.approx(0.5, abs=0.25)
