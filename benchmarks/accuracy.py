@@ -22,6 +22,7 @@ from measures import (
     calibration_of,
     dispersion,
     extraction,
+    flat,
     flux_calibration,
     lines_kept,
     master,
@@ -92,6 +93,9 @@ def _jobs(arm, night, products):
                 kind,
                 lambda product=product, kind=kind: master(product, *_master_truth(night, arm, product), kind),
             )
+    for product in products.get(f"MASTER_FLAT_{arm}", []):
+        edges = product.with_name(product.name.replace("MASTER_FLAT", "ORDER_TAB_EDGES"))
+        yield "flat", lambda product=product, edges=edges: flat(product, edges, night)
     for product in products.get(f"SCI_SLIT_ORDER1D_{arm}", []):
         yield "extraction", lambda product=product: extraction(product, night)
     if products.get(f"SCI_SLIT_SKYSUB_{arm}"):

@@ -47,6 +47,8 @@ BARS = {
     "bias pull width": (1.0, "near"),
     "dark pull mean": (0.05, "max"),
     "dark pull width": (1.0, "near"),
+    "flat pull mean": (0.05, "max"),
+    "flat pull width": (1.0, "near"),
     "bias false bad pixels": (1e-5, "max"),
     "dark false bad pixels": (1e-5, "max"),
     "flux bias median [%]": (0.5, "max"),
@@ -193,6 +195,53 @@ def master(product: Path, truth: np.ndarray, really_bad: np.ndarray, prefix: str
         f"{prefix} pull width": robust_width(pulls),
         f"{prefix} false bad pixels": float((~frame.usable & ~really_bad).mean()),
     }
+
+
+def flat(product: Path, edges_product: Path, night) -> dict[str, float]:
+    """Pulls of a master flat 3 px and more inside the edges, and good pixels that it calls insensitive.
+
+    What a flat should hold is the expected light times the pixels' response over the blaze, which a tilted slit
+    samples along a slope: level and slope are taken out row by row, and the degrees of freedom given back.
+    """
+    frame, arm = read_frame(product), _arm_of(product)
+    lit = [name for name in raw_names(product) if not night.record(name).lamps_off]
+    light, _ = expected_light(night, night.record(lit[0]))
+    detector = night.detector(arm.name)
+    expected = light.astype(float) * detector.response
+    inside = read_order_table(edges_product).order_image(frame.shape, margin=-3.0)
+    really_bad = detector.dead | detector.hot
+    good = (inside > 0) & frame.usable & ~really_bad & (light > 300) & ((frame.quality & QualityFlag.NO_FLAT) == 0)
+    along = np.indices(frame.shape)[arm.dispersion_axis]
+    row = (inside.astype(np.int64) * max(frame.shape) + along)[good]
+    weight = 1.0 / frame.variance[good].astype(float)
+    value, model = frame.data[good], expected[good]
+    across = np.indices(frame.shape)[1 - arm.dispersion_axis][good].astype(float)
+    centre = np.bincount(row, weights=across) / np.maximum(np.bincount(row), 1)
+    sloped = model * (across - centre[row]) / 20.0
+    pulls, _ = _row_residuals(row, value, (model, sloped), weight)
+    low = (frame.quality & (QualityFlag.LOW_SENSITIVITY | QualityFlag.OUTLIER)) != 0
+    return {
+        "flat pull mean": float(pulls.mean()),
+        "flat pull width": robust_width(pulls),
+        "flat false low-sensitivity pixels": float((low & ~really_bad & (inside > 0)).sum() / (inside > 0).sum()),
+    }
+
+
+def _row_residuals(row, value, columns, weight):
+    """Weighted residuals of each row about its best sum of two columns, and pixels a row; rows of 12 and more."""
+    first, second = columns
+
+    def total(values):
+        return np.bincount(row, weights=weight * values)
+
+    a, b, c = total(first**2), total(first * second), total(second**2)
+    u, v = total(first * value), total(second * value)
+    determinant = np.where(a * c - b**2 > 0, a * c - b**2, np.inf)
+    level, slope = (c * u - b * v) / determinant, (a * v - b * u) / determinant
+    count = np.bincount(row)[row]
+    full = count >= 12
+    pulls = (value - level[row] * first - slope[row] * second) * np.sqrt(weight)
+    return pulls[full] * np.sqrt(count[full] / (count[full] - 2.0)), count[full]
 
 
 def extraction(product: Path, night) -> dict[str, float]:
