@@ -193,7 +193,7 @@ def name_missing(inputs: Inputs, result: ArcSolution) -> None:
     for ion in np.unique(lines.ion[clean]):
         own = clean & (lines.ion == ion)
         if own.sum() >= 8 and lines.kept[own].mean() < 0.1:
-            inputs.note(f"hardly a line of {ion} was found: lamp dead, or not lit?")
+            inputs.mark_partial(f"hardly a line of {ion} was found: lamp dead, or not lit?")
 
 
 def line_columns(inputs: Inputs, lines: MeasuredLines) -> tuple[dict[str, np.ndarray], dict[str, str]]:
