@@ -132,7 +132,7 @@ def prepare(
     science = _light(data, layout)
     finite = np.isfinite(science)
     _refuse_hopeless(science, finite, saturation, meta.name)
-    finite &= ~_unread(science)
+    finite &= ~_unread(science, saturation)
     signal, level_variance, report = _without_level(data, layout, meta.gain)
     signal *= np.float32(meta.gain)
     quality = np.zeros(science.shape, np.int32)
@@ -162,14 +162,15 @@ def _refuse_hopeless(science: np.ndarray, finite: np.ndarray, saturation: float,
         raise UnprocessableData(f"{name}: {saturated} of {total} pixels are saturated; expose for less time")
 
 
-def _unread(science: np.ndarray) -> np.ndarray:
-    """Blocks that hold one value only, unless most of the frame is free of noise; (ny, nx) bool."""
+def _unread(science: np.ndarray, saturation: float) -> np.ndarray:
+    """Blocks that hold one value below saturation, unless most of the frame is free of noise; (ny, nx) bool."""
     blocks_y, blocks_x = (length // _BLOCK for length in science.shape)
     unread = np.zeros(science.shape, bool)
     if not blocks_y or not blocks_x:
         return unread
     whole = science[: blocks_y * _BLOCK, : blocks_x * _BLOCK].reshape(blocks_y, _BLOCK, blocks_x, _BLOCK)
     constant = (whole[:, :1] == whole).all(axis=1).all(axis=2) & (np.ptp(whole[:, 0], axis=2) == 0)
+    constant &= whole[:, 0, :, 0] < saturation
     if not constant.any() or constant.mean() > _LOST_FRACTION_MAX:
         return unread
     unread[: blocks_y * _BLOCK, : blocks_x * _BLOCK] = np.repeat(np.repeat(constant, _BLOCK, 0), _BLOCK, 1)

@@ -134,6 +134,17 @@ def test_mostly_saturated_frame_is_refused():
         prepared(data)
 
 
+def test_saturated_areas_are_bright_not_unread():
+    raw = raw_frame(100.0)
+    raw[50:200, 100:180] = 65535.0
+    frame, _ = prepared(raw)
+    area = frame.quality[60:190, 90:150]
+    assert area.size == 130 * 60
+    assert np.all(area & np.int32(QualityFlag.SATURATED))
+    assert not np.any(area & np.int32(QualityFlag.NO_DATA))
+    assert frame.data[60:190, 90:150].min() > 30_000.0
+
+
 def test_one_dead_quadrant_is_no_reason_to_refuse():
     data = raw_frame(100.0)
     data[:150, 20:120] = 0
