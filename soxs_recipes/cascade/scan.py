@@ -6,9 +6,9 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from soxs_recipes.cascade.frames import FrameRecord, describe_frame, unusable_frame
@@ -128,7 +128,15 @@ def scan_folder(
             read += was_read
             progress(done, len(paths))
     records.sort(key=lambda record: record.path)
-    return ScanResult(tuple(records), time.monotonic() - begin, read)
+    return ScanResult(tuple(_without_copies(records)), time.monotonic() - begin, read)
+
+
+def _without_copies(records: Sequence[FrameRecord]) -> Iterator[FrameRecord]:
+    """Of frames with the same data, tag and time only the first can be used."""
+    seen: dict[tuple[str, str, float], FrameRecord] = {}
+    for record in records:
+        first = record if record.problem else seen.setdefault((record.checksum, record.tag, record.mjd), record)
+        yield record if first is record else replace(record, tag="", problem=f"the same frame as {first.name}")
 
 
 def _record(path: Path, earlier: FrameRecord | None) -> tuple[FrameRecord, bool]:

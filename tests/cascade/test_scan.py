@@ -143,6 +143,14 @@ def test_one_frame_in_two_forms_counts_once(night):
     assert odd == []
 
 
+def test_a_copy_under_another_name_counts_once(night):
+    (path,) = night.add("sci", "VIS", SCIENCE)
+    (night.folder / "a copy.fits").write_bytes(path.read_bytes())
+    result = scan_folder(night.folder)
+    assert len(result.usable) == 1
+    assert [frame.problem for frame in result.unusable] == ["the same frame as SOXS.sci.01.fits"]
+
+
 def test_compressed_frames_are_read(night):
     (path,) = night.add("sci", "VIS", SCIENCE)
     (night.folder / "SOXS.other.fits.gz").write_bytes(gzip.compress(path.read_bytes()))
