@@ -147,6 +147,8 @@ class Pool:
         if code is not None and code < 0:
             with contextlib.suppress(ValueError):
                 cause = f"signal {signal.Signals(-code).name}"
+            if -code == signal.SIGKILL:
+                cause += ", perhaps for want of memory"
         return _failure(worker, "Crash", f"the process crashed ({cause})")
 
     def _recycle_if_used_up(self, worker: _Worker) -> None:

@@ -26,6 +26,7 @@ _MEMORY_PER_WORKER = 1.5e9
 _SPACE_MARGIN = 1.5
 _LEAST_FREE_BYTES = 20e6
 _PLOT_SECONDS = 300.0
+_FRAMES_PER_TIMEOUT = 5.0
 
 
 def default_workers() -> int:
@@ -47,7 +48,7 @@ class RunOptions:
     workers : int
     plots : bool
     timeout : float [s]
-        Longest time of one call.
+        Longest time of one call on up to five frames, in proportion for more.
     force : collection of str
         Names of calls that run again although nothing changed.
     target : str
@@ -237,7 +238,12 @@ class NightRun:
         self._running[job.name] = running
         if not running.left_out:
             self._say("start", job.name)
-        pool.submit(("recipe", job.name), "recipe", request, self.options.timeout)
+        pool.submit(
+            ("recipe", job.name),
+            "recipe",
+            request,
+            self.options.timeout * max(1.0, len(job.frames) / _FRAMES_PER_TIMEOUT),
+        )
 
     def _command(self, job: Job, sof: Path) -> str:
         """The command that repeats a call by itself, with the parameters that are not at their default."""

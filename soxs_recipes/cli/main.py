@@ -123,8 +123,8 @@ def main(arguments: list[str] | None = None) -> int:
     except SoxsError as error:
         return _report(str(error), error.exit_code)
     except BrokenPipeError:
-        # The reader of our output went away, as `head` does.
-        sys.stderr.close()
+        # The reader of our output went away, as `head` does; what is still to be flushed goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         return _report("interrupted", Interrupted.exit_code)
