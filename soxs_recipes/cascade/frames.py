@@ -19,6 +19,7 @@ __all__ = ["CLASSIFYING_FACTS", "FrameRecord", "describe_frame", "mjd_in_text", 
 _NIGHT_BORDER_HOURS = 15.0
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 _MJD_PLAUSIBLE = (47892.0, 73000.0)  # 1990 to 2058
+_OVERSCAN_ALLOWANCE = 1.9
 _PLACEHOLDERS = frozenset({"", "UNDEFINED", "UNKNOWN", "NONE", "N/A", "BLANK", "--", "-1", "0"})
 
 # Facts that decide what a recipe does with a frame: a change of one makes a new result.
@@ -230,11 +231,13 @@ def _binning(reader: _HeaderReader, detector) -> str:
     full = detector.raw_shape
     y0, y1, x0, x1 = detector.science_window
     window = (y1 - y0, x1 - x0)
+    # The width of the overscan is the frame's own affair; the light must be there.
+    widest = 1.0 if detector.reference_border else _OVERSCAN_ALLOWANCE
     fitting = [
         binning
         for binning in detector.binnings
         if all(
-            isinstance(n, int) and w // b <= n <= f // b
+            isinstance(n, int) and w // b <= n <= widest * (f // b)
             for n, w, f, b in zip(axes, window, full, binning, strict=True)
         )
     ]

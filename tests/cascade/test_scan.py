@@ -113,6 +113,9 @@ def test_impossible_headers_are_refused_by_the_rule_they_break(night, change, wo
         ({"ESO TPL START": None}, "template_start", None),
         ({"OBJECT": None, "ESO OBS TARG NAME": "SN 2026 xyz"}, "target", "SN 2026 xyz"),
         ({"CDELT1": 0.0305}, "binning", "1x1"),
+        ({"NAXIS1": 1072, "NAXIS2": 4146}, "binning", "1x1"),
+        ({"NAXIS1": 858}, "binning", "1x1"),
+        ({"ESO DET BINX": 2, "ESO DET BINY": 2, "NAXIS1": 504, "NAXIS2": 2098}, "binning", "2x2"),
     ],
 )
 def test_what_can_be_inferred_is(night, change, fact, value):
