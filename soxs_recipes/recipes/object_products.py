@@ -219,6 +219,7 @@ def _calibrated(inputs: Inputs, spectra, exposure_time: float, path: Path):
     if table is None:
         # A standard is what the response is made from; science without one is not what was asked for.
         return None, "no RESP_TAB: spectra are in counts" if inputs.kind == "SCI" else None
+    inputs.mark_if_partial(table, "RESP_TAB")
     airmass = airmass_of(inputs, path)
     if not math.isfinite(airmass):
         airmass = 1.0

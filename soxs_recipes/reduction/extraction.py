@@ -241,7 +241,7 @@ def _first_model(fits, choice):
         fit.estimate_objects()
 
 
-def _preview_profiles(fits, starts, choice, settings, steps=4):
+def _preview_profiles(fits, starts, choice, settings, steps=6):
     """Bring position, width and wings near their values before the first joint fit."""
     for step in range(steps):
         fluxes = []

@@ -147,7 +147,7 @@ def fit_correction(
     weight: np.ndarray,
     scale: np.ndarray,
     *,
-    prior: float = 0.02,
+    prior: float = 0.006,
 ) -> SlitProfile:
     """Let the data change the profile's shape where their noise permits.
 
