@@ -24,6 +24,7 @@ __all__ = ["InputFile", "Inputs", "gather_inputs"]
 
 _log = logging.getLogger(__name__)
 _KINDS = {"OBJECT": "SCI", "SKY": "SCI", "STD_FLUX": "FLUX", "STD_TELL": "TELL"}
+_OUT_OF_RANGE = " is outside "
 _KINDS_OF_PRODUCTS = {"SCI": "SCI", "FLUX": "FLUX", "TELL": "TELL"}
 
 
@@ -144,6 +145,17 @@ class Inputs:
         if reason not in self.partial_reasons:
             self.partial_reasons.append(reason)
             _log.warning("%s: %s", self.declaration.name, reason)
+
+    def mark_if_partial(self, path: Path, tag: str) -> None:
+        """Mark all products when a product that they rest on was made with less than planned.
+
+        A QC value of its own that is out of range is no reason.
+        """
+        header = self.header(path)
+        reasons = [str(header[key]) for number in range(1, 20) if (key := f"REASON{number}") in header]
+        told = [reason for reason in reasons if _OUT_OF_RANGE not in reason]
+        if told and str(header.get("ESO QC STATUS", "") or "").strip() == "PARTIAL":
+            self.mark_partial(f"{tag} is itself PARTIAL: {told[0].rsplit(' is itself PARTIAL: ')[-1]}")
 
     def used_files(self) -> list[InputFile]:
         """Raw frames, calibrations given and static tables that were asked for, as provenance lists them."""
@@ -349,8 +361,7 @@ def _mark_doubtful(inputs: Inputs, file: InputFile) -> None:
     """A frame that its header takes for something else, or a main input that is PARTIAL, marks the products."""
     found = file.classification
     if found.is_product:
-        if str(file.header.get("ESO QC STATUS", "") or "").strip() == "PARTIAL":
-            inputs.mark_partial(f"{file.tag} is itself PARTIAL: {file.header.get('REASON1', 'see its header')}")
+        inputs.mark_if_partial(file.path, file.tag)
     elif _light_of(file.tag) != _light_of(found.tag):
         inputs.mark_partial(f"{file.path.name} is given as {file.tag}, but its header says {found.tag}")
 
