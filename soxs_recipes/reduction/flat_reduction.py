@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d
 
 from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.order_table import OrderTable
+from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.errors import AlgorithmError, UnprocessableData
 from soxs_recipes.reduction.cross_sections import along_first
 from soxs_recipes.reduction.flat_combination import CombinedExposures, combine_exposures
@@ -116,7 +118,7 @@ def reduce_flats(
     meta = lamps[0].frames[0].meta
     exposures = sum(len(lamp.frames) for lamp in lamps if lamp.name in combined)
     frames = {name: _as_frame(one, meta) for name, one in combined.items()}
-    whole = _added(frames)
+    whole = _added(frames, order_table)
     if slit_lengths is not None:
         order_table = locate_slit_orders(whole, order_table, slit_lengths)
     edges = find_edges(whole, order_table, max_degree=edge_degree, clip_sigma=edge_clip_sigma)
@@ -164,14 +166,29 @@ def _as_frame(combined: CombinedExposures, meta: FrameMeta) -> Frame:
     return Frame(combined.signal, variance, combined.quality, meta)
 
 
-def _added(frames: Mapping[str, Frame]) -> Frame:
+def _added(frames: Mapping[str, Frame], table: OrderTable) -> Frame:
+    """Sum of the lamps; a lamp that saturates somewhere along the slit is left out all along the slit there."""
     if len(frames) == 1:
         return next(iter(frames.values()))
     stack = list(frames.values())
-    quality = np.bitwise_and.reduce(np.stack([frame.quality for frame in stack]))
+    across = 1 - table.dispersion_axis
+    reach = _quarter_pitch(table)
+    data, variance, quality = 0.0, 0.0, np.int32(-1)
+    for frame in stack:
+        saturated = (frame.quality & np.int32(QualityFlag.SATURATED)) != 0
+        left_out = maximum_filter1d(saturated.view(np.uint8), 2 * reach + 1, axis=across).astype(bool)
+        data = data + np.where(left_out, 0.0, frame.data)
+        variance = variance + np.where(left_out, 0.0, frame.variance)
+        quality = quality & (frame.quality | np.where(left_out, np.int32(QualityFlag.NO_DATA), 0))
     return stack[0].with_arrays(
-        data=sum(frame.data for frame in stack), variance=sum(frame.variance for frame in stack), quality=quality
+        data=data.astype(np.float32), variance=variance.astype(np.float32), quality=quality.astype(np.int32)
     )
+
+
+def _quarter_pitch(table: OrderTable) -> int:
+    """A quarter of the least distance between orders [px]: from one end of a slit past the other, no farther."""
+    middles = np.sort([float(np.median(trace.centre_at(np.array(trace.along_domain)))) for trace in table.traces])
+    return max(int(0.25 * np.diff(middles).min()), 2) if middles.size > 1 else 40
 
 
 def _surface(frame: Frame, table: OrderTable, wanted: bool) -> ScatteredLight:

@@ -127,6 +127,22 @@ def test_two_lamps_join_where_each_is_good(quasi_orders):
     assert np.abs(means).max() < 0.001
 
 
+def test_a_saturated_lamp_does_not_move_edges_that_the_other_shows(quasi_orders):
+    scene = quasi_orders()
+    bright, faint = exposures(scene), exposures(scene, flux=5000.0, seed=1, name="D2")
+    for frame in bright.frames:
+        saturated = frame.data > 30_000.0
+        assert saturated.mean() > 0.05
+        frame.data[saturated] = 30_000.0
+        frame.quality[saturated] |= QualityFlag.SATURATED
+    table = reduced(scene, [bright, faint]).edges.table
+    along = np.linspace(150.0, 1350.0, 25)
+    for k, trace in enumerate(table.traces):
+        found = trace.edges_at(along)
+        for curve, true in zip(found, scene.edges(k, along), strict=True):
+            assert np.abs(curve - true).max() < 0.1
+
+
 def test_a_dark_lamp_is_left_out_and_a_dark_order_said(quasi_orders):
     scene = quasi_orders()
     nothing = np.zeros((scene.rows, scene.columns))
