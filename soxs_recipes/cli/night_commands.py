@@ -22,7 +22,7 @@ from soxs_recipes.cli.options import (
 )
 from soxs_recipes.cli.show import Progress, counting, print_report, print_table
 
-__all__ = ["prep", "reduce_folder", "reduce_group", "session"]
+__all__ = ["prep", "reduce_folder", "reduce_group", "reduced_folder", "session"]
 
 
 @click.command(short_help="Learn what frames a folder holds.")
@@ -127,6 +127,19 @@ def reduce_all(folder: Path, output: Path | None, session: str | None, **options
 
 
 def reduce_folder(
+    folder: Path, output: Path | None = None, session: str | None = None, *, quiet: bool = False, **options
+) -> int:
+    """Prepare and reduce a folder and show what came of it; 0 when every target has a spectrum, else 1."""
+    report = reduced_folder(folder, output, session, quiet=quiet, **options)
+    if options.get("as_json"):
+        emit_json(report)
+    elif not quiet:
+        print_report(report)
+        click.echo(f"{len(report['ran'])} recipe calls run, {len(report['calls']) - len(report['ran'])} as before")
+    return _exit_code(report)
+
+
+def reduced_folder(
     folder: Path,
     output: Path | None = None,
     session: str | None = None,
@@ -140,8 +153,8 @@ def reduce_folder(
     as_json: bool = False,
     break_lock: bool = False,
     quiet: bool = False,
-) -> int:
-    """Prepare and reduce a folder, show what came of it; 0 when every target has a spectrum, else 1."""
+) -> dict[str, object]:
+    """Prepare and reduce a folder; the report of what came of it, with the names of the calls that ran."""
     from soxs_recipes.cascade.night import open_workspace, plan_inputs, prepare
     from soxs_recipes.cascade.report import night_report
     from soxs_recipes.cascade.run import NightRun, RunOptions, default_workers
@@ -161,13 +174,7 @@ def reduce_folder(
             report = night_report(workspace, run.plan, run.states, run.results, scan.frames)
     finally:
         workspace.close()
-    report["ran"] = run.ran
-    if as_json:
-        emit_json(report)
-    elif not quiet:
-        print_report(report)
-        click.echo(f"{len(run.ran)} recipe calls run, {len(run.plan.jobs) - len(run.ran)} as before")
-    return _exit_code(report)
+    return report | {"ran": run.ran}
 
 
 def _exit_code(report: dict[str, object]) -> int:

@@ -1,0 +1,160 @@
+"""The words that watch a folder: start, stop, status."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from soxs_recipes.cli.options import (
+    emit_json,
+    folder_argument,
+    interruptible,
+    json_option,
+    output_option,
+    plots_option,
+    talk_options,
+    workers_option,
+)
+from soxs_recipes.errors import InputError
+
+__all__ = ["watch_group"]
+
+_START_SECONDS = 20.0
+
+
+@click.group(name="watch", short_help="Reduce frames as they arrive (start, stop, status).")
+def watch_group() -> None:
+    """Reduce frames as they arrive."""
+
+
+def _workspace_folder(folder: Path, output: Path | None) -> Path:
+    from soxs_recipes.cascade.night import open_workspace
+
+    workspace = open_workspace(folder, output)
+    workspace.close()
+    return workspace.folder
+
+
+@watch_group.command()
+@folder_argument
+@output_option
+@workers_option
+@plots_option
+@click.option(
+    "--interval", default=10.0, show_default=True, type=click.FloatRange(0.1), help="Time between looks [s]."
+)
+@click.option("--foreground", is_flag=True, help="Watch in this process, until it is interrupted.")
+@click.option("--passes", type=click.IntRange(1), hidden=True, help="How often to look.")
+@talk_options
+def start(
+    folder: Path, output: Path | None, workers: int | None, plots: bool, interval: float, foreground: bool,
+    passes: int | None, quiet: bool,
+) -> None:  # fmt: skip
+    """Watch FOLDER: whenever new frames have settled, reduce what they allow."""
+    from soxs_recipes.cascade.watch import watch
+
+    place = _workspace_folder(folder, output)
+    if not foreground:
+        _start_behind(folder, output, workers, plots, interval, place, quiet=quiet)
+        return
+    with interruptible():
+        watch(
+            place,
+            lambda: _seen(folder, output),
+            lambda: _reduced(folder, output, workers, plots),
+            interval=interval,
+            passes=passes,
+        )
+
+
+def _seen(folder: Path, output: Path | None) -> object:
+    """Files of the raw folder with size and time; headers are read only when these change."""
+    from soxs_recipes.cascade.scan import find_fits_files
+    from soxs_recipes.cascade.workspace import find_workspace
+
+    raw, root = find_workspace(folder, output)
+    files, _ = find_fits_files(raw, root)
+    return [(str(path), status.st_size, status.st_mtime_ns) for path in files for status in [path.stat()]]
+
+
+def _reduced(folder: Path, output: Path | None, workers: int | None, plots: bool) -> dict[str, object]:
+    from soxs_recipes.cli.night_commands import reduced_folder
+
+    report = reduced_folder(folder, output, workers=workers, plots=plots, quiet=True)
+    states = [call["state"] for call in report["calls"]]
+    return {"ran": len(report["ran"]), "calls": len(states), "done": states.count("done")}
+
+
+def _start_behind(
+    folder: Path,
+    output: Path | None,
+    workers: int | None,
+    plots: bool,
+    interval: float,
+    place: Path,
+    *,
+    quiet: bool,
+) -> None:
+    """Start the watch as a process of its own and wait until it says that it is there."""
+    from soxs_recipes.cascade.watch import watcher
+
+    note = watcher(place)
+    if note is not None:
+        raise InputError(f"{place}: watched already, by process {note.get('pid')} on {note.get('host')}")
+    words = [sys.executable, "-m", "soxs_recipes.cli", "watch", "start", str(folder.absolute()), "--foreground"]
+    words += ["--interval", str(interval), "--plots" if plots else "--no-plots"]
+    words += ["-o", str(output.absolute())] if output else []
+    words += ["-j", str(workers)] if workers else []
+    log = place / "logs" / "watch.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as stream:
+        process = subprocess.Popen(  # noqa: S603 - an argument list of our own
+            words, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True, close_fds=True
+        )
+    deadline = time.monotonic() + _START_SECONDS
+    while (watcher(place) or {}).get("pid") != process.pid:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise InputError(f"{place}: the watch did not start; {log} tells why")
+        time.sleep(0.1)
+    # It lives on by itself: nobody here waits for its end.
+    process.returncode = 0
+    if not quiet:
+        click.echo(f"process {process.pid} watches {folder}; log in {log}")
+
+
+@watch_group.command()
+@folder_argument
+@output_option
+@talk_options
+def stop(folder: Path, output: Path | None, quiet: bool) -> None:
+    """End the watch over FOLDER; what was finished is kept."""
+    from soxs_recipes.cascade.watch import stop_watcher
+
+    note = stop_watcher(_workspace_folder(folder, output))
+    if not quiet:
+        click.echo(f"{folder}: nobody watches" if note is None else f"process {note['pid']} has ended")
+
+
+@watch_group.command()
+@folder_argument
+@output_option
+@json_option
+@talk_options
+def status(folder: Path, output: Path | None, as_json: bool, quiet: bool) -> int:
+    """Tell whether FOLDER is watched, and what came of the last look; exit code 1 when it is not."""
+    from soxs_recipes.cascade.watch import watcher
+
+    note = watcher(_workspace_folder(folder, output))
+    if as_json:
+        emit_json({"schema": 1, "watched": note is not None} | (note or {}))
+    elif note is None:
+        click.echo(f"{folder}: nobody watches")
+    else:
+        click.echo(f"process {note.get('pid')} watches since {note.get('started')}, {note.get('passes')} looks")
+        for name, value in (note.get("last") or {}).items():
+            click.echo(f"  {name}: {value}")
+    return int(note is None)

@@ -1,0 +1,38 @@
+import json
+import time
+
+BIAS = ("CALIB", "BIAS", "IMAGE")
+
+
+def test_start_status_stop(soxs, night):
+    """Frames of zeros: every call fails, and the watch goes on."""
+    night.add("bias", "VIS", BIAS, 3, exptime=0.0)
+    assert soxs("watch", "status", night.folder)[0] == 1
+    code, out, err = soxs("watch", "start", night.folder, "--interval", "0.2", "--no-plots", "-j", "1")
+    assert (code, err) == (0, "")
+    try:
+        assert "watches" in out
+        code, _, err = soxs("watch", "start", night.folder)
+        assert code == 20
+        assert "watched already" in err
+        deadline = time.monotonic() + 60
+        while not (last := json.loads(soxs("watch", "status", night.folder, "--json")[1]).get("last")):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert (last["ran"], last["calls"], last["done"]) == (1, 1, 0)
+    finally:
+        code, out, _ = soxs("watch", "stop", night.folder)
+    assert code == 0
+    assert "has ended" in out
+    assert soxs("watch", "status", night.folder)[0] == 1
+    assert "nobody watches" in soxs("watch", "stop", night.folder)[1]
+
+
+def test_a_watch_in_the_foreground_reduces_what_arrives(soxs, night, fake_recipes):
+    night.add("bias", "VIS", BIAS, 3, exptime=0.0)
+    words = ("watch", "start", night.folder, "--foreground", "--interval", "0.1", "--passes", "2", "--no-plots")
+    assert soxs(*words)[0] == 0
+    assert len(list((night.folder / "soxs" / "products").glob("*/bias/*/job.json"))) == 1
+    night.science("VIS")
+    assert soxs(*words)[0] == 0
+    assert len(list((night.folder / "soxs" / "products").glob("*/science/*/job.json"))) == 1
