@@ -268,7 +268,7 @@ def test_tags_of_a_family_agree_with_one_another(mean_frame, make_raw, tmp_path)
     result = run_recipe(Family, [*frames, other], {}, tmp_path / "out")
     assert "slit: 2 with SLIT1.0, but d.fits has SLIT5.0" in result.message
     none = run_recipe(Family, [make_raw(f"b{i}.fits") for i in range(2)], {}, tmp_path / "out")
-    assert "needs FLAT_SLIT_<ARM>_QTH or FLAT_SLIT_<ARM>_D2" in none.message
+    assert "needs frames FLAT_SLIT_QTH or FLAT_SLIT_D2" in none.message
 
 
 def test_what_was_observed_stands_in_the_name(mean_frame, make_raw, tmp_path):
