@@ -251,7 +251,8 @@ def _preview_profiles(fits, starts, choice, settings, steps=6):
         if step == steps - 1:
             return
         for source, asked in enumerate(choice.sources):
-            if asked.significance == 0:
+            # The rough sky holds light of blended sources; their start from the slit's profile is better.
+            if asked.significance == 0 or _is_blended(choice.sources, source):
                 continue
             equations = [fit.preview_equations(source, flux) for fit, flux in zip(fits, fluxes, strict=True)]
             moved, _ = update_profiles(
@@ -262,6 +263,13 @@ def _preview_profiles(fits, starts, choice, settings, steps=6):
             )
             for fit, profile in zip(fits, moved, strict=True):
                 fit.profiles[source] = profile
+
+
+def _is_blended(sources, index: int) -> bool:
+    here = sources[index]
+    return any(
+        other is not here and abs(other.position - here.position) < max(other.fwhm, here.fwhm) for other in sources
+    )
 
 
 def _mask_cosmic_rays(frame: Frame, fits: list[OrderFit], settings: ExtractionSettings) -> np.ndarray:

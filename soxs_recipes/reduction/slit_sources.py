@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from soxs_recipes.reduction.order_pixels import OrderPixels
 from soxs_recipes.reduction.sky_model import binned_median
+from soxs_recipes.reduction.slit_blends import Component, resolve_blends
 
 __all__ = ["SlitSource", "TargetChoice", "choose_target", "find_sources", "slit_samples"]
 
@@ -123,7 +124,7 @@ def find_sources(
         apart = all(abs(source.position - other.position) > 0.7 * max(other.fwhm, 0.6) for other in found)
         if apart and _stands_out(smooth, grid, peak, found, noise):
             found.append(source)
-    return tuple(found[:limit])
+    return _split(grid, profile, error, found[:limit])
 
 
 def _is_peak(smooth):
@@ -137,6 +138,19 @@ def _needed_significance(grid):
     needed = np.full(grid.size, _DETECTION)
     needed[[0, -1]] = _DETECTION_AT_END
     return needed
+
+
+def _split(grid, profile, error, found: list[SlitSource]) -> tuple[SlitSource, ...]:
+    """The sources, with extended light under a point source as a source of its own behind it."""
+    components = [Component(source.position, source.fwhm, source.brightness) for source in found]
+    resolved = resolve_blends(grid, profile, error, components)
+    if len(resolved) == len(found):
+        return tuple(found)
+    sources = []
+    for component in resolved:
+        nearest = min(found, key=lambda source: abs(source.position - component.position))
+        sources.append(SlitSource(component.position, component.fwhm, component.flux, nearest.significance))
+    return tuple(sources)
 
 
 def _combine(values, weights):
@@ -210,7 +224,7 @@ def choose_target(
     """
     distances = np.array([abs(source.position - expected) for source in sources])
     if distances.size and distances.min() <= tolerance:
-        index = int(distances.argmin())
+        index = _point_source_of(sources, int(distances.argmin()))
         source = sources[index]
         text = (
             f"target: the source at {source.position:+.2f} arcsec, {distances[index]:.2f} arcsec from the "
@@ -223,7 +237,18 @@ def choose_target(
             f"{expected:+.2f} arcsec was expected"
         )
         return TargetChoice(0, sources, text, True, True)
-    fwhm = float(np.median([source.fwhm for source in sources])) if sources else assumed_fwhm
+    fwhm = float(np.min([source.fwhm for source in sources])) if sources else assumed_fwhm
     forced = SlitSource(expected, fwhm, 0.0, 0.0)
     text = f"no source within {tolerance:.1f} arcsec of {expected:+.2f} arcsec: extracted there all the same"
     return TargetChoice(len(sources), (*sources, forced), text, False, True)
+
+
+def _point_source_of(sources, nearest: int) -> int:
+    """The narrowest of the sources that overlap with the nearest: the object, not the galaxy that it lies on."""
+    here = sources[nearest]
+    overlapping = [
+        i
+        for i, source in enumerate(sources)
+        if abs(source.position - here.position) < 0.7 * max(source.fwhm, here.fwhm)
+    ]
+    return min(overlapping, key=lambda i: sources[i].fwhm)

@@ -74,3 +74,23 @@ def test_a_neighbour_is_told_apart_and_does_not_leak(scene_of, width_of):
     pulls = np.concatenate(pulls)
     assert abs(np.median(pulls)) < 0.15
     assert width_of(pulls) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("host", [(1.2, 3.0, 4.0), (0.35, 1.0, 5.0)])
+def test_a_supernova_is_told_from_its_galaxy(scene_of, host):
+    # Galaxy: three times as bright, 3.4 arcsec wide and aside; or as bright, 4.2 arcsec wide and right beneath.
+    scene = scene_of(others=(host,), seed=7, length=800)
+    result = extract_exposure(scene.frame, scene.maps, 0, bands={}, base_variance=scene.base_variance)
+    target = result.choice.sources[0]
+    assert len(result.choice.sources) == 2
+    assert target.position == pytest.approx(0.35, abs=0.15)
+    assert target.fwhm < 1.3
+    assert result.choice.sources[1].fwhm > 2.2
+    ratios = [(item.spectrum.flux / scene.truth(item.spectrum))[10:-10] for item in result.orders]
+    assert np.median(np.concatenate(ratios)) == pytest.approx(1.0, abs=0.12)
+
+
+def test_a_star_with_wings_is_one_source(scene_of):
+    scene = scene_of(flux_level=3e4, beta=2.8)
+    result = extract_exposure(scene.frame, scene.maps, 0, bands={}, base_variance=scene.base_variance)
+    assert len(result.choice.sources) == 1

@@ -1,0 +1,113 @@
+"""A point source on an extended one (a supernova on its galaxy) told apart in the light along the slit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from soxs_recipes.reduction.slit_profile import TAIL_RANGE, moffat
+
+__all__ = ["Component", "resolve_blends"]
+
+_NARROW = 0.9  # arcsec, first guess of the seeing
+_BROAD = 3.2  # arcsec, first guess of what lies beneath
+_SHIFTS = (-1.2, 0.0, 1.2)  # arcsec from the peak to the extended light, tried in turn
+_WIDTH_LIMITS = (0.35, 9.0)  # arcsec
+_SHAPE_ERROR = 0.01  # by which a Moffat function misses real profiles, as share of the light
+_LEAST_GAIN = 60.0  # fall of chi^2 that a further component must bring ...
+_LEAST_SHARE = 0.1  # ... and its brightness over that of the point source: wings of a star stay below
+_WIDER = 2.0  # times the width of the point source
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One of several overlapping pieces of light.
+
+    Attributes
+    ----------
+    position, fwhm : float [arcsec]
+    flux : float
+        Integral, in the profile's unit times arcsec.
+    """
+
+    position: float
+    fwhm: float
+    flux: float
+
+
+def resolve_blends(
+    grid: np.ndarray, profile: np.ndarray, error: np.ndarray, components: Sequence[Component]
+) -> list[Component]:
+    """Split each component under which extended light lies.
+
+    Parameters
+    ----------
+    grid : ndarray (n,) [arcsec]
+    profile, error : ndarray (n,)
+        Light along the slit over all orders.
+    components : sequence of Component
+        What was found as peaks.
+
+    Returns
+    -------
+    list of Component
+        At least as many; a point source stays first, what lies under it follows. As given when nothing is gained.
+    """
+    present = list(components)
+    if not present:
+        return present
+    sigma = np.hypot(error, _SHAPE_ERROR * np.maximum(profile, 0.0))
+    chi_square, fitted = _fit(grid, profile, sigma, present)
+    index = 0
+    while index < len(fitted) and len(fitted) < 5:
+        trials = [_fit(grid, profile, sigma, start) for start in _starts(fitted, index)]
+        best_chi, best = min(trials, key=lambda trial: trial[0])
+        if chi_square - best_chi > _LEAST_GAIN and _is_blend(best[index], best[index + 1]):
+            chi_square, fitted, present = best_chi, best, best
+            index += 1
+        index += 1
+    return present
+
+
+def _starts(components, index):
+    here = components[index]
+    for shift in _SHIFTS:
+        pair = [
+            Component(here.position, min(here.fwhm, _NARROW), 0.5 * here.flux),
+            Component(here.position + shift, max(here.fwhm, _BROAD), 0.5 * here.flux),
+        ]
+        yield [*components[:index], *pair, *components[index + 1 :]]
+
+
+def _is_blend(point: Component, extended: Component) -> bool:
+    wider = extended.fwhm > _WIDER * point.fwhm
+    brightness = extended.flux / extended.fwhm / max(point.flux / point.fwhm, 1e-30)
+    return wider and brightness > _LEAST_SHARE and point.flux > 0.02 * extended.flux
+
+
+def _fit(grid, profile, sigma, components):
+    """(chi^2, fitted components): positions, widths and one tail by least squares, fluxes and floor linear."""
+    count = len(components)
+    positions = np.array([component.position for component in components])
+    widths = np.log([np.clip(component.fwhm, *_WIDTH_LIMITS) for component in components])
+    start = np.concatenate([positions, widths, [0.25]])
+    low = np.concatenate([positions - 1.5, np.full(count, np.log(_WIDTH_LIMITS[0]) - 0.01), [TAIL_RANGE[0]]])
+    high = np.concatenate([positions + 1.5, np.full(count, np.log(_WIDTH_LIMITS[1]) + 0.01), [TAIL_RANGE[1]]])
+
+    def model(parameters):
+        columns = [
+            moffat(grid - parameters[k], np.exp(parameters[count + k]), parameters[-1]) for k in range(count)
+        ]
+        design = np.stack([*columns, np.ones_like(grid)], axis=1) / sigma[:, None]
+        solution = np.linalg.lstsq(design, profile / sigma, rcond=None)[0]
+        return solution, design @ solution - profile / sigma
+
+    found = least_squares(lambda p: model(p)[1], start, bounds=(low, high), max_nfev=40)
+    fluxes, _ = model(found.x)
+    fitted = [
+        Component(float(found.x[k]), float(np.exp(found.x[count + k])), float(fluxes[k])) for k in range(count)
+    ]
+    return float(2.0 * found.cost), fitted
