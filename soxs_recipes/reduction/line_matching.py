@@ -24,6 +24,7 @@ _EXPECTED = (30.0, 4.0, 3.0, 2.0, 1.5, 1.0, 0.7)
 _END_SHARE = 0.15  # of the matched lines at each end, that are identified as a whole
 _SEGMENT_LINES = 7
 _LEAST_VOTES = 4.0
+_POOR_SHARE = 0.5  # of an order's lines: with fewer matches it is looked for away from the other orders too
 _LEAST_GAIN = 1.0  # lines that another course of an order must put on spots beyond the usual one
 # The same of their change with the order number, linear, quadratic, cubic: of the shift, and relative of the rest.
 _EXPECTED_OVER_ORDERS = ((8.0, 0.7), (4.0, 0.4), (2.0, 0.2), (1.0, 0.1))
@@ -123,6 +124,8 @@ def match_lines(
         vote = found[number] if found[number].trusted else consensus
         lines = np.flatnonzero(problem.order == number)
         index, da, dc = _searched(problem, lines, *_refine(problem, lines, *_start(problem, lines, vote)))
+        if start is not None and (index >= 0).mean() < _POOR_SHARE and np.ptp(problem.slit) == 0:
+            index, da, dc = _away_from_the_others(problem, lines, (index, da, dc), search)
         if not smooth_orders:
             index, da, dc = _settle_ends(problem, lines, index, da, dc)
         peak[lines], along[lines], across[lines] = index, da, dc
@@ -287,6 +290,15 @@ def _searched(problem, lines, index, da, dc):
     if course is None:
         return index, da, dc
     return _better_course(problem, lines, (index, da, dc), _refine(problem, lines, da + course, dc))
+
+
+def _away_from_the_others(problem, lines, usual, search):
+    """The matches, or those about an offset of the order alone when that puts clearly more lines on spots."""
+    vote = _order_vote(problem, problem.order[lines[0]], None, search, np.inf)
+    if not vote.trusted:
+        return usual
+    other = _searched(problem, lines, *_refine(problem, lines, *_start(problem, lines, vote)))
+    return _better_course(problem, lines, usual, other)
 
 
 def _better_course(problem, lines, usual, other):

@@ -67,10 +67,11 @@ def test_one_surface_stays_one_surface(arc_layout):
 def test_lines_of_orders_with_courses_of_their_own_are_identified(arc_layout):
     layout = arc_layout("echelle", wobble=0.1)
     own, random = courses(layout, 4, 0.7), np.random.default_rng(5)
+    own[16] = own[16] + np.array([13.0, 0.0, 0.0, 0.0, 0.0])  # stands away from the others
     own[14] = own[14] + np.array([0.0, 0.0, 4.0, 0.0, 0.0])  # bends far more than the others
     lines = sample(layout, own, 6, lines=35)
     there = random.random(len(lines)) > 0.2
-    extra = sample(layout, own, 7, lines=15)
+    extra = sample(layout, own, 7, lines=5)
     peaks = Peaks(
         np.concatenate([lines.x[there], extra.x]),
         np.concatenate([lines.y[there], extra.y]),
