@@ -88,6 +88,36 @@ def test_lines_of_orders_with_courses_of_their_own_are_identified(arc_layout):
     assert (matches.found & ~right).sum() <= 0.03 * right.sum()
 
 
+def test_rows_of_pinholes_are_not_shifted_by_one_at_an_orders_end(arc_layout):
+    layout = arc_layout("echelle", shift=(0.2, -0.3), wobble=0.1)
+    slits, random = 1.2 * np.arange(-4, 5), np.random.default_rng(10)
+    columns = []
+    for number, (low, high) in layout.ranges.items():
+        # The last third of each order holds two lines only, and pinholes stand 4 px apart.
+        w = np.concatenate(
+            [random.uniform(low, low + 0.6 * (high - low), 20), high - np.array([0.06, 0.02]) * 100]
+        )
+        w = np.clip(w, low, high)
+        columns.append([(number, line, s) for line in w for s in slits])
+    order, w, s = np.array([row for rows in columns for row in rows]).T
+    order = order.astype(int)
+    places = np.array([layout.place(n, line, z) for n, line, z in zip(order, w, s, strict=True)])
+    places += random.normal(0.0, 0.05, places.shape)
+    peaks = Peaks(places[:, 0], places[:, 1], *np.ones((2, order.size)))
+    x, y = layout.prior().evaluate(order, w, s)
+    y = y + 0.12 * s * (w - np.median(w)) / np.ptp(w)  # the format's scale along the slit is a little wrong
+    options = {
+        "dispersion_axis": 1,
+        "common_shift": True,
+        "smooth_orders": True,
+        "search": 6.0,
+        "shift_sigma": 1.5,
+    }
+    matches = match_lines(order, x, y, s, peaks, **options)
+    assert matches.found.sum() > 0.8 * order.size
+    assert np.array_equal(matches.peak[matches.found], np.flatnonzero(matches.found))
+
+
 def test_search_finds_a_course_that_no_single_line_tells():
     random = np.random.default_rng(8)
     along = np.sort(random.uniform(0.0, 2000.0, 25))
