@@ -286,7 +286,7 @@ def _mask_cosmic_rays(frame: Frame, fits: list[OrderFit], settings: ExtractionSe
         fit.pixels.put(usable, fit.usable)
     hits = find_cosmic_rays(residual, sigma, usable, tolerance=tolerance, threshold=settings.cosmic_ray_threshold)
     for fit in fits:
-        fit.hits |= hits.ravel()[fit.pixels.index]
+        fit.hits = hits.ravel()[fit.pixels.index]
         fit.rejected = fit.hits.copy()
     return hits
 
@@ -317,7 +317,8 @@ def _iterate(frame, fits, starts, choice, settings, hits):
             if source == 0:
                 traces = quality
         if round_number == 0:
-            hits |= _mask_cosmic_rays(frame, fits, settings)
+            # Judged anew by the better model, in whose fit the suspects had no part.
+            hits[:] = _mask_cosmic_rays(frame, fits, settings)
     return traces
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d
 
 from soxs_recipes.reduction.banded import SplineBasis
 from soxs_recipes.reduction.joint_fit import JointModel, JointSolution
@@ -20,6 +21,7 @@ from soxs_recipes.reduction.slit_profile import SlitProfile, fit_correction
 __all__ = ["OrderFit"]
 
 _REJECTION = 6.0  # sigma
+_LINE_ERROR = 0.3  # Same where the object's spectrum bends within a bin: narrow emission lines must survive.
 _MODEL_ERROR = 0.03  # Share of the object's light by which the profile may be wrong while outliers are sought.
 
 
@@ -56,6 +58,7 @@ class OrderFit:
         self.solution: JointSolution | None = None
         self._denoised: np.ndarray | None = None
         self.model = np.zeros(data.size)
+        self.first_fluxes = np.zeros((0, pixels.grid.size))
         self.binned_sky = np.zeros(pixels.grid.size)
 
     @property
@@ -119,7 +122,7 @@ class OrderFit:
             expected = profile.evaluate(self.pixels) * self.sensitivity
             core = (
                 np.abs(self.pixels.slit - profile.centre_at(self.pixels.position))
-                < 0.6 * profile.fwhm_at(self.pixels.position)
+                < np.maximum(0.6 * profile.fwhm_at(self.pixels.position), 1.3 * self.pixels.footprint)
             ) & self.good
             ratio = np.where(core, residual / np.maximum(expected, 1e-6), np.nan)
             flux, _ = binned_median(self.pixels.position, ratio, self.pixels.grid.size)
@@ -130,7 +133,8 @@ class OrderFit:
             residual = residual - light
             self.model = self.model + light
             fluxes.append(flux)
-        return np.array(fluxes).reshape(len(self.profiles), self.pixels.grid.size)
+        self.first_fluxes = np.array(fluxes).reshape(len(self.profiles), self.pixels.grid.size)
+        return self.first_fluxes
 
     def preview_equations(self, source: int, fluxes: np.ndarray) -> ChunkEquations:
         """Equations of a source about the first model, before any joint fit; fluxes (sources, bins)."""
@@ -202,8 +206,15 @@ class OrderFit:
     @property
     def tolerance(self) -> np.ndarray:
         """By how much the model may be wrong without a pixel being an outlier [e-]."""
-        objects = np.abs(self.solution.objects).sum(axis=0) if self.solution is not None else 0.0
-        return _MODEL_ERROR * objects + 0.01 * np.abs(self.model - objects)
+        objects = np.abs(self.solution.objects).sum(axis=0)
+        bins = np.arange(self.pixels.grid.size)
+        sharp = np.zeros(self.data.size)
+        for light, flux, first in zip(self.solution.objects, self.solution.flux, self.first_fluxes, strict=True):
+            # A hit makes the fitted flux bend, too; the first flux, of medians, hardly.
+            bend = np.minimum(_sharpness(flux) * np.abs(flux), _sharpness(first) * np.abs(first))
+            share = np.interp(self.pixels.position, bins, bend / np.maximum(np.abs(flux), 1e-9))
+            sharp += share * np.abs(light)
+        return _MODEL_ERROR * objects + _LINE_ERROR * sharp + 0.01 * np.abs(self.model - objects)
 
     def reject(self) -> int:
         """Mask pixels that the model cannot explain; returns how many are masked now."""
@@ -236,6 +247,13 @@ class OrderFit:
         self.profiles[source] = fit_correction(
             self.profiles[source], self.pixels, self.residual, self.weight, self._scale(source)
         )
+
+
+def _sharpness(flux: np.ndarray) -> np.ndarray:
+    """How much the flux bends within a bin, as share of its local size: near 1 on lines narrower than two bins."""
+    bend = np.abs(np.convolve(np.pad(flux, 1, mode="edge"), [1.0, -2.0, 1.0], mode="valid"))
+    size = maximum_filter1d(np.abs(flux), 3)
+    return maximum_filter1d(bend, 3) / np.maximum(size, 1e-9) * 0.5
 
 
 def _shrunk(flux: np.ndarray) -> np.ndarray:

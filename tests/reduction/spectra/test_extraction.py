@@ -242,3 +242,25 @@ def test_the_same_input_gives_the_same_spectrum(scene_of):
     for a, b in zip(first.orders, second.orders, strict=True):
         assert np.array_equal(a.spectrum.flux, b.spectrum.flux)
         assert np.array_equal(a.spectrum.variance, b.spectrum.variance)
+
+
+@pytest.mark.parametrize("width", [0.6, 1.0])
+@pytest.mark.parametrize("fwhm", [1.6, 2.5])
+def test_narrow_bright_emission_lines_are_not_eaten(scene_of, monkeypatch, width, fwhm):
+    # Good seeing and unresolved lines look much like cosmic rays.
+    order_light = type(scene_of().orders[1])
+    heights = (3000.0, 8000.0, 1000.0, 20_000.0)
+
+    def flux(order, row):
+        lines = np.subtract.outer(np.asarray(row, float), order.object_lines)
+        return 30.0 + (np.array(heights) * np.exp(-0.5 * (lines / width) ** 2)).sum(axis=-1)
+
+    monkeypatch.setattr(order_light, "flux", flux)
+    scene = scene_of(seed=21, fwhm=fwhm, length=601, line_peak=200.0, others=((9.0, 0.0, width),))
+    result = extract(scene)
+    for item in result.orders:
+        spectrum, truth = item.spectrum, scene.truth(item.spectrum)
+        rows = scene.orders[spectrum.order].row_of(spectrum.wavelength)
+        for place in scene.orders[spectrum.order].object_lines:
+            near = np.abs(rows - place) < 6
+            assert spectrum.flux[near].sum() == pytest.approx(truth[near].sum(), rel=0.04, abs=250.0)
