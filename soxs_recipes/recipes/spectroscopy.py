@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -403,6 +403,10 @@ def locate_exposure(
     edges = None
     if geometry.table is not None:
         edges = edge_shift(frame, geometry.table, base_variance=exposure.base_variance)
+    if correct and geometry.rung > 0 and not inputs.arm.echelle and zero.is_significant:
+        # A poor solution of several gratings is off by another amount in each.
+        geometry = _moved_orders(geometry, zero, axis)
+        return Location(geometry.maps(inputs, frame.shape), zero, None, (zero.shift, 0.0))
     along = zero.shift if correct and zero.is_significant else 0.0
     across = edges.shift if correct and edges is not None and edges.is_significant else 0.0
     shift = (across, along) if axis == 0 else (along, across)
@@ -412,6 +416,18 @@ def locate_exposure(
         _log.info("%s: maps shifted by (%.3f, %.3f) px", frame.meta.name, *shift)
         maps = geometry.maps(inputs, frame.shape, shift)
     return Location(maps, zero, edges, (along, across))
+
+
+def _moved_orders(geometry: Geometry, zero: ZeroPoint, axis: int) -> Geometry:
+    """Each order moved by its own sky lines, or by those of the arm where it has too few."""
+    blocks = []
+    for block in geometry.solution.blocks:
+        own = [zero.order_shift[order] for order in block.orders if order in zero.order_shift]
+        known = [shift for shift, error, lines in own if lines >= 3 and error < 0.25]
+        shift = sum(known) / len(known) if known else zero.shift
+        single = replace(geometry.solution, blocks=(block,))
+        blocks += single.shifted(*((0.0, shift) if axis == 0 else (shift, 0.0))).blocks
+    return replace(geometry, solution=replace(geometry.solution, blocks=tuple(blocks)))
 
 
 def _slit_image(inputs: Inputs, exposure: Exposure) -> float:

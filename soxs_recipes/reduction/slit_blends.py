@@ -20,6 +20,8 @@ _SHAPE_ERROR = 0.01  # by which a Moffat function misses real profiles, as share
 _LEAST_GAIN = 60.0  # fall of chi^2 that a further component must bring ...
 _LEAST_SHARE = 0.1  # ... and its brightness over that of the point source: wings of a star stay below
 _WIDER = 2.0  # times the width of the point source
+_WORST_SEEING = 2.0  # arcsec: what is narrower is no galaxy, but a star whose place differs from order to order
+_BEST_SEEING = 0.5  # arcsec, pixel included
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def _starts(components, index):
 
 
 def _is_blend(point: Component, extended: Component) -> bool:
-    wider = extended.fwhm > _WIDER * point.fwhm
+    wider = extended.fwhm > max(_WIDER * point.fwhm, _WORST_SEEING) and point.fwhm > _BEST_SEEING
     brightness = extended.flux / extended.fwhm / max(point.flux / point.fwhm, 1e-30)
     return wider and brightness > _LEAST_SHARE and point.flux > 0.02 * extended.flux
 
