@@ -412,8 +412,10 @@ def _check_agreement(inputs: Inputs, files: Sequence[InputFile], keywords: Seque
         odd = [name for name, value in values.items() if value not in (None, usual)]
         more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
         what = keyword.lower().replace("_", " ")
+        known = next(name for name, value in values.items() if value == usual)
+        most = f"{stated.count(usual)} with {usual}" if stated.count(usual) > 1 else f"{known} with {usual}"
         raise InputError(
-            f"{inputs.declaration.name}: frames of different {what}: {stated.count(usual)} with {usual}, but "
+            f"{inputs.declaration.name}: frames of different {what}: {most}, but "
             f"{odd[0]} has {values[odd[0]]}{more}; give frames of one setup"
         )
 

@@ -110,15 +110,11 @@ def test_spectra_open_elsewhere(night, arm, tag):
 @pytest.mark.parametrize("arm", ["VIS", "NIR"])
 def test_a_spectrum_opens_in_specutils(night, arm):
     specutils = pytest.importorskip("specutils", exc_type=ImportError)
-    path = night.product(f"SCI_SLIT_FLUX_MERGE1D_{arm}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        spectrum = (
-            specutils.Spectrum1D.read(path, format="tabular-fits")
-            if hasattr(specutils, "Spectrum1D")
-            else specutils.Spectrum.read(path, format="tabular-fits")
-        )
+    reader = getattr(specutils, "Spectrum", None) or specutils.Spectrum1D
+    spectrum = reader.read(night.product(f"SCI_SLIT_FLUX_MERGE1D_{arm}"), format="tabular-fits")
     assert spectrum.spectral_axis.unit == "nm"
+    assert spectrum.flux.unit.is_equivalent("W / m3")
+    assert spectrum.uncertainty is not None
 
 
 @pytest.mark.parametrize("arm", ["VIS", "NIR"])
