@@ -30,7 +30,7 @@ __all__ = ["JointModel", "JointSolution"]
 _LAGS = 4
 # With a knot every bin the spline could follow noise that no line spread function lets light have (bins are a
 # pixel, lines two or more); a little wider costs nothing for lines of 1.5 bins FWHM and takes that noise away.
-_FLUX_KNOTS = 1.08  # bins
+_FLUX_KNOTS = 1.04  # bins
 
 
 @dataclass(frozen=True, slots=True)
