@@ -178,11 +178,13 @@ def add_spectra(
 ) -> None:
     """Spectra per order and merged, in counts and, with a response, in flux."""
     from soxs_recipes.fits_files import spectra_hdus
+    from soxs_recipes.recipes.barycentre import mean_barycentric_velocity
     from soxs_recipes.reduction.merge_orders import merge_orders
 
     spectra = [item.spectrum for item in combined.orders]
     step, name = inputs.arm.wavelength_step, _object_name(inputs, used[0])
     calibrated, reason = _calibrated(inputs, spectra, exposure_time, used[0])
+    qc = [*qc, QCParameter("VRAD BARYCOR", mean_barycentric_velocity(inputs, used))]
     common = {"qc": qc, "used": used, "object_name": name, "header": _SPECTRAL_CARDS}
     outputs.add("SLIT_ORDER1D", spectra_hdus(spectra), partial=reason, **common)
     outputs.add("SLIT_MERGE1D", spectra_hdus(merge_orders(spectra, step)), partial=reason, **common)

@@ -26,6 +26,7 @@ _QC = (
     QCDefinition("N ORDERS", "", "Orders that were extracted."),
     QCDefinition("N EXPOSURES", "", "Exposures that went in."),
     QCDefinition("N SOURCES", "", "Sources found on the slit."),
+    QCDefinition("VRAD BARYCOR", "km/s", "Barycentric correction at mid-exposure, not applied."),
     QCDefinition("TARGET FOUND", "", "Whether the target was seen at all."),
     QCDefinition("SNR MEDIAN", "", "Median signal-to-noise per bin.", per_order=True),
     QCDefinition("INNER ORDER PIX MEAN", "e-", "Mean of the pixels inside the orders.", per_order=True),

@@ -199,7 +199,6 @@ class GroupedRegression:
         lever = float(np.median(np.abs(self.lever))) if self.value.size else 0.0
         return Scatter(0.02, min(0.5 * spread, 0.3) / lever if lever > 0 else 0.0)
 
-
     def estimate_scatter(self, residual: np.ndarray, parameters: float) -> Scatter:
         """Own scatter from within groups, shared scatter from between them; robust."""
         adder = self._adder()
