@@ -11,7 +11,7 @@ from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.pixel_maps import PixelMaps
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.data.spectrum import OrderSpectrum
-from soxs_recipes.errors import UnprocessableData
+from soxs_recipes.errors import AlgorithmError, UnprocessableData
 from soxs_recipes.reduction.cosmic_rays import find_cosmic_rays
 from soxs_recipes.reduction.object_trace import TraceQuality, start_profiles, update_profiles
 from soxs_recipes.reduction.order_fit import OrderFit
@@ -100,8 +100,22 @@ class ExposureResult:
 
 
 def make_grids(maps: PixelMaps, dispersion_axis: int) -> list[OrderGrid]:
-    """Wavelength bins of every order in the maps."""
-    return [make_order_grid(maps, order, dispersion_axis) for order in maps.orders]
+    """Wavelength bins of every order in the maps; orders that hold too little are left out.
+
+    Raises
+    ------
+    AlgorithmError
+        No order can be used.
+    """
+    grids, problem = [], AlgorithmError("the pixel maps hold no order")
+    for order in maps.orders:
+        try:
+            grids.append(make_order_grid(maps, order, dispersion_axis))
+        except AlgorithmError as error:
+            problem = error
+    if not grids:
+        raise problem
+    return grids
 
 
 def extract_exposure(

@@ -25,7 +25,7 @@ _CENTRE_PRIORS = (0.6, 0.25, 0.12)  # arcsec: common course, P0 P1 P2 of wavelen
 _CENTRE_ORDER_PRIORS = (0.10, 0.08, 0.05, 0.03)
 _WIDTH_PRIORS = (0.4, 0.3)  # ln width: constant, slope against ln wavelength
 _WIDTH_ORDER_PRIORS = (0.08, 0.06, 0.04)
-_TAIL_PRIOR = 0.2
+_TAIL_PRIOR = 0.1
 _SEEING_SLOPE = -0.2
 
 

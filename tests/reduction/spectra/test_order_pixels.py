@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from soxs_recipes.errors import AlgorithmError
+from soxs_recipes.reduction.extraction import make_grids
 from soxs_recipes.reduction.order_pixels import cut_order, make_order_grid
 
 
@@ -54,3 +55,12 @@ def test_an_order_that_is_hardly_there(scene_of):
     )
     with pytest.raises(AlgorithmError, match="too few pixels"):
         make_order_grid(replace(scene.maps, order=few), 1, 0)
+
+
+def test_such_an_order_does_not_stop_the_others(scene_of):
+    scene = scene_of(noise=False, length=300)
+    index = np.arange(scene.maps.order.size).reshape(scene.maps.order.shape)
+    order = np.where((scene.maps.order == 2) & (index % 500 != 0), 0, scene.maps.order)
+    assert [grid.order for grid in make_grids(replace(scene.maps, order=order), 0)] == [1]
+    with pytest.raises(AlgorithmError, match="no order"):
+        make_grids(replace(scene.maps, order=np.zeros_like(order)), 0)
