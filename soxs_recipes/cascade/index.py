@@ -148,14 +148,6 @@ class Index:
         with self._transaction() as connection:
             self._insert_result(connection, result)
 
-    def replace_results(self, results: Iterable[Mapping[str, object]]) -> None:
-        """Forget all results and remember these."""
-        with self._transaction() as connection:
-            connection.execute("DELETE FROM results")
-            connection.execute("DELETE FROM qc")
-            for result in results:
-                self._insert_result(connection, result)
-
     def _insert_result(self, connection: sqlite3.Connection, result: Mapping[str, object]) -> None:
         job = result["job"]
         connection.execute("DELETE FROM qc WHERE job = ?", (job,))

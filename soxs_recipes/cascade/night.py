@@ -48,18 +48,26 @@ def prepare(
 
 
 def known_results(workspace: Workspace) -> dict[str, dict[str, object]]:
-    """Results of all calls, from the index; from the products themselves when the index is new or was damaged."""
+    """Results of all calls: what the index remembers, and what on disk is newer than its memory.
+
+    Products on disk are the truth. The index may be new, damaged, or short of the calls whose products were in
+    place when the run was killed before it could note them.
+    """
     results = workspace.index.results()
-    if not results:
-        found = list(find_results(workspace))
-        if found:
-            _log.info("index rebuilt from %d results on disk", len(found))
-            workspace.index.replace_results(found)
-            results = workspace.index.results()
+    unknown = [found for found in find_results(workspace) if _is_news(found, results.get(str(found["job"])))]
+    if unknown:
+        _log.info("index completed by %d results on disk", len(unknown))
+        for found in unknown:
+            workspace.index.remember_result(found)
+        results = workspace.index.results()
     for name, result in results.items():
         if result["products"]:
             result["folder"] = str(workspace.place("products", name))
     return results
+
+
+def _is_news(found: Mapping[str, object], remembered: Mapping[str, object] | None) -> bool:
+    return remembered is None or str(found.get("finished", "")) > str(remembered["finished"])
 
 
 @cache

@@ -1,5 +1,7 @@
 import collections
+import contextlib
 import shutil
+import sqlite3
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -264,6 +266,17 @@ def test_the_index_can_be_lost(runner):
     for path in (runner.folder / "soxs").glob("soxs.db*"):
         path.unlink()
     (runner.folder / "soxs" / "soxs.db").touch()
+    assert runner.run().ran == []
+
+
+def test_a_result_that_the_index_was_not_told_of_is_found(runner):
+    """A run that is killed between the two steps has products in place and no note of them."""
+    runner.run()
+    database = runner.folder / "soxs" / "soxs.db"
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        assert connection.execute("DELETE FROM results WHERE job LIKE '%/flat/%'").rowcount > 1
+        older = "UPDATE results SET key = '', record = json_set(record, '$.key', '', '$.finished', '')"
+        assert connection.execute(f"{older} WHERE job LIKE '%/bias/%'").rowcount > 0
     assert runner.run().ran == []
 
 
