@@ -192,7 +192,7 @@ def _facts(reader: _HeaderReader, path: Path, arm: str, tag: str, *, is_product:
     facts["template_start"] = reader.text("TPL_START")
     facts["template_exposure"] = reader.number("TPL_EXPNO")
     facts["airmass"] = reader.number("AIRMASS_START")
-    facts |= _target(reader)
+    facts |= _target(reader, is_sky=tag.startswith("SKY_"))
     return facts
 
 
@@ -287,8 +287,10 @@ def _lamps(reader: _HeaderReader) -> str | None:
     return "+".join(lit) or None
 
 
-def _target(reader: _HeaderReader) -> dict[str, object]:
-    target = reader.text("OBJECT") or reader.text("OBS_TARGET") or "unnamed"
+def _target(reader: _HeaderReader, *, is_sky: bool) -> dict[str, object]:
+    names = [reader.text("OBJECT"), reader.text("OBS_TARGET")]
+    # Sky beside an object belongs to it, whatever OBJECT calls it.
+    target = next(filter(None, reversed(names) if is_sky else names), "unnamed")
     # An observing block is one look at one object; without its number the object itself must do.
     return {
         "target": target,

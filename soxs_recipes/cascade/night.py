@@ -24,7 +24,7 @@ __all__ = ["known_results", "open_workspace", "plan_inputs", "prepare", "recipe_
 
 _log = logging.getLogger(__name__)
 # Raised when the same header would be described differently: what the index remembers is then read anew.
-_DESCRIPTION_VERSION = 2
+_DESCRIPTION_VERSION = 3
 
 
 def open_workspace(folder: Path, output: Path | None = None, session: str | None = None) -> Workspace:

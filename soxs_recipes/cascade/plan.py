@@ -152,7 +152,7 @@ class _Planner:
         arm = self.arms.get(arm_name)
         if arm is None or not _serves(task, arm):
             return {}
-        tags = {resolved_tag(tag, arm_name): resolved_tag(tag, arm_name) for tag in task.main}
+        tags = {resolved_tag(tag, arm_name): resolved_tag(tag, arm_name) for tag in (*task.main, *task.companions)}
         known = {resolved_tag(raw.tag, arm_name) for raw in declaration.raws if raw.serves(arm)}
         if task.relabel:
             return dict.fromkeys(tags, resolved_tag(task.relabel, arm_name))
@@ -170,6 +170,9 @@ class _Planner:
             groups.values(), key=lambda group: (min(f.mjd for f in group), group[0].arm, group[0].path)
         )
         for group in ordered:
+            companions = {resolved_tag(tag, group[0].arm) for tag in task.companions}
+            if all(frame.tag in companions for frame in group):
+                continue
             group.sort(key=lambda frame: (frame.mjd, frame.path))
             largest = self._largest_count(declaration, group[0])
             for start in range(0, len(group), largest or len(group)):
@@ -181,7 +184,7 @@ class _Planner:
         return counts[0] if counts else None
 
     def _groups_of_products(self, task: Task) -> Iterable[tuple[dict[str, object], tuple, Link]]:
-        for source in self.by_task[task.main_from]:
+        for source in (job for name in task.main_from for job in self.by_task[name]):
             tags = tuple(resolved_tag(tag, source.arm) for tag in task.main)
             if self._is_available(source, tags[0]):
                 yield dict(source.facts), (), Link("main input", tags, (source.name,), (), 0, 0.0)

@@ -38,7 +38,7 @@ def night_report(
 
 
 def _is_shown(job: Job) -> bool:
-    return job.task.is_target or job.task.name == "standard"
+    return job.task.is_target or job.task.is_standard
 
 
 def _target_row(job: Job, state: State, results: Mapping[str, Result], workspace: Workspace) -> dict[str, object]:

@@ -94,7 +94,7 @@ def missing_tags(job: Job, result: Result) -> set[str]:
     """Tags that others count on (the first of a rung) and that a call did not make."""
     rungs = (rung for task in TASKS for association in task.associations for rung in association.rungs)
     first = {resolved_tag(rung.tags[0], job.arm) for rung in rungs if rung.source == job.task.name}
-    first |= {resolved_tag(tag, job.arm) for task in TASKS if task.main_from == job.task.name for tag in task.main}
+    first |= {resolved_tag(tag, job.arm) for task in TASKS if job.task.name in task.main_from for tag in task.main}
     return first - produced_tags(result)
 
 

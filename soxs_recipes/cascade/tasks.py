@@ -94,11 +94,13 @@ class Task:
     recipe : str
     main : tuple of str
         Tags of its main input.
+    companions : tuple of str
+        Tags that join a call of main frames and make none by themselves.
     group : tuple of str
         Facts that agree within one call.
     associations : tuple of Association
-    main_from : str
-        Task whose products are the main input; "" for raw frames.
+    main_from : tuple of str
+        Tasks whose products are the main input, a call each; none for raw frames.
     detector : str
         As in Association.
     label : tuple of str
@@ -110,7 +112,9 @@ class Task:
     per_frame : bool
         Whether both are those of one frame, not of the whole call.
     is_target : bool
-        Whether it is what an observer asked for (it is in the closing table).
+        Whether it is what an observer asked for.
+    is_standard : bool
+        Whether it is a star that the response is made from; these and the targets are in the closing table.
     relabel : str
         Tag under which the recipe gets its main frames, when that is not their own.
     on_demand : bool
@@ -122,15 +126,17 @@ class Task:
     main: tuple[str, ...]
     group: tuple[str, ...]
     associations: tuple[Association, ...] = ()
-    main_from: str = ""
+    main_from: tuple[str, ...] = ()
     detector: str = ""
     label: tuple[str, ...] = ()
     seconds: float = 5.0
     megabytes: float = 40.0
     is_target: bool = False
+    is_standard: bool = False
     relabel: str = ""
     on_demand: bool = False
     per_frame: bool = False
+    companions: tuple[str, ...] = ()
 
     def expected(self, frames: int) -> tuple[float, float]:
         """(seconds, megabytes) of a call on that many frames."""
@@ -294,20 +300,39 @@ ARCHIVE = Association("archive response", (Rung("static", ("RESP_ARCHIVE_<ARM>",
 DETECTOR = (BIAS, DARK, CCD_DARK)
 
 
-def _exposed(prefix: str, recipe: str, name: str, *, target: bool) -> Task:
-    """An object that is extracted in stare mode: a standard or a science target."""
+# How an object is observed: end of the task's name -> recipe, word in the tag, typical seconds and megabytes.
+_MODES = {
+    "": ("soxs_stare", "STARE", 7.0, 135.0),
+    "_nod": ("soxs_nod", "NOD", 6.0, 70.0),
+    "_offset": ("soxs_offset", "OFFSET", 6.0, 70.0),
+    "_map": ("soxs_mapping", "MAP", 7.0, 135.0),
+}
+
+
+def _observed(name: str, prefix: str, mode: str, *, is_standard: bool = False) -> Task:
+    """Exposures of an object in one mode, from raw frames to spectra."""
+    recipe, word, seconds, megabytes = _MODES[mode]
+    is_offset = word == "OFFSET"
     return Task(
-        name=name,
+        name=name + mode,
         recipe=recipe,
-        main=(prefix + "_STARE_<ARM>",),
-        group=("arm", *SETUP, "slit", "night", "observation", "exptime"),
-        associations=(*DETECTOR, FLAT, SPATIAL, *((RESPONSE,) if target else ())),
+        main=(f"{prefix}_{word}_<ARM>",),
+        companions=("SKY_OFFSET_<ARM>",) if is_offset else (),
+        # Sky apart from the object need not be exposed as long.
+        group=("arm", *SETUP, "slit", "night", "observation", *(() if is_offset else ("exptime",))),
+        associations=(*DETECTOR, FLAT, SPATIAL, *(() if is_standard else (RESPONSE,))),
         label=("target", "slit"),
-        seconds=7.0,
-        megabytes=135.0,
+        seconds=seconds,
+        megabytes=megabytes,
         per_frame=True,
-        is_target=target,
+        is_target=not is_standard,
+        is_standard=is_standard,
     )
+
+
+_STANDARDS = tuple(_observed("standard", "STD_FLUX", mode, is_standard=True) for mode in ("", "_nod", "_offset"))
+_TELLURICS = tuple(_observed("telluric", "STD_TELL", mode) for mode in ("", "_nod", "_offset"))
+_SCIENCE = tuple(_observed("science", "OBJECT", mode) for mode in _MODES)
 
 
 TASKS = (
@@ -380,20 +405,20 @@ TASKS = (
         seconds=4.0,
         megabytes=75.0,
     ),
-    _exposed("STD_FLUX", "soxs_stare", "standard", target=False),
+    *_STANDARDS,
     Task(
         name="response",
         recipe="soxs_response",
         main=("FLUX_SLIT_ORDER1D_<ARM>",),
-        main_from="standard",
+        main_from=tuple(task.name for task in _STANDARDS),
         group=(),
         associations=(ARCHIVE,),
         label=("target", "slit"),
         seconds=1.0,
         megabytes=2.0,
     ),
-    _exposed("STD_TELL", "soxs_stare", "telluric", target=True),
-    _exposed("OBJECT", "soxs_stare", "science", target=True),
+    *_TELLURICS,
+    *_SCIENCE,
 )
 
 

@@ -191,7 +191,7 @@ def check(folder: Path, output: Path | None, session: str | None, as_json: bool,
     night = planned_night(folder, output, session)
     rows = []
     for job in night.plan.jobs:
-        if not (job.task.is_target or job.task.name == "standard"):
+        if not (job.task.is_target or job.task.is_standard):
             continue
         worst = max((link.level for link in job.links if link.level is not None), default=0)
         lacking = [job.blocked, *job.marks] if job.blocked else list(job.marks)
@@ -250,7 +250,7 @@ def list_blocks(folder: Path, output: Path | None, as_json: bool, quiet: bool) -
     night = planned_night(folder, output)
     blocks: dict[tuple, dict[str, object]] = {}
     for job in night.plan.jobs:
-        if job.task.is_target or job.task.name == "standard":
+        if job.task.is_target or job.task.is_standard:
             block = str(job.facts.get("observation") or "").split("|")[0]
             key = (job.facts["night"], block, job.facts.get("target"))
             row = blocks.setdefault(
