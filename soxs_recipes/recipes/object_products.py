@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from soxs_recipes.reduction.extraction import ExposureResult
     from soxs_recipes.reduction.order_spectrum import ExtractedOrder
 
-__all__ = ["add_images", "add_spectra", "add_trace", "object_qc", "spectrum_qc"]
+__all__ = [
+    "add_images",
+    "add_spectra",
+    "add_trace",
+    "combined_qc",
+    "object_qc",
+    "orders_in_common",
+    "spectrum_qc",
+]
 
 _RUNGS = {"own": 0, "joint": 1, "expected": 2}
 
@@ -103,20 +111,60 @@ def spectrum_qc(orders: Sequence[ExtractedOrder]) -> list[QCParameter]:
     return qc
 
 
+def orders_in_common(inputs: Inputs, results: Sequence[ExposureResult]) -> list[list[ExtractedOrder]]:
+    """The target's spectra in the orders that all exposures have; orders that are missing mark the products."""
+    common = set.intersection(*({item.spectrum.order for item in result.orders} for result in results))
+    missing = {order.number for order in inputs.arm.orders} - common
+    if missing:
+        inputs.mark_partial(f"orders without a spectrum: {', '.join(str(order) for order in sorted(missing))}")
+    return [[item for item in result.orders if item.spectrum.order in common] for result in results]
+
+
+# Of one exposure; with several they stand in each exposure's image products.
+_OF_ONE_EXPOSURE = (
+    "SNR MEDIAN",
+    "SEEING",
+    "SLIT POSITION",
+    "SKYRES ON",
+    "SKYRES OFF",
+    "MASTER COST",
+    "N ORDERS",
+)
+
+
+def combined_qc(last: Sequence[QCParameter], combined: CombinedExposures) -> list[QCParameter]:
+    """QC parameters of the combined spectra; `last` are those of the last exposure."""
+    count = combined.throughput.size
+    qc = [
+        QCParameter("N EXPOSURES", count),
+        QCParameter("THROUGHPUT MIN", float(combined.throughput.min())),
+        QCParameter("COMBINE REJ NUM", combined.rejected),
+    ]
+    if count == 1:
+        return [*last, *qc]
+    return [*(item for item in last if item.name not in _OF_ONE_EXPOSURE), *qc, *spectrum_qc(combined.orders)]
+
+
 def add_images(
     inputs: Inputs, outputs: Outputs, exposure: Exposure, result: ExposureResult, qc: list[QCParameter]
 ) -> None:
-    """Sky-subtracted exposure (its cosmic rays and outliers in the quality map) and the sky model."""
+    """Sky-subtracted exposure (its cosmic rays and outliers in the quality map) and the sky model.
+
+    The model's ERRS is the noise that is there without sky and objects, its QUAL what was known before the fit:
+    both products together hold all that an extraction starts from.
+    """
     from soxs_recipes.fits_files import image_hdus
 
     frame = exposure.frame
-    common = {"reference": exposure.path, "used": [exposure.path]}
+    common = {"reference": exposure.path, "used": [exposure.path], "qc": qc}
     subtracted = frame.with_arrays(
         data=frame.data - result.sky_model, variance=result.variance, quality=result.quality
     )
-    outputs.add("SLIT_SKYSUB", image_hdus(subtracted), qc=qc, **common)
-    model = frame.with_arrays(data=result.sky_model, variance=result.variance, quality=result.quality)
-    outputs.add("SLIT_SKYMODEL", image_hdus(model), qc=qc, **common)
+    outputs.add("SLIT_SKYSUB", image_hdus(subtracted), **common)
+    model = frame.with_arrays(data=result.sky_model, variance=exposure.base_variance, shared_variance=None)
+    hdus = image_hdus(model)
+    hdus[1].header["BUNIT"] = ("electron", "1 sigma, photons of sky and objects left out")
+    outputs.add("SLIT_SKYMODEL", hdus, **common)
 
 
 def add_trace(

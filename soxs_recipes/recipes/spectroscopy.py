@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soxs_recipes.errors import AlgorithmError, InputError, UnprocessableData
-from soxs_recipes.recipes.declarations import CalibrationInput, Parameter
 from soxs_recipes.recipes.order_geometry import full_ranges
 
 if TYPE_CHECKING:
@@ -25,152 +24,23 @@ if TYPE_CHECKING:
     from soxs_recipes.data.order_table import OrderTable
     from soxs_recipes.data.pixel_maps import PixelMaps
     from soxs_recipes.recipes.inputs import Inputs
-    from soxs_recipes.reduction.extraction import ExtractionSettings
+    from soxs_recipes.reduction.extraction import ExposureResult, ExtractionSettings
     from soxs_recipes.reduction.flexure import EdgeShift, ZeroPoint
     from soxs_recipes.reduction.order_pixels import OrderGrid
 
 __all__ = [
-    "EXTRACTION_PARAMETERS",
-    "OBJECT_CALIBRATIONS",
     "Exposure",
     "Geometry",
+    "binning_of",
     "extraction_settings",
     "find_geometry",
     "locate_exposure",
     "master_flat",
     "prepare_exposures",
+    "tell_choice",
 ]
 
 _log = logging.getLogger(__name__)
-
-OBJECT_CALIBRATIONS = (
-    CalibrationInput(
-        "MASTER_BIAS_<ARM>",
-        "master bias",
-        ladder="only the overscan level is subtracted",
-        made_by="soxs_mbias",
-        detector="ccd",
-    ),
-    CalibrationInput(
-        "MASTER_DARK_<ARM>",
-        "master dark",
-        ladder="in the NIR the sky fit takes up what is smooth of the dark; hot pixels stay",
-        made_by="soxs_mdark",
-    ),
-    CalibrationInput(
-        "MASTER_FLAT_<ARM>",
-        "master flat of the same slit",
-        ladder="the flat of another slit, else no correction of pixel response",
-        made_by="soxs_mflat",
-        agree=("SLIT",),
-    ),
-    CalibrationInput(
-        "ORDER_TAB_EDGES_<ARM>",
-        "edges of the orders",
-        ladder="orders are as wide as the slit is long",
-        made_by="soxs_mflat",
-        agree_binning=False,
-    ),
-    CalibrationInput(
-        "DISP_TAB_2D_<ARM>",
-        "2-D dispersion solution",
-        ladder="the first solution, else the spectral format, shifted to the sky lines",
-        made_by="soxs_spatial_solution",
-        agree_binning=False,
-    ),
-    CalibrationInput(
-        "DISP_TAB_<ARM>",
-        "first dispersion solution",
-        ladder="the spectral format, shifted to the sky lines",
-        made_by="soxs_disp_solution",
-        agree_binning=False,
-    ),
-    CalibrationInput(
-        "DISP_IMAGE_<ARM>",
-        "pixel maps; they are made anew from the solution",
-        ladder="not needed",
-        made_by="soxs_spatial_solution",
-        agree_binning=False,
-    ),
-    CalibrationInput("SPECTRAL_FORMAT_<ARM>", "optical model", static=True, agree_binning=False),
-    CalibrationInput("SKY_LINE_LIST", "night-sky lines", static=True, agree_binning=False),
-    CalibrationInput("BP_MAP_REF_<ARM>", "bad pixels that are known", static=True, agree_binning=False),
-)
-
-EXTRACTION_PARAMETERS = (
-    Parameter(
-        "target-position",
-        float,
-        0.0,
-        "arcsec",
-        "Where on the slit the target should be, from mid-slit.",
-        minimum=-6.5,
-        maximum=6.5,
-    ),
-    Parameter(
-        "position-tolerance",
-        float,
-        2.0,
-        "arcsec",
-        "A source this near the expected position is the target.",
-        minimum=0.1,
-        maximum=13.0,
-    ),
-    Parameter(
-        "force-position", bool, False, "", "Extract exactly at target-position, whatever is seen on the slit."
-    ),
-    Parameter(
-        "force-fwhm",
-        float,
-        0.0,
-        "arcsec",
-        "Extract with a profile of this width; 0 lets the data tell.",
-        minimum=0.0,
-        maximum=10.0,
-    ),
-    Parameter(
-        "boxcar-aperture",
-        float,
-        1.25,
-        "FWHM",
-        "Half-width of the boxcar extraction that stands beside the optimal one.",
-        minimum=0.2,
-        maximum=6.0,
-    ),
-    Parameter(
-        "clip-slit-edge",
-        float,
-        1.5,
-        "px",
-        "Pixels nearer than this to either end of the slit are left out.",
-        minimum=0.0,
-        maximum=15.0,
-    ),
-    Parameter("use-lacosmic", bool, True, "", "Look for cosmic rays in single exposures."),
-    Parameter(
-        "lacosmic-sigma",
-        float,
-        5.0,
-        "sigma",
-        "How far above the model a cosmic ray must stand.",
-        minimum=3.0,
-        maximum=100.0,
-    ),
-    Parameter("subtract-background", bool, True, "", "Subtract the light between the orders."),
-    Parameter(
-        "refine-sky", bool, True, "", "Fit slit illumination, tilt and line width along the slit to the sky."
-    ),
-    Parameter("correct-flexure", bool, True, "", "Shift the pixel maps to the sky lines and the slit's ends."),
-    Parameter(
-        "maximum-sources",
-        int,
-        3,
-        "",
-        "Other sources on the slit that are fitted with the target.",
-        minimum=0,
-        maximum=6,
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +126,22 @@ def extraction_settings(parameters) -> ExtractionSettings:
         maximum_sources=parameters["maximum-sources"],
         refine_sky=parameters["refine-sky"],
     )
+
+
+def binning_of(inputs: Inputs, path: Path) -> tuple[int, int]:
+    """(y, x) of a raw frame."""
+    values = [inputs.keyword(name, path, 1) for name in ("BINNING_Y", "BINNING_X")]
+    return tuple(int(float(str(value))) for value in values)
+
+
+def tell_choice(inputs: Inputs, exposure: Exposure, result: ExposureResult) -> None:
+    """Say which source was taken for the target, and mark the products where that is doubtful."""
+    name, choice = exposure.path.name, result.choice
+    inputs.note(f"{name}: {choice.reason}")
+    if choice.doubtful:
+        inputs.mark_partial(f"{name}: {choice.reason}")
+    for source in choice.sources[1:]:
+        _log.info("%s: another source at %+.2f arcsec, FWHM %.2f", name, source.position, source.fwhm)
 
 
 def prepare_exposures(inputs: Inputs, paths: Sequence[Path], table: OrderTable | None) -> Iterator[Exposure]:
