@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
     from soxs_recipes.recipes.inputs import Inputs
 
 __all__ = ["barycentric_velocity", "mean_barycentric_velocity"]
+
+_MJD_ZERO = 2400000.5
+_LIGHT = 299792458.0  # m/s
+_AU = 149597870700.0  # m
+_DAY = 86400.0  # s
+_GM_SUN, _GM_EARTH = 1.32712440018e20, 3.986004418e14  # m^3/s^2
 
 
 def barycentric_velocity(ra: float, dec: float, mjd: float, instrument: Instrument) -> float:
@@ -33,17 +40,26 @@ def barycentric_velocity(ra: float, dec: float, mjd: float, instrument: Instrume
     """
     if not all(math.isfinite(value) for value in (ra, dec, mjd)):
         return math.nan
-    from astropy import units
-    from astropy.coordinates import EarthLocation, SkyCoord
-    from astropy.time import Time
-    from astropy.utils import iers
+    # astropy's own SkyCoord.radial_velocity_correction gives the same to a cm/s, but reads tables of the Earth's
+    # rotation for more than a second; those matter by less than a mm/s.
+    import erfa
+    import numpy as np
 
-    site = EarthLocation.from_geodetic(instrument.longitude, instrument.latitude, instrument.altitude)
-    target = SkyCoord(ra * units.deg, dec * units.deg)
-    # The rotation of the Earth is known well enough from the tables at hand; nothing is fetched.
-    with iers.conf.set_temp("auto_download", False), iers.conf.set_temp("iers_degraded_accuracy", "ignore"):
-        shift = target.radial_velocity_correction("barycentric", Time(mjd, format="mjd"), location=site)
-    return float(shift.to_value(units.km / units.s))
+    utc = (_MJD_ZERO, mjd)
+    with warnings.catch_warnings():
+        # Of leap seconds that nobody can know yet.
+        warnings.simplefilter("ignore", erfa.ErfaWarning)
+        terrestrial = erfa.taitt(*erfa.utctai(*utc))
+    from_sun, earth = erfa.epv00(*terrestrial)
+    place = (math.radians(instrument.longitude), math.radians(instrument.latitude), instrument.altitude)
+    site = erfa.pvtob(*place, 0.0, 0.0, 0.0, erfa.era00(*utc))
+    spin = erfa.trxp(erfa.c2i06a(*terrestrial), site["v"])
+    beta = (earth["v"] * _AU / _DAY + spin) / _LIGHT
+    potential = _GM_SUN / (_AU * np.linalg.norm(from_sun["p"])) + _GM_EARTH / np.linalg.norm(site["p"])
+    towards = erfa.s2c(math.radians(ra), math.radians(dec))
+    # Wright & Eastman 2014, equation 28, without light's delay and the star's own motion.
+    ratio = (1.0 + beta @ towards) / math.sqrt(1.0 - beta @ beta) / (1.0 - potential / _LIGHT**2)
+    return float(ratio - 1.0) * _LIGHT / 1000.0
 
 
 def mean_barycentric_velocity(inputs: Inputs, exposures: Sequence[Path]) -> float:
@@ -52,7 +68,7 @@ def mean_barycentric_velocity(inputs: Inputs, exposures: Sequence[Path]) -> floa
     for path in exposures:
         start, duration = (_number(inputs.keyword(name, path)) for name in ("MJD_OBS", "EXPTIME"))
         ra, dec = (_number(inputs.keyword(name, path)) for name in ("RA", "DEC"))
-        velocities.append(barycentric_velocity(ra, dec, start + 0.5 * duration / 86400.0, inputs.instrument))
+        velocities.append(barycentric_velocity(ra, dec, start + 0.5 * duration / _DAY, inputs.instrument))
     return math.fsum(velocities) / len(velocities) if velocities else math.nan
 
 

@@ -25,3 +25,23 @@ def test_half_a_year_turns_the_sign():
 
 def test_a_missing_number_gives_no_value():
     assert math.isnan(barycentric_velocity(math.nan, 0.0, MJD, load_instrument()))
+
+
+@pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyWarning", "ignore::erfa.ErfaWarning")
+@pytest.mark.parametrize(
+    ("ra", "dec", "mjd"), [(10.0, -30.0, 61000.1), (250.0, -80.0, 60500.2), (80.0, 5.0, 65200.9)]
+)
+def test_it_agrees_with_astropy(ra, dec, mjd):
+    from astropy import units
+    from astropy.coordinates import EarthLocation, SkyCoord
+    from astropy.time import Time
+    from astropy.utils import iers
+
+    instrument = load_instrument()
+    site = EarthLocation.from_geodetic(instrument.longitude, instrument.latitude, instrument.altitude)
+    with iers.conf.set_temp("auto_download", False), iers.conf.set_temp("iers_degraded_accuracy", "ignore"):
+        shift = SkyCoord(ra * units.deg, dec * units.deg).radial_velocity_correction(
+            "barycentric", Time(mjd, format="mjd"), location=site
+        )
+    expected = shift.to_value(units.km / units.s)
+    assert barycentric_velocity(ra, dec, mjd, instrument) == pytest.approx(expected, abs=1e-4)
