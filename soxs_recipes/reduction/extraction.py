@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,7 +19,15 @@ from soxs_recipes.reduction.order_pixels import OrderGrid, cut_order, make_order
 from soxs_recipes.reduction.order_spectrum import ExtractedOrder, order_spectrum
 from soxs_recipes.reduction.slit_sources import SlitSource, TargetChoice, choose_target, find_sources, slit_samples
 
-__all__ = ["ExposureResult", "ExtractionSettings", "extract_exposure", "make_grids"]
+__all__ = [
+    "ExposureResult",
+    "ExtractionSettings",
+    "collect_result",
+    "extract_exposure",
+    "fit_sources",
+    "make_grids",
+    "set_up_fits",
+]
 
 _ROUNDS = 4
 
@@ -154,20 +162,25 @@ def extract_exposure(
     """
     settings = settings or ExtractionSettings()
     grids = grids or make_grids(maps, dispersion_axis)
-    fits = _set_up(frame, maps, dispersion_axis, base_variance, flat, grids, settings)
+    fits = set_up_fits(frame, maps, dispersion_axis, base_variance, flat, grids, settings)
     for fit in fits:
         fit.estimate_sky()
     choice = _find_target(fits, settings)
-    starts = [_start(fits, source, settings, is_target=k == 0) for k, source in enumerate(choice.sources)]
-    _assign(fits, starts)
-    _first_model(fits, choice)
-    _preview_profiles(fits, starts, choice, settings)
-    hits = _mask_cosmic_rays(frame, fits, settings)
-    traces = _iterate(frame, fits, starts, choice, settings, hits)
-    return _collect(frame, fits, choice, traces, hits, bands, settings)
+    traces, hits = fit_sources(frame, fits, choice, settings)
+    return collect_result(frame, fits, choice, traces, hits, bands, settings)
 
 
-def _set_up(frame, maps, dispersion_axis, base_variance, flat, grids, settings):
+def set_up_fits(
+    frame,
+    maps,
+    dispersion_axis,
+    base_variance,
+    flat,
+    grids,
+    settings: ExtractionSettings,
+    make: Callable = OrderFit,
+) -> list[OrderFit]:
+    """A fit for every order that holds usable pixels, made by `make`; arguments as for `extract_exposure`."""
     fits = []
     usable = frame.usable if flat is None else frame.usable & flat.usable
     for grid in grids:
@@ -175,7 +188,7 @@ def _set_up(frame, maps, dispersion_axis, base_variance, flat, grids, settings):
             continue
         pixels = cut_order(maps, grid, dispersion_axis, edge_margin=settings.edge_margin)
         ones, zeros = np.ones(pixels.index.size), np.zeros(pixels.index.size)
-        fit = OrderFit(
+        fit = make(
             pixels,
             pixels.take(frame.data),
             pixels.take(base_variance),
@@ -188,6 +201,20 @@ def _set_up(frame, maps, dispersion_axis, base_variance, flat, grids, settings):
     if not fits:
         raise UnprocessableData(f"{frame.meta.name}: no order holds usable pixels")
     return fits
+
+
+def fit_sources(
+    frame: Frame, fits: list[OrderFit], choice: TargetChoice, settings: ExtractionSettings
+) -> tuple[dict[int, TraceQuality], np.ndarray]:
+    """Fit sky and sources of all orders: quality of the target's trace per order, and hits [bool image]."""
+    starts = [
+        _start(fits, source, settings, is_target=k < choice.beams) for k, source in enumerate(choice.sources)
+    ]
+    _assign(fits, starts)
+    _first_model(fits, choice)
+    _preview_profiles(fits, starts, choice, settings)
+    hits = _mask_cosmic_rays(frame, fits, settings)
+    return _iterate(frame, fits, starts, choice, settings, hits), hits
 
 
 def _find_target(fits: list[OrderFit], settings: ExtractionSettings) -> TargetChoice:
@@ -273,7 +300,7 @@ def _preview_profiles(fits, starts, choice, settings, steps=6):
                 [fit.profiles[source] for fit in fits],
                 equations,
                 start=starts[source],
-                fit_width=not (source == 0 and settings.forced_fwhm is not None),
+                fit_width=not (source < choice.beams and settings.forced_fwhm is not None),
             )
             for fit, profile in zip(fits, moved, strict=True):
                 fit.profiles[source] = profile
@@ -298,7 +325,10 @@ def _mask_cosmic_rays(frame: Frame, fits: list[OrderFit], settings: ExtractionSe
         fit.pixels.put(sigma, np.sqrt(fit.variance))
         fit.pixels.put(tolerance, _first_tolerance(fit) if fit.solution is None else fit.tolerance)
         fit.pixels.put(usable, fit.usable)
-    hits = find_cosmic_rays(residual, sigma, usable, tolerance=tolerance, threshold=settings.cosmic_ray_threshold)
+    for sign in fits[0].hit_signs:
+        hits |= find_cosmic_rays(
+            sign * residual, sigma, usable, tolerance=tolerance, threshold=settings.cosmic_ray_threshold
+        )
     for fit in fits:
         fit.hits = hits.ravel()[fit.pixels.index]
         fit.rejected = fit.hits.copy()
@@ -327,7 +357,9 @@ def _iterate(frame, fits, starts, choice, settings, hits):
             for fit in fits:
                 fit.refine_distortion()
         for source in range(len(choice.sources)):
-            quality = _refine_profile(fits, starts, source, settings, correct=round_number >= 1)
+            quality = _refine_profile(
+                fits, starts, source, settings, is_target=source < choice.beams, correct=round_number >= 1
+            )
             if source == 0:
                 traces = quality
         if round_number == 0:
@@ -336,9 +368,8 @@ def _iterate(frame, fits, starts, choice, settings, hits):
     return traces
 
 
-def _refine_profile(fits, starts, source, settings, *, correct) -> dict[int, TraceQuality]:
+def _refine_profile(fits, starts, source, settings, *, is_target, correct) -> dict[int, TraceQuality]:
     """Move and widen one source's profile in all orders, and let the data shape it when `correct`."""
-    is_target = source == 0
     traces = {}
     if not (is_target and settings.forced_position is not None):
         moved, quality = update_profiles(
@@ -356,7 +387,8 @@ def _refine_profile(fits, starts, source, settings, *, correct) -> dict[int, Tra
     return traces
 
 
-def _collect(frame, fits, choice, traces, hits, bands, settings) -> ExposureResult:
+def collect_result(frame, fits, choice, traces, hits, bands, settings) -> ExposureResult:
+    """Spectra and images of finished fits."""
     shape = frame.shape
     sky, objects = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     variance, quality = frame.variance.copy(), frame.quality.copy()

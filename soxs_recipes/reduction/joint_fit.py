@@ -71,9 +71,13 @@ class JointModel:
     profiles : ndarray (sources, pixels) [1/arcsec]
         Each of unit integral along the slit.
     sky_basis : SplineBasis
+    offsets : sequence of float or None [bins]
+        Added to the positions of each source's light, which may come from an exposure with other flexure.
     """
 
-    def __init__(self, position, bins, sensitivity, illumination, profiles, sky_basis: SplineBasis):
+    def __init__(
+        self, position, bins, sensitivity, illumination, profiles, sky_basis: SplineBasis, *, offsets=None
+    ):
         self.bins = bins
         self.sky_basis = sky_basis
         self._sky_factor = sensitivity * illumination
@@ -83,17 +87,25 @@ class JointModel:
         self._sky_indices, self._sky_values = sky_basis.evaluate(position)
         self._position = position
         self._flux_basis = uniform_basis(bins, _FLUX_KNOTS)
-        self._flux_indices, self._flux_values = self._flux_basis.evaluate(position)
+        self._flux_splines = self._flux_at(position, offsets)
         self._at_bins = self._flux_basis.evaluate(np.arange(bins, dtype=np.float64))
         sources = self._object_factors.shape[0]
         self._ranks = interleaved([sky_basis] + [self._flux_basis] * sources)
         indices = [self._ranks[0][self._sky_indices]]
         values = [self._sky_values * self._sky_factor[:, None]]
-        for rank, factor in zip(self._ranks[1:], self._object_factors, strict=True):
-            indices.append(rank[self._flux_indices])
-            values.append(self._flux_values * factor[:, None])
+        for rank, factor, (where, spline) in zip(
+            self._ranks[1:], self._object_factors, self._flux_splines, strict=True
+        ):
+            indices.append(rank[where])
+            values.append(spline * factor[:, None])
         size = sky_basis.size + sources * self._flux_basis.size
         self._system = BandedSystem(np.concatenate(indices, axis=1), np.concatenate(values, axis=1), size)
+
+    def _flux_at(self, position, offsets):
+        """Spline indices and values of every source, shared by those that lie on the same positions."""
+        shifts = np.zeros(len(self._object_factors)) if offsets is None else np.asarray(offsets, dtype=float)
+        known = {shift: self._flux_basis.evaluate(position + shift) for shift in dict.fromkeys(shifts.tolist())}
+        return [known[shift] for shift in shifts.tolist()]
 
     def solve(self, data: np.ndarray, weight: np.ndarray) -> JointSolution:
         """Least squares with weights 1/variance; weight 0 leaves a pixel out. To be called once."""
@@ -105,7 +117,7 @@ class JointModel:
         solution = self._unpack(self._system.solve())
         # Hundreds of megabytes over all orders; covariances need the band only.
         self._system.release()
-        del self._sky_indices, self._sky_values, self._flux_indices, self._flux_values
+        del self._sky_indices, self._sky_values, self._flux_splines
         del self._sky_factor, self._object_factors
         return solution
 
@@ -116,16 +128,20 @@ class JointModel:
         sky = self._sky_factor * np.einsum("ij,ij->i", self._sky_values, sky_coefficients[self._sky_indices])
         objects = np.array(
             [
-                factor * np.einsum("ij,ij->i", self._flux_values, row[self._flux_indices])
-                for factor, row in zip(self._object_factors, flux, strict=True)
+                factor * np.einsum("ij,ij->i", spline, row[where])
+                for factor, row, (where, spline) in zip(
+                    self._object_factors, flux, self._flux_splines, strict=True
+                )
             ]
         ).reshape(sources, sky.size)
         indices, values = self._at_bins
         at_bins = (flux[:, indices] * values).sum(axis=2)
         return JointSolution(sky_coefficients, at_bins, sky, objects)
 
-    def flux_covariance(self, source: int) -> tuple[np.ndarray, np.ndarray]:
+    def flux_covariance(self, source: int, other: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Variance of one source's flux per bin and its covariance with the next bins, after `solve`.
+
+        With `other` the covariance of the source's flux with that of the other, in the same bin and the next.
 
         Returns
         -------
@@ -136,6 +152,7 @@ class JointModel:
         inverse, start = blockwise_inverse(self._system.band)
         indices, values = self._at_bins
         where = self._ranks[1 + source][indices]
+        beside = where if other is None else self._ranks[1 + other][indices]
         block, _ = locate(where[:, 1])
         length = inverse.shape[1]
         result = np.zeros((_LAGS + 1, self.bins))
@@ -144,7 +161,7 @@ class JointModel:
             rows = block[:last]
             for a in range(4):
                 for b in range(4):
-                    i, j = where[:last, a] - start[rows], where[lag:, b] - start[rows]
+                    i, j = where[:last, a] - start[rows], beside[lag:, b] - start[rows]
                     known = (i >= 0) & (i < length) & (j >= 0) & (j < length)
                     entry = inverse[rows, np.clip(i, 0, length - 1), np.clip(j, 0, length - 1)]
                     result[lag, :last] += np.where(known, values[:last, a] * values[lag:, b] * entry, 0.0)

@@ -40,6 +40,8 @@ class OrderFit:
     usable : ndarray (pixels,) bool
     """
 
+    hit_signs: tuple[float, ...] = (1.0,)  # what cosmic rays do to the data
+
     def __init__(self, pixels: OrderPixels, data, base_variance, flat, flat_variance, usable):
         self.pixels = pixels
         self.data = data
@@ -53,6 +55,7 @@ class OrderFit:
         half_slit = 0.5 * (pixels.slit_range[1] - pixels.slit_range[0])
         self.distortion = SkyDistortion.none(half_slit, pixels.grid.size)
         self.profiles: list[SlitProfile] = []
+        self.offsets: list[float] = []  # of each source's light along the dispersion [bins]; none when empty
         self.knots: SplineBasis | None = None
         self.joint: JointModel | None = None
         self.solution: JointSolution | None = None
@@ -73,7 +76,26 @@ class OrderFit:
         The objects' part follows their denoised fluxes: a variance that rose and fell with the noise of the data
         would bias every weighted mean.
         """
-        return self.base_variance + np.maximum(self.expected, 0.0) + self.flat_part
+        return self.base_variance + self.photons + self.flat_part
+
+    @property
+    def photons(self) -> np.ndarray:
+        """Photons whose noise every pixel holds [e-]."""
+        return np.maximum(self.expected, 0.0)
+
+    @property
+    def object_photons(self) -> np.ndarray:
+        """Those of the objects, after `solve`."""
+        return np.maximum(self.expected - self.sky, 0.0)
+
+    def sky_photons(self) -> np.ndarray:
+        """Those of the binned sky."""
+        return np.maximum(self.first_sky_model(), 0.0)
+
+    @property
+    def line_sky(self) -> np.ndarray:
+        """Binned sky in which the lines stand [e-/bin/arcsec]."""
+        return self.binned_sky
 
     @property
     def expected(self) -> np.ndarray:
@@ -157,10 +179,7 @@ class OrderFit:
         bins = self.pixels.grid.size
         good = self.good
         which = np.clip(np.rint(self.pixels.position).astype(np.int64), 0, bins - 1)
-        sky_only = np.interp(np.arange(bins), np.arange(bins), self.binned_sky)
-        noise = (
-            self.base_variance + np.maximum(self._sky_at(sky_only) * self.sensitivity, 0)
-        ) / self.sensitivity**2
+        noise = (self.base_variance + self.sky_photons()) / self.sensitivity**2
         count = np.maximum(np.bincount(which[good], minlength=bins), 1)
         pixel_variance = np.bincount(which[good], noise[good], minlength=bins) / count
         pixel_variance = np.where(pixel_variance > 0, pixel_variance, np.median(noise))
@@ -176,15 +195,31 @@ class OrderFit:
         illumination = self.distortion.illumination_at(pixels)
         profiles = np.array([profile.evaluate(pixels) for profile in self.profiles])
         # The object lies on the refined wavelengths too.
-        self.joint = JointModel(position, pixels.grid.size, self.sensitivity, illumination, profiles, self.knots)
+        self.joint = JointModel(
+            position,
+            pixels.grid.size,
+            self.sensitivity,
+            illumination,
+            profiles,
+            self.knots,
+            offsets=self.offsets or None,
+        )
         extra = self._broadening(position)
         self.solution = self.joint.solve(self.data - extra, self.weight)
         self.model = self.solution.model + extra
-        self._denoised = self.solution.sky + extra
-        for values, flux in zip(profiles, self.solution.flux, strict=True):
-            light = np.interp(position, np.arange(flux.size), _shrunk(flux))
-            self._denoised = self._denoised + light * values * self.sensitivity
+        bins = np.arange(pixels.grid.size)
+        self._denoise(
+            self.solution.sky + extra,
+            [
+                np.interp(position, bins, _shrunk(flux)) * values * self.sensitivity
+                for values, flux in zip(profiles, self.solution.flux, strict=True)
+            ],
+        )
         self._position, self._illumination, self._extra = position, illumination, extra
+
+    def _denoise(self, sky: np.ndarray, lights: list[np.ndarray]) -> None:
+        """Keep the model with denoised light of each source."""
+        self._denoised = sky + sum(lights)
 
     def _broadening(self, position):
         """Change of the sky by varying line width, from the previous solution [e-]."""

@@ -102,8 +102,8 @@ def _variance_shares(fit, source, expected, shared_variance):
     weight = fit.weight * (expected * fit.flat) ** 2
     total = fit.joint.per_bin(weight)
     total = np.where(total > 0, total, 1.0)
-    objects = np.maximum(fit.expected - fit.sky, 0.0)
-    background = fit.joint.per_bin(weight * (1.0 - np.clip(objects / fit.variance, 0.0, 1.0))) / total
+    objects = np.clip(fit.object_photons / fit.variance, 0.0, 1.0)
+    background = fit.joint.per_bin(weight * (1.0 - objects)) / total
     masters = fit.flat_part if shared_variance is None else fit.flat_part + shared_variance
     shared = fit.joint.per_bin(weight * np.clip(masters / fit.variance, 0.0, 1.0)) / total
     return background, shared
@@ -156,7 +156,7 @@ def sky_residual_widths(fit: OrderFit) -> tuple[float, float]:
     """
     objects = np.abs(fit.solution.objects).sum(axis=0)
     away = fit.good & (objects < 0.02 * np.sqrt(fit.variance) + 0.01 * np.abs(fit.sky))
-    sky = fit.binned_sky
+    sky = fit.line_sky
     continuum = np.maximum(np.percentile(sky, 30), 1e-6)
     line = np.interp(fit.pixels.position, np.arange(sky.size), sky) > 5.0 * continuum
     pull = fit.residual / np.sqrt(fit.variance)

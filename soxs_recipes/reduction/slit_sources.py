@@ -56,6 +56,8 @@ class TargetChoice:
         Whether the target was seen at all.
     doubtful : bool
         Whether a person should look: nothing stands at the expected position, yet something was taken.
+    beams : int
+        How many of the first sources are the target: several where exposures are subtracted from one another.
     """
 
     index: int
@@ -63,6 +65,7 @@ class TargetChoice:
     reason: str
     detected: bool
     doubtful: bool
+    beams: int = 1
 
 
 def slit_samples(
