@@ -13,6 +13,7 @@ __all__ = [
     "OBJECT_QC",
     "RESPONSE_CALIBRATIONS",
     "SPECTRUM_PRODUCTS",
+    "TRACE_RUNGS",
 ]
 
 _DETECTOR_CALIBRATIONS = (
@@ -180,9 +181,14 @@ IMAGE_PRODUCTS = (
     Product("<KIND>_SLIT_SKYMODEL_<ARM>", "model of the sky", kind="image"),
 )
 
+# Where a trace came from, best first: what `TRACE RUNG` says in headers.
+TRACE_RUNGS = {"own": 0, "joint": 1, "exposures": 2, "standard": 3, "expected": 4}
+
 OBJECT_QC = (
     QCDefinition("N ORDERS", "", "Orders that were extracted."),
     QCDefinition("N EXPOSURES", "", "Exposures that went in."),
+    QCDefinition("MJD MID", "d", "Middle of the exposure, of several weighted by time."),
+    QCDefinition("SYNC DIFF", "s", "Mid-time after that of the other arm; the largest.", (-60.0, 60.0)),
     QCDefinition("N SOURCES", "", "Sources found on the slit."),
     QCDefinition("VRAD BARYCOR", "km/s", "Barycentric correction at mid-exposure, not applied."),
     QCDefinition("TARGET FOUND", "", "Whether the target was seen at all."),
@@ -191,7 +197,12 @@ OBJECT_QC = (
     QCDefinition("INNER ORDER PIX SUM", "e-", "Sum of the pixels inside the orders."),
     QCDefinition("SEEING", "arcsec", "FWHM along the slit at mid-order.", per_order=True),
     QCDefinition("SLIT POSITION", "arcsec", "Where the target stands on the slit.", per_order=True),
-    QCDefinition("TRACE RUNG", "", "0 own trace, 1 joint with the other orders, 2 expected.", per_order=True),
+    QCDefinition(
+        "TRACE RUNG",
+        "",
+        "0 own trace, 1 joint over orders, 2 over exposures, 3 a standard's, 4 expected.",
+        per_order=True,
+    ),
     QCDefinition("TRACE ERR", "arcsec", "Error of the trace.", per_order=True),
     QCDefinition("TRACE RES", "arcsec", "Residuals of the trace, rms.", per_order=True),
     QCDefinition("SKYRES ON", "", "Width of sky residuals over noise on lines.", (0.7, 1.3), per_order=True),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soxs_recipes.data.qc import QCParameter
+from soxs_recipes.recipes.object_declarations import TRACE_RUNGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from soxs_recipes.recipes.inputs import Inputs
     from soxs_recipes.recipes.outputs import Outputs
@@ -26,9 +27,8 @@ __all__ = [
     "object_qc",
     "orders_in_common",
     "spectrum_qc",
+    "time_qc",
 ]
-
-_RUNGS = {"own": 0, "joint": 1, "expected": 2}
 
 
 def object_qc(
@@ -50,7 +50,7 @@ def object_qc(
     qc.append(QCParameter("DISP RUNG", geometry.rung))
     worst = 0
     for order, trace in result.traces.items():
-        rung = _RUNGS[trace.rung]
+        rung = TRACE_RUNGS[trace.rung]
         worst = max(worst, rung)
         qc.append(QCParameter("TRACE RUNG", rung, order))
         qc.append(QCParameter("TRACE ERR", trace.centre_error, order))
@@ -59,6 +59,42 @@ def object_qc(
         qc.append(QCParameter("TRACE RUNG", worst))
         qc.append(QCParameter("TRACE RES", float(np.median([t.residual for t in result.traces.values()]))))
     return [*qc, *_location_qc(location)]
+
+
+def time_qc(inputs: Inputs, used: Sequence[Path], synchronised_with: str = "") -> list[QCParameter]:
+    """Mid-time of the exposures and, where the other arm's are told, how far from theirs it is at most.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    used : sequence of Path
+    synchronised_with : str
+        Exposures of the other arm, comma-separated: files, or their mid-times (MJD).
+    """
+    from soxs_recipes.instrument.times import mean_mid_time, mid_time_differences
+
+    times = [_number(inputs.keyword("EXPTIME", path)) for path in used]
+    middles = [_mid_time(inputs, path) for path in used]
+    qc = [QCParameter("MJD MID", mean_mid_time(middles, [max(time, 1e-3) for time in times]))]
+    words = [word.strip() for word in synchronised_with.split(",") if word.strip()]
+    others = [mjd if math.isfinite(mjd := _number(word)) else _mid_time(inputs, Path(word)) for word in words]
+    if others:
+        qc.append(QCParameter("SYNC DIFF", max(mid_time_differences(middles, others), key=abs)))
+    return qc
+
+
+def _mid_time(inputs: Inputs, path: Path) -> float:
+    from soxs_recipes.instrument.times import mid_time, observation_mjd
+
+    end, duration = (_number(inputs.keyword(name, path)) for name in ("MJD_END", "EXPTIME"))
+    return mid_time(observation_mjd(inputs.header(path)), end=end, exposure_time=duration)
+
+
+def _number(value: object) -> float:
+    try:
+        return float(str(value))
+    except ValueError:
+        return math.nan
 
 
 def _location_qc(location: Location) -> list[QCParameter]:
@@ -231,9 +267,10 @@ def add_spectra(
 
     spectra = [item.spectrum for item in combined.orders]
     step, name = inputs.arm.wavelength_step, _object_name(inputs, used[0])
-    calibrated, reason = _calibrated(inputs, spectra, exposure_time, used[0])
+    calibrated, reason = _calibrated(inputs, spectra, exposure_time, used)
     qc = [*qc, QCParameter("VRAD BARYCOR", mean_barycentric_velocity(inputs, used))]
-    common = {"qc": qc, "used": used, "object_name": name, "header": _SPECTRAL_CARDS}
+    cards = _SPECTRAL_CARDS | _last_airmass(inputs, used)
+    common = {"qc": qc, "used": used, "object_name": name, "header": cards}
     outputs.add("SLIT_ORDER1D", spectra_hdus(spectra), partial=reason, **common)
     outputs.add("SLIT_MERGE1D", spectra_hdus(merge_orders(spectra, step)), partial=reason, **common)
     if calibrated is not None:
@@ -247,6 +284,12 @@ _SPECTRAL_CARDS = {
 }
 
 
+def _last_airmass(inputs: Inputs, used: Sequence[Path]) -> dict[str, tuple]:
+    """The header is the first exposure's; where the airmass ended is the last one's to say."""
+    value = inputs.keyword("AIRMASS_END", used[-1])
+    return {"ESO TEL AIRM END": (value, "Airmass at end")} if isinstance(value, float) else {}
+
+
 def _object_name(inputs: Inputs, path: Path) -> str:
     for key in ("OBS_TARGET", "OBJECT"):
         value = str(inputs.keyword(key, path, "") or "").strip()
@@ -255,7 +298,7 @@ def _object_name(inputs: Inputs, path: Path) -> str:
     return ""
 
 
-def _calibrated(inputs: Inputs, spectra, exposure_time: float, path: Path):
+def _calibrated(inputs: Inputs, spectra, exposure_time: float, used: Sequence[Path]):
     """(spectra in flux or None, why the counts are all there is or None)."""
     from soxs_recipes.fits_files import read_response
     from soxs_recipes.recipes.flux_tables import airmass_of, read_extinction
@@ -270,8 +313,9 @@ def _calibrated(inputs: Inputs, spectra, exposure_time: float, path: Path):
         # A standard is what the response is made from; science without one is not what was asked for.
         return None, "no RESP_TAB: spectra are in counts" if inputs.kind == "SCI" else None
     inputs.mark_if_partial(table, "RESP_TAB")
-    airmass = airmass_of(inputs, path)
-    if not math.isfinite(airmass):
+    airmasses = [value for path in used if math.isfinite(value := airmass_of(inputs, path))]
+    airmass = math.fsum(airmasses) / max(len(airmasses), 1)
+    if not airmasses:
         airmass = 1.0
         inputs.mark_partial("no airmass in the header: extinction is that of the zenith")
     response, curve = read_response(table), read_extinction(inputs.calibration("EXTCOEFF_TABLE"))

@@ -27,6 +27,8 @@ __all__ = ["COMPLETE", "FAILED", "PARTIAL", "Outputs", "WrittenProduct", "file_n
 
 COMPLETE, PARTIAL, FAILED = "COMPLETE", "PARTIAL", "FAILED"
 _OBJECT_LENGTH = 40
+_DIGITS = 9  # that a measurement can have
+_TIME_DIGITS = 14  # of a modified Julian date: some microseconds
 _log = logging.getLogger(__name__)
 
 
@@ -241,7 +243,11 @@ class Outputs:
             if parameter.is_defined:
                 definition = _definition(definitions, parameter)
                 unit = f"[{definition.unit}] " if definition.unit else ""
-                cards[parameter.keyword] = (_plain_number(parameter.value), f"{unit}{definition.sentence}")
+                digits = _TIME_DIGITS if definition.unit == "d" else _DIGITS
+                cards[parameter.keyword] = (
+                    _plain_number(parameter.value, digits),
+                    f"{unit}{definition.sentence}",
+                )
         cards.update(pending.header)
         return {key: value if isinstance(value, tuple) else (value, "") for key, value in cards.items()}
 
@@ -262,10 +268,10 @@ def _acceptable(inputs: Inputs, definition: QCDefinition) -> tuple[float, float]
     return None if limits is None else (float(limits[0]), float(limits[1]))
 
 
-def _plain_number(value) -> bool | int | float:
+def _plain_number(value, digits: int) -> bool | int | float:
     """A Python number of a numpy one, with the digits that a measurement can have."""
     value = value.item() if hasattr(value, "item") else value
-    return float(f"{value:.9g}") if isinstance(value, float) else value
+    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
 
 
 def _is_science(file: InputFile) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import Declaration, RawInput
+from soxs_recipes.recipes.declarations import Declaration, Parameter, RawInput
 from soxs_recipes.recipes.object_declarations import (
     EXTRACTION_PARAMETERS,
     IMAGE_PRODUCTS,
@@ -25,6 +25,16 @@ from soxs_recipes.recipes.spectroscopy import (
 __all__ = ["Stare"]
 
 _SETUP = ("READ_MODE_ID", "SLIT")
+
+_PARAMETERS = (
+    Parameter(
+        "synchronised-with",
+        str,
+        "",
+        "",
+        "Exposures of the other arm taken at the same time, comma-separated: files or mid-times (MJD).",
+    ),
+)
 
 
 class Stare(Recipe):
@@ -56,7 +66,7 @@ class Stare(Recipe):
             *OBJECT_CALIBRATIONS,
             *RESPONSE_CALIBRATIONS,
         ),
-        parameters=EXTRACTION_PARAMETERS,
+        parameters=(*EXTRACTION_PARAMETERS, *_PARAMETERS),
         products=(*SPECTRUM_PRODUCTS, *IMAGE_PRODUCTS),
         qc=OBJECT_QC,
         algorithm_version=2,
@@ -71,6 +81,7 @@ class Stare(Recipe):
             combined_qc,
             object_qc,
             orders_in_common,
+            time_qc,
         )
         from soxs_recipes.reduction.exposure_combination import combine_extractions
         from soxs_recipes.reduction.extraction import extract_exposure, make_grids
@@ -78,6 +89,7 @@ class Stare(Recipe):
         paths = inputs.all_raw
         geometry = find_geometry(inputs, binning_of(inputs, paths[0]))
         settings, axis = extraction_settings(parameters), inputs.arm.dispersion_axis
+        other_arm = parameters["synchronised-with"]
         bands = {order.number: order.band for order in inputs.arm.orders}
         table = geometry.table if parameters["subtract-background"] else None
         flat = grids = None
@@ -100,11 +112,12 @@ class Stare(Recipe):
             )
             tell_choice(inputs, exposure, result)
             qc = object_qc(exposure, location, geometry, result)
-            add_images(inputs, outputs, exposure, result, qc)
+            own = [*qc, *time_qc(inputs, [exposure.path], other_arm)]
+            add_images(inputs, outputs, exposure, result, own)
             results.append(result.without_images())
             times.append(max(frame.meta.exposure_time, 1e-3))
             used.append(exposure.path)
         combined = combine_extractions(orders_in_common(inputs, results), times)
-        qc = combined_qc(qc, combined)
+        qc = [*combined_qc(qc, combined), *time_qc(inputs, used, other_arm)]
         add_trace(outputs, combined, results, qc, used)
         add_spectra(inputs, outputs, combined, sum(times), qc, used)

@@ -97,3 +97,18 @@ def test_a_bad_frame_among_good_ones_is_left_out(raw, tmp_path):
     run = run_recipe(Stare, [str(raw[0]), str(path)], {"use-lacosmic": False}, str(tmp_path / "out"))
     assert run.status == "PARTIAL"
     assert any("left out" in reason and path.stem in reason for reason in run.reasons)
+
+
+def test_mid_times_are_told_and_compared_with_the_other_arm(bare, raw, tmp_path):
+    header = fits.getheader(_product(bare, "SCI_SLIT_MERGE1D"))
+    start = header["MJD-OBS"]
+    assert header["ESO QC MJD MID"] == pytest.approx(start + 300.0 / 86400.0, abs=1e-8)
+    assert "ESO QC SYNC DIFF" not in header
+    other = tmp_path / "other.fits"
+    infrared = fits.Header({"INSTRUME": "SOXS", "EXPTIME": 540.0, "MJD-OBS": start})
+    fits.PrimaryHDU(np.zeros((2, 2), np.uint16), infrared).writeto(other)
+    parameters = {"force-position": True, "use-lacosmic": False, "refine-sky": False}
+    parameters["synchronised-with"] = f"{start + 0.1},{other}"
+    run = run_recipe(Stare, [str(raw[0])], parameters, str(tmp_path / "out"))
+    for tag in ("SCI_SLIT_MERGE1D", "SCI_SLIT_SKYSUB"):
+        assert fits.getheader(_product(run, tag))["ESO QC SYNC DIFF"] == pytest.approx(30.0, abs=1e-3)
