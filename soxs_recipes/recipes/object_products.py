@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from soxs_recipes.data.qc import QCParameter
 from soxs_recipes.recipes.object_declarations import TRACE_RUNGS
+from soxs_recipes.recipes.two_dimensional import BASE_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from soxs_recipes.recipes.spectroscopy import Exposure, Geometry, Location
     from soxs_recipes.reduction.exposure_combination import CombinedExposures
     from soxs_recipes.reduction.extraction import ExposureResult
+    from soxs_recipes.reduction.flexure import ZeroPoint
     from soxs_recipes.reduction.order_spectrum import ExtractedOrder
 
 __all__ = [
@@ -100,20 +102,28 @@ def _number(value: object) -> float:
 def _location_qc(location: Location) -> list[QCParameter]:
     zero = location.zero_point
     qc = [
+        QCParameter("ZP APPLIED", location.applied[0]),
+        QCParameter("EDGE APPLIED", location.applied[1]),
+    ]
+    if zero is not None:
+        qc += _zero_point_qc(zero)
+    if location.edges is not None:
+        qc.append(QCParameter("EDGE SHIFT", location.edges.shift))
+        qc.append(QCParameter("EDGE ERR", location.edges.error))
+    return qc
+
+
+def _zero_point_qc(zero: ZeroPoint) -> list[QCParameter]:
+    qc = [
         QCParameter("ZP SHIFT", zero.shift),
         QCParameter("ZP ERR", zero.error),
         QCParameter("ZP N LINES", zero.lines),
         QCParameter("SKY FWHM", zero.fwhm),
-        QCParameter("ZP APPLIED", location.applied[0]),
-        QCParameter("EDGE APPLIED", location.applied[1]),
     ]
     for order, (shift, error, lines) in zero.order_shift.items():
         qc.append(QCParameter("ZP SHIFT", shift, order))
         qc.append(QCParameter("ZP ERR", error, order))
         qc.append(QCParameter("ZP N LINES", lines, order))
-    if location.edges is not None:
-        qc.append(QCParameter("EDGE SHIFT", location.edges.shift))
-        qc.append(QCParameter("EDGE ERR", location.edges.error))
     return qc
 
 
@@ -199,7 +209,8 @@ def add_images(
     outputs.add("SLIT_SKYSUB", image_hdus(subtracted), **common)
     model = frame.with_arrays(data=result.sky_model, variance=exposure.base_variance, shared_variance=None)
     hdus = image_hdus(model)
-    hdus[1].header["BUNIT"] = ("electron", "1 sigma, photons of sky and objects left out")
+    keyword, value, comment = BASE_ERRORS
+    hdus[1].header[keyword] = (value, comment)
     outputs.add("SLIT_SKYMODEL", hdus, **common)
 
 

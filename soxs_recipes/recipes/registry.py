@@ -57,6 +57,7 @@ RECIPES = {
             "soxs_spatial_solution", "spatial_solution", "SpatialSolution", ("spatial_solution", "spat_sol")
         ),
         RecipeEntry("soxs_stare", "stare", "Stare", ("stare",)),
+        RecipeEntry("soxs_extract", "extract", "Extract", ("extract",)),
         RecipeEntry("soxs_response", "response", "ResponseRecipe", ("response",)),
     )
 }

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Exposure",
     "Geometry",
+    "Location",
     "binning_of",
     "extraction_settings",
     "find_geometry",
@@ -99,13 +100,14 @@ class Location:
     Attributes
     ----------
     maps : PixelMaps
-    zero_point : ZeroPoint
+    zero_point : ZeroPoint or None
+        None where the shift was known beforehand.
     edges : EdgeShift or None
     applied : (along, across) [px]
     """
 
     maps: PixelMaps = field(repr=False)
-    zero_point: ZeroPoint
+    zero_point: ZeroPoint | None
     edges: EdgeShift | None
     applied: tuple[float, float]
 
