@@ -13,7 +13,7 @@ from soxs_recipes.data.quality import describe_quality
 from soxs_recipes.fits_files.reading import open_product
 from soxs_recipes.fits_files.tables import find_extension
 
-__all__ = ["image_hdus", "quality_hdus", "read_frame", "read_quality"]
+__all__ = ["image_hdus", "native_array", "quality_hdus", "quality_header", "read_frame", "read_quality"]
 
 # FrameMeta's floats: attribute, keyword, comment.
 _META_FLOATS = (
@@ -44,7 +44,7 @@ def image_hdus(frame: Frame, unit: str = "electron") -> list[fits.hdu.base._Base
         if card.keyword in _PRIMARY_META:
             primary.header.append(card)
     primary.header["NCOMBINE"] = (frame.meta.combined, "raw frames that went in")
-    hdus = [primary, errors, fits.ImageHDU(frame.quality.astype(np.int32), _quality_header(), name="QUAL")]
+    hdus = [primary, errors, fits.ImageHDU(frame.quality.astype(np.int32), quality_header(), name="QUAL")]
     if frame.shared_variance is not None:
         shared = fits.ImageHDU(np.asarray(frame.shared_variance, dtype=np.float32), name="SHARED")
         shared.header["BUNIT"] = ("electron2" if unit == "electron" else "", "variance that comes from masters")
@@ -64,7 +64,8 @@ def _meta_cards(meta: FrameMeta) -> list[fits.Card]:
     return cards
 
 
-def _quality_header() -> fits.Header:
+def quality_header() -> fits.Header:
+    """Comments that name the bits."""
     header = fits.Header()
     header.add_comment("Bit mask of each pixel; 0 is a good pixel.")
     for bit, name, sentence in describe_quality():
@@ -81,19 +82,20 @@ def read_frame(path: str | Path) -> Frame:
     with open_product(path) as hdus:
         errors = find_extension(hdus, "ERRS", path)
         quality = find_extension(hdus, "QUAL", path)
-        shared = _native(hdus["SHARED"].data, np.float32) if "SHARED" in hdus else None
-        variance = _native(errors.data, np.float32)
+        shared = native_array(hdus["SHARED"].data, np.float32) if "SHARED" in hdus else None
+        variance = native_array(errors.data, np.float32)
         np.square(variance, out=variance)
         return Frame(
-            _native(hdus[0].data, np.float32),
+            native_array(hdus[0].data, np.float32),
             variance,
-            _native(quality.data, np.int32),
+            native_array(quality.data, np.int32),
             _read_meta(hdus[0].header, errors.header),
             shared,
         )
 
 
-def _native(data: np.ndarray, dtype: type) -> np.ndarray:
+def native_array(data: np.ndarray, dtype: type) -> np.ndarray:
+    """A copy in this machine's byte order."""
     return np.ascontiguousarray(data).astype(dtype)
 
 
@@ -113,7 +115,7 @@ def _read_meta(primary: fits.Header, errors: fits.Header) -> FrameMeta:
 
 def quality_hdus(quality: np.ndarray) -> list[fits.hdu.base._BaseHDU]:
     """A bad-pixel map: the quality bits in the primary HDU (ndarray (ny, nx) int32)."""
-    header = _quality_header()
+    header = quality_header()
     header["EXTNAME"] = "QUAL"
     return [fits.PrimaryHDU(np.asarray(quality, dtype=np.int32), header)]
 
@@ -122,4 +124,4 @@ def read_quality(path: str | Path) -> np.ndarray:
     """Quality bits (ny, nx) int32 of a bad-pixel map or of a frame's QUAL extension."""
     with open_product(path) as hdus:
         hdu = hdus["QUAL"] if "QUAL" in hdus else hdus[0]
-        return _native(hdu.data, np.int32)
+        return native_array(hdu.data, np.int32)

@@ -16,8 +16,10 @@ from soxs_recipes.fits_files.reading import open_product
 from soxs_recipes.fits_files.tables import columns_of, find_extension, table_hdu
 
 __all__ = [
+    "fits_unit",
     "merged_spectrum_hdus",
     "order_spectra_hdus",
+    "our_unit",
     "read_merged_spectrum",
     "read_order_spectra",
     "spectra_hdus",
@@ -44,6 +46,16 @@ _COMMENTS = {
     "TRACE": "position of the object on the slit",
     "ORDER": "order of largest weight, 0 for none",
 }
+
+
+def fits_unit(unit: str) -> str:
+    """A unit of flux as FITS writes it."""
+    return _FITS_UNITS.get(unit, unit)
+
+
+def our_unit(unit: str) -> str:
+    """A unit of flux in a FITS header as data objects call it."""
+    return _OUR_UNITS.get(unit, unit)
 
 
 def spectra_hdus(spectra: MergedSpectrum | Sequence[OrderSpectrum]) -> list[fits.hdu.base._BaseHDU]:
@@ -105,7 +117,7 @@ def _sigma(variance: np.ndarray) -> np.ndarray:
 
 
 def _spectrum_hdu(name, columns, flux_columns, spectrum) -> fits.BinTableHDU:
-    unit = _FITS_UNITS.get(spectrum.flux_unit, spectrum.flux_unit)
+    unit = fits_unit(spectrum.flux_unit)
     units = dict.fromkeys(flux_columns, unit) | {"WAVE": "nm", "WAVE_AIR": "nm", "WIDTH": "nm"}
     if "TRACE" in columns:
         units["TRACE"] = "arcsec"
@@ -163,7 +175,7 @@ def _common_fields(hdu: fits.BinTableHDU, columns: dict[str, np.ndarray]) -> dic
         "sky": columns["SKY"],
         "quality": columns["QUAL"],
         "correlation": np.array(correlation),
-        "flux_unit": _OUR_UNITS.get(unit, unit),
+        "flux_unit": our_unit(unit),
     }
 
 

@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING
 from soxs_recipes.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from soxs_recipes.data.response import Response
     from soxs_recipes.recipes.inputs import Inputs
     from soxs_recipes.reduction.flux_calibration import ExtinctionCurve
     from soxs_recipes.reduction.response import StandardSpectrum, TelluricTransmission
     from soxs_recipes.reduction.standard_stars import CatalogueStar
 
-__all__ = ["airmass_of", "pointing_of", "read_extinction", "read_star", "read_stars", "read_transmission"]
+__all__ = [
+    "airmass_of",
+    "flux_tables",
+    "pointing_of",
+    "read_extinction",
+    "read_star",
+    "read_stars",
+    "read_transmission",
+]
 
 
 def read_extinction(path: str | Path) -> ExtinctionCurve:
@@ -32,6 +43,31 @@ def read_transmission(path: str | Path) -> TelluricTransmission:
 
     table = read_table(path, 1)
     return TelluricTransmission(_column(table, "WAVELENGTH", path), _column(table, "MOLECULES", path))
+
+
+def flux_tables(inputs: Inputs, used: Sequence[Path]) -> tuple[Response, ExtinctionCurve, float] | None:
+    """Response, extinction and mean airmass with which exposures are calibrated; None without any response.
+
+    The archive's response stands in for one of the night, which marks the products.
+    """
+    import math
+
+    from soxs_recipes.fits_files import read_response
+
+    table = inputs.calibration("RESP_TAB")
+    if table is None:
+        table = inputs.calibration("RESP_ARCHIVE")
+        if table is not None:
+            inputs.mark_partial("no RESP_TAB: the archive's response is used")
+    if table is None:
+        return None
+    inputs.mark_if_partial(table, "RESP_TAB")
+    airmasses = [value for path in used if math.isfinite(value := airmass_of(inputs, path))]
+    airmass = math.fsum(airmasses) / max(len(airmasses), 1)
+    if not airmasses:
+        airmass = 1.0
+        inputs.mark_partial("no airmass in the header: extinction is that of the zenith")
+    return read_response(table), read_extinction(inputs.calibration("EXTCOEFF_TABLE")), airmass
 
 
 def read_stars(path: str | Path) -> dict[CatalogueStar, str]:

@@ -26,6 +26,7 @@ __all__ = [
     "add_spectra",
     "add_trace",
     "combined_qc",
+    "object_name",
     "object_qc",
     "orders_in_common",
     "spectrum_qc",
@@ -277,7 +278,7 @@ def add_spectra(
     from soxs_recipes.reduction.merge_orders import merge_orders
 
     spectra = [item.spectrum for item in combined.orders]
-    step, name = inputs.arm.wavelength_step, _object_name(inputs, used[0])
+    step, name = inputs.arm.wavelength_step, object_name(inputs, used[0])
     calibrated, reason = _calibrated(inputs, spectra, exposure_time, used)
     qc = [*qc, QCParameter("VRAD BARYCOR", mean_barycentric_velocity(inputs, used))]
     cards = _SPECTRAL_CARDS | _last_airmass(inputs, used)
@@ -301,7 +302,8 @@ def _last_airmass(inputs: Inputs, used: Sequence[Path]) -> dict[str, tuple]:
     return {"ESO TEL AIRM END": (value, "Airmass at end")} if isinstance(value, float) else {}
 
 
-def _object_name(inputs: Inputs, path: Path) -> str:
+def object_name(inputs: Inputs, path: Path) -> str:
+    """What was observed, as the header calls it; empty when it does not."""
     for key in ("OBS_TARGET", "OBJECT"):
         value = str(inputs.keyword(key, path, "") or "").strip()
         if value:
@@ -311,23 +313,11 @@ def _object_name(inputs: Inputs, path: Path) -> str:
 
 def _calibrated(inputs: Inputs, spectra, exposure_time: float, used: Sequence[Path]):
     """(spectra in flux or None, why the counts are all there is or None)."""
-    from soxs_recipes.fits_files import read_response
-    from soxs_recipes.recipes.flux_tables import airmass_of, read_extinction
+    from soxs_recipes.recipes.flux_tables import flux_tables
     from soxs_recipes.reduction.flux_calibration import flux_calibrate
 
-    table = inputs.calibration("RESP_TAB")
-    if table is None:
-        table = inputs.calibration("RESP_ARCHIVE")
-        if table is not None:
-            inputs.mark_partial("no RESP_TAB: the archive's response is used")
-    if table is None:
+    tables = flux_tables(inputs, used)
+    if tables is None:
         # A standard is what the response is made from; science without one is not what was asked for.
         return None, "no RESP_TAB: spectra are in counts" if inputs.kind == "SCI" else None
-    inputs.mark_if_partial(table, "RESP_TAB")
-    airmasses = [value for path in used if math.isfinite(value := airmass_of(inputs, path))]
-    airmass = math.fsum(airmasses) / max(len(airmasses), 1)
-    if not airmasses:
-        airmass = 1.0
-        inputs.mark_partial("no airmass in the header: extinction is that of the zenith")
-    response, curve = read_response(table), read_extinction(inputs.calibration("EXTCOEFF_TABLE"))
-    return [flux_calibrate(item, response, curve, airmass, exposure_time) for item in spectra], None
+    return [flux_calibrate(item, *tables, exposure_time) for item in spectra], None

@@ -16,6 +16,7 @@ from soxs_recipes.fits_files import (
     read_merged_spectrum,
     read_order_spectra,
     read_order_table,
+    read_rectified_images,
     read_response,
 )
 from soxs_recipes.instrument import load_instrument
@@ -163,6 +164,18 @@ def _sky_subtraction(path, run):
     return figure_sky_subtraction(read_frame(path), sky, run.title(path), axis, sky != 0)
 
 
+def _rectified(path, run):
+    from soxs_recipes.plots.rectified import figure_rectified
+
+    return figure_rectified(read_rectified_images(path)[0], run.title(path))
+
+
+def _rectified_orders(path, run):
+    from soxs_recipes.plots.rectified import figure_rectified_orders
+
+    return figure_rectified_orders(read_rectified_images(path), run.title(path))
+
+
 _DRAWERS: tuple[tuple[str, Callable], ...] = (
     ("MASTER_BIAS", _master),
     ("MASTER_DARK", _master),
@@ -174,6 +187,8 @@ _DRAWERS: tuple[tuple[str, Callable], ...] = (
     ("MERGE1D", _merged),
     ("ORDER1D", _order_spectra),
     ("SKYSUB", _sky_subtraction),
+    ("MERGE2D", _rectified),
+    ("ORDER2D", _rectified_orders),
 )
 
 

@@ -58,6 +58,7 @@ RECIPES = {
         ),
         RecipeEntry("soxs_stare", "stare", "Stare", ("stare",)),
         RecipeEntry("soxs_extract", "extract", "Extract", ("extract",)),
+        RecipeEntry("soxs_straighten", "straighten", "Straighten", ("straighten", "rectify")),
         RecipeEntry("soxs_response", "response", "ResponseRecipe", ("response",)),
     )
 }

@@ -16,6 +16,7 @@ from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.order_table import OrderTable, OrderTrace
 from soxs_recipes.data.pixel_maps import PixelMaps
 from soxs_recipes.data.quality import QualityFlag, describe_quality
+from soxs_recipes.data.rectified_image import RectifiedImage
 from soxs_recipes.data.response import Response
 from soxs_recipes.data.spectrum import MergedSpectrum, OrderSpectrum
 from soxs_recipes.errors import InputError, UnprocessableData
@@ -258,6 +259,67 @@ def test_flux_spectrum_opens_in_specutils(tmp_path):
     np.testing.assert_allclose(read.spectral_axis.to_value("nm"), spectrum.wavelength)
     known = np.isfinite(spectrum.variance)
     np.testing.assert_allclose(read.flux.value[known], spectrum.flux[known])
+
+
+def rectified_image(generator, order=0, unit="erg / (s cm2 Angstrom)", sky=True):
+    shape = (int(generator.integers(1, 9)), int(generator.integers(1, 200)))
+    blank = generator.random(shape) < 0.2
+    planes = [np.where(blank, np.inf, generator.uniform(1e-38, 9e-36, shape)) for _ in range(2)]
+    values = [np.where(blank, 0, generator.normal(0, 1e-17, shape)).astype(np.float32) for _ in range(2)]
+    return RectifiedImage(
+        order,
+        str(order) if order else "",
+        *generator.uniform(300, 2000, 1),
+        0.06,
+        -6.05,
+        0.275,
+        values[0],
+        *planes,
+        generator.integers(0, 2**20, shape).astype(np.int32),
+        generator.uniform(0, 1, shape).astype(np.float32),
+        generator.uniform(0, 1, (-(-shape[1] // 64), 5, 3)).astype(np.float32),
+        unit,
+        values[1] if sky else None,
+    )
+
+
+@quick
+@given(seed=seeds, unit=st.sampled_from(["electron", "electron / nm", "erg / (s cm2 Angstrom)", ""]))
+def test_rectified_images(tmp_path, seed, unit):
+    generator = np.random.default_rng(seed)
+    rounding = {"variance": 2.0**-22, "sum_variance": 2.0**-22}
+    orders = [rectified_image(generator, order, unit, sky=unit != "") for order in (10, 3)]
+    path = write_product(tmp_path / "o.fits", fits_files.rectified_hdus(orders))
+    again = fits_files.read_rectified_images(path)
+    assert len(again) == 2
+    for first, second in zip(orders, again, strict=True):
+        assert_same(first, second, rounding)
+    merged = rectified_image(generator, unit=unit)
+    path = write_product(tmp_path / "m.fits", fits_files.rectified_hdus(merged))
+    (read,) = fits_files.read_rectified_images(path)
+    assert_same(merged, read, rounding)
+
+
+def test_axes_of_a_rectified_image_are_what_astropy_reads(tmp_path):
+    from astropy.wcs import WCS
+
+    image = rectified_image(np.random.default_rng(8))
+    path = write_product(tmp_path / "m.fits", fits_files.rectified_hdus(image))
+    with fits.open(path) as hdus:
+        for name in ("FLUX", "ERRS", "ERRSUM", "QUAL", "COVER", "SKY"):
+            wcs = WCS(hdus[name].header)
+            world = wcs.wcs_pix2world([[3.0, 2.0]], 0)[0] * [wcs.wcs.cunit[0].to("nm"), 1.0]
+            np.testing.assert_allclose(world, [image.wavelength_start + 0.18, -6.05 + 0.55])
+            assert [str(kind) for kind in wcs.wcs.ctype] == ["WAVE", "LINEAR"]
+            assert wcs.wcs.specsys == "TOPOCENT"
+        assert hdus["FLUX"].header["NOISEFAC"] == pytest.approx(image.noise_factor)
+        assert np.isnan(hdus["FLUX"].data[~image.known]).all()
+
+
+def test_a_spectrum_is_no_rectified_image(tmp_path):
+    path = write_product(tmp_path / "f.fits", fits_files.image_hdus(frame_of(1, False)))
+    with pytest.raises(InputError, match=r"f\.fits: holds no straightened image"):
+        fits_files.read_rectified_images(path)
 
 
 def test_wrong_product_is_named(tmp_path):

@@ -8,10 +8,12 @@ import pytest
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.order_table import OrderTable, OrderTrace
 from soxs_recipes.data.quality import QualityFlag
+from soxs_recipes.data.rectified_image import RectifiedImage
 from soxs_recipes.data.response import Response
 from soxs_recipes.data.spectrum import MergedSpectrum, OrderSpectrum
 from soxs_recipes.plots.calibration import figure_line_residuals, figure_response
 from soxs_recipes.plots.detector import figure_master, figure_order_table, figure_sky_subtraction
+from soxs_recipes.plots.rectified import figure_rectified, figure_rectified_orders
 from soxs_recipes.plots.spectra import binned, figure_all_arms, figure_merged, figure_orders
 
 RNG = np.random.default_rng(3)
@@ -150,3 +152,40 @@ def test_response_is_drawn_per_order():
     assert len(figure.axes[0].lines) == 2
     np.testing.assert_allclose(figure.axes[1].lines[0].get_ydata(), 15.0)
     assert drawn(figure)
+
+
+def rectified(number, unit):
+    shape = (12, 300)
+    flux = RNG.normal(1.0 if unit == "" else 0.0, 0.1, shape)
+    flux[6] += 0.0 if unit == "" else 30.0
+    variance = np.full(shape, 0.01)
+    variance[:, :5] = np.inf
+    cover = np.ones(shape, np.float32)
+    kernel = np.full((5, 3, 3), 0.1, np.float32)
+    quality = np.zeros(shape, np.int32)
+    return RectifiedImage(
+        number, str(number), 900.0, 0.06, -1.8, 0.33, flux.astype(np.float32), variance, variance, quality, cover,
+        kernel, unit,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", ["electron", ""])
+def test_straightened_orders(unit):
+    figure = figure_rectified_orders([rectified(number, unit) for number in range(10, 17)], "title")
+    assert drawn(figure)
+    assert "wavelength [nm, vacuum]" in labels(figure)
+    assert figure.get_supylabel() == "slit position [arcsec]"
+    names = [text.get_text() for axis in figure.axes for text in axis.texts]
+    assert sorted(names) == [f"order {number}" for number in range(10, 17)]
+    assert figure.axes[0].images[0].get_extent()[0] == pytest.approx(899.97)
+
+
+@pytest.mark.parametrize("unit", ["electron / nm", "erg / (s cm2 Angstrom)", ""])
+def test_straightened_arm(unit):
+    figure = figure_rectified(rectified(0, unit), "title")
+    assert drawn(figure)
+    assert "wavelength [nm, vacuum]" in labels(figure)
+    assert "0.33 arcsec" in labels(figure)
+    profile = figure.axes[1].lines[0]
+    if unit:
+        assert profile.get_ydata()[np.argmax(profile.get_xdata())] == pytest.approx(-1.8 + 6 * 0.33)
