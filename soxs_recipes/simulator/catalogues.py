@@ -14,13 +14,20 @@ from soxs_recipes.simulator.effects import Effects
 from soxs_recipes.simulator.hardware import arm_hardware, generator
 
 __all__ = [
+    "AIRGLOW_FAMILIES",
     "EmissionLines",
+    "airglow_family",
     "extinction_curve",
     "lamp_lines",
     "sky_lines",
     "standard_star",
     "telluric_curve",
 ]
+
+# Vibrational constants of the hydroxyl radical [1/cm] (Herzberg 1950; NIST WebBook).
+_OMEGA, _ANHARMONICITY, _CUBIC = 3737.76, 84.881, 0.541
+AIRGLOW_FAMILIES = 10  # upper levels 1 to 9, and atoms
+_ATOMIC = np.array([557.89, 589.16, 589.76, 630.20, 636.55])  # nm, vacuum: O I and Na I
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,24 @@ def sky_lines(seed: int, effects: Effects) -> EmissionLines:
     scatter = 10.0 ** (0.08 * effects.line_intensity * random.normal(size=catalogue.size))
     strength = effects.airglow * activity * flux * scatter
     return EmissionLines(true, strength, catalogue, np.full(catalogue.size, ""))
+
+
+def airglow_family(wavelength: np.ndarray) -> np.ndarray:
+    """Upper vibrational level (1 to 9) of the hydroxyl band nearest to each line, 0 for the lines of atoms.
+
+    Bands lie where the term values of an anharmonic oscillator put them; lines of a band scatter about a place
+    some 80 /cm to the red of its origin, as the P branch is the longest.
+    """
+    upper, lower = np.array([(v, w) for v in range(1, AIRGLOW_FAMILIES) for w in range(max(0, v - 6), v)]).T
+    origin = _term(upper) - _term(lower) - 80.0
+    nearest = np.abs(1e7 / np.asarray(wavelength)[:, None] - origin[None, :]).argmin(axis=1)
+    atomic = np.abs(np.asarray(wavelength)[:, None] - _ATOMIC[None, :]).min(axis=1) < 0.1
+    return np.where(atomic, 0, upper[nearest])
+
+
+def _term(level: np.ndarray) -> np.ndarray:
+    half = level + 0.5
+    return _OMEGA * half - _ANHARMONICITY * half**2 + _CUBIC * half**3
 
 
 @lru_cache(maxsize=1)

@@ -42,6 +42,8 @@ class Effects:
         Saturation is either on or off.
     flexure : float
         Shift between exposures.
+    variability : float
+        Change of seeing, clouds and airglow from exposure to exposure, in the plans that have it.
     line_displacement, line_intensity : float
         Lamp and sky lines away from their catalogue values.
     """
@@ -76,6 +78,7 @@ class Effects:
     nonlinearity: float = 1.0
     saturation: float = 1.0
     flexure: float = 1.0
+    variability: float = 1.0
     line_displacement: float = 1.0
     line_intensity: float = 1.0
 

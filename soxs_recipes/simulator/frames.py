@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from soxs_recipes.simulator.catalogues import standard_star
 from soxs_recipes.simulator.detector import DetectorState, detector_state, expose
 from soxs_recipes.simulator.effects import Effects
 from soxs_recipes.simulator.hardware import ArmHardware, arm_hardware, generator
-from soxs_recipes.simulator.headers import FrameKind, Pointing, Sequence, frame_kind, raw_header
+from soxs_recipes.simulator.headers import STARING, FrameKind, Offset, Pointing, Sequence, frame_kind, raw_header
 from soxs_recipes.simulator.light import (
     Observation,
     PointSource,
@@ -27,7 +27,7 @@ from soxs_recipes.simulator.light import (
     source_light,
 )
 from soxs_recipes.simulator.optics import OpticalModel
-from soxs_recipes.simulator.spectra import narrow_line, supernova_flux
+from soxs_recipes.simulator.spectra import ab_flux, narrow_line, supernova_flux
 from soxs_recipes.simulator.spectrograph import Spectrograph
 
 __all__ = ["FrameMaker", "FrameRequest", "SimulatedFrame", "default_request", "simulate_frame", "supernova"]
@@ -42,6 +42,8 @@ _EXPOSURE_TIMES = {  # s
     ("NIR", "pinhole_flat"): 20.0, ("NIR", "slit_flat"): 20.0, ("NIR", "multi_pinhole_arc"): 20.0,
     ("NIR", "standard"): 180.0, ("NIR", "science"): 600.0,
 }  # fmt: skip
+_R_BAND = 622.0  # nm
+_CIRCUMSTANCES = ("airmass", "seeing", "moon", "transparency", "airglow", "continuum")
 _START = Time("2026-03-01T18:00:00.000", format="isot", scale="utc", precision=3)
 
 
@@ -72,6 +74,25 @@ def standard(name: str = "LTT3218", slit_position: float = -0.4) -> PointSource:
     return PointSource(name, *standard_star(name), slit_position)
 
 
+@lru_cache(maxsize=4)
+def faint_star(magnitude: float = 20.0, slit_position: float = 0.6) -> PointSource:
+    """The demonstration supernova dimmed to an AB magnitude in the middle of r (622 nm)."""
+    source = supernova(18.0, slit_position)
+    wanted = ab_flux(magnitude, _R_BAND)
+    scale = wanted / np.interp(_R_BAND, source.wavelength, source.flux)
+    return replace(source, name="SN2026faint", flux=source.flux * scale)
+
+
+@lru_cache(maxsize=4)
+def galaxy(magnitude: float = 15.5, slit_position: float = 0.0, extent: float = 3.0) -> PointSource:
+    """An extended source with narrow lines: `magnitude` in r, own FWHM `extent` [arcsec]."""
+    wavelength = np.arange(300.0, 2150.0, 0.02)
+    flux = ab_flux(magnitude, wavelength) * (wavelength / _R_BAND) ** 0.8
+    for centre, strength in ((656.46, 6e-14), (658.5, 2e-14), (500.82, 3e-14), (1282.2, 3e-14)):
+        flux = flux + narrow_line(wavelength, centre * 1.004, strength)
+    return PointSource("NGC2997", wavelength, flux, slit_position, extent=extent)
+
+
 @dataclass(frozen=True, slots=True)
 class FrameRequest:
     """What to expose.
@@ -95,6 +116,11 @@ class FrameRequest:
         Element of an arc lamp that does not shine, such as "Xe".
     binning : (y, x)
         UV-VIS only.
+    target : str
+        What the observer asked for; "" for the name of the first source.
+    offset : Offset
+        Only described in the header: sources stand where their own positions say.
+    position_angle : float [deg]
     """
 
     kind: FrameKind
@@ -110,11 +136,16 @@ class FrameRequest:
     lamp_scale: float = 1.0
     dead_lamp: str = ""
     binning: tuple[int, int] = (1, 1)
+    target: str = ""
+    offset: Offset = STARING
+    position_angle: float = 0.0
 
     @property
     def scene_key(self) -> tuple:
         """Equal for requests that show the same light."""
-        sources = tuple((s.name, s.slit_position, float(s.flux.sum())) for s in self.sources)
+        sources = tuple(
+            (s.name, s.slit_position, s.cross_position, s.extent, float(s.flux.sum())) for s in self.sources
+        )
         return (
             self.kind.name, self.slit, self.lamp, self.lamps_off, sources, self.observation, self.flexure,
             self.lamp_scale, self.dead_lamp, self.exposure_time,
@@ -269,7 +300,7 @@ def default_request(kind: str, arm: str, seed: int = 1, **changes: object) -> Fr
     chosen = frame_kind(kind)
     values: dict[str, object] = {"kind": chosen, "arm": arm, "exposure_time": _EXPOSURE_TIMES[(arm, kind)]}
     values["slit"] = "SLIT5.0" if kind == "standard" else "SLIT1.0"
-    sky = {name: changes.pop(name) for name in ("airmass", "seeing", "moon", "transparency") if name in changes}
+    sky = {name: changes.pop(name) for name in _CIRCUMSTANCES if name in changes}
     source = changes.pop("source", None)
     values.update(changes)
     if chosen.on_sky:
@@ -311,7 +342,7 @@ def simulate_frame(
     **changes
         exposure_time [s], slit, lamp ("QTH" or "D2"), lamps_off, flexure (dx, dy) [px], index (independent noise),
         lamp_scale, dead_lamp, binning (y, x), source (a PointSource), sources, airmass, seeing [arcsec], moon,
-        transparency.
+        transparency, airglow, continuum, target, offset (an Offset), position_angle [deg].
 
     Returns
     -------
@@ -327,15 +358,43 @@ def simulate_frame(
     return maker.make(request, sequence, pointing_of(request))
 
 
-_POSITIONS = {"LTT3218": (130.37599, -32.93266), "SN2026abc": (162.4313, -21.2750)}  # deg, in 2026
+_POSITIONS = {  # deg, in 2026
+    "LTT3218": (130.37599, -32.93266), "SN2026abc": (162.4313, -21.2750), "SN2026abd": (171.8820, -12.0441),
+    "SN2026abe": (155.1207, -35.6318), "NGC2997": (146.4117, -31.1911),
+}  # fmt: skip
 
 
 def pointing_of(request: FrameRequest) -> Pointing:
     """Where the telescope looks for a request; calibrations look at the zenith."""
     if not request.kind.on_sky:
         return Pointing(request.kind.type, 0.0, -29.2584)
-    name = request.sources[0].name if request.sources else "SKY"
+    name = request.target or (request.sources[0].name if request.sources else "SKY")
     ra, dec = _POSITIONS.get(name, (150.0, -30.0))
+    east, north = displacement_on_sky(request.offset, request.position_angle)
+    dec -= north / 3600.0
+    ra -= east / 3600.0 / np.cos(np.radians(dec))
     airmass = request.observation.airmass
     change = 0.01 * request.observation.exposure_time / 600.0
-    return Pointing(name, ra, dec, airmass - change, airmass + change, request.observation.seeing)
+    low, high = max(1.0, airmass - change), airmass + change
+    seeing = request.observation.seeing
+    return Pointing(name, ra, dec, low, high, seeing, request.offset, request.position_angle)
+
+
+def displacement_on_sky(offset: Offset, position_angle: float) -> tuple[float, float]:
+    """(east, north) [arcsec] by which an offset moves the target from the middle of the slit.
+
+    The slit's positive half points to the position angle; across it, positive is 90 degrees on to the east [I].
+    """
+    angle = np.radians(position_angle)
+    east = offset.y * np.sin(angle) + offset.x * np.cos(angle)
+    north = offset.y * np.cos(angle) - offset.x * np.sin(angle)
+    return float(east), float(north)
+
+
+def displacement_on_slit(east: float, north: float, position_angle: float) -> tuple[float, float]:
+    """(x, y) [arcsec] across and along the slit of a displacement on the sky; inverse of `displacement_on_sky`."""
+    angle = np.radians(position_angle)
+    return (
+        float(east * np.cos(angle) - north * np.sin(angle)),
+        float(east * np.sin(angle) + north * np.cos(angle)),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.io import fits
@@ -11,7 +11,7 @@ from astropy.time import Time, TimeDelta
 from soxs_recipes.errors import InputError
 from soxs_recipes.simulator.hardware import ArmHardware
 
-__all__ = ["KINDS", "FrameKind", "Pointing", "Sequence", "frame_kind", "raw_header"]
+__all__ = ["KINDS", "STARING", "FrameKind", "Offset", "Pointing", "Sequence", "frame_kind", "raw_header"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,59 @@ class FrameKind:
     template: str
     on_sky: bool = False
 
+    def at(self, offset: Offset) -> FrameKind:
+        """The raw type as the mode of an exposure on sky changes it."""
+        if not self.on_sky or offset.mode == "STARE":
+            return self
+        template = _MODE_TEMPLATES[(self.category, "STEPS" if offset.generic else offset.mode)]
+        technique = f"ECHELLE,SLIT,{_TECHNIQUES[offset.mode]}"
+        return replace(self, type="SKY" if offset.typed_sky else self.type, technique=technique, template=template)
 
+
+@dataclass(frozen=True, slots=True)
+class Offset:
+    """Where an exposure on sky stands in the offset pattern of its template.
+
+    Attributes
+    ----------
+    mode : {"STARE", "NOD", "OFFSET", "MAP"}
+    beam : str
+        "A" or "B", "O" (object) or "S" (sky), "M"; "" when staring.
+    x, y : float [arcsec]
+        Displacement of the target from where the template began, across and along the slit.
+    throw, jitter : float [arcsec]
+    fixed : (ra, dec) [arcsec]
+        From the object to the sky field; none in generic patterns.
+    typed_sky : bool
+        A sky exposure that says so in `DPR TYPE`.
+    """
+
+    mode: str = "STARE"
+    beam: str = ""
+    x: float = 0.0
+    y: float = 0.0
+    throw: float = 0.0
+    jitter: float = 0.0
+    fixed: tuple[float, float] = (0.0, 0.0)
+    typed_sky: bool = False
+
+    @property
+    def generic(self) -> bool:
+        """Whether the user wrote the pattern step by step."""
+        return self.mode == "OFFSET" and self.fixed == (0.0, 0.0)
+
+
+STARING = Offset()
+# Names [I] are formed like those of the published templates.
+_MODE_TEMPLATES = {
+    ("SCIENCE", "NOD"): "SOXS_slt_obs_AutoNodOnSlit",
+    ("SCIENCE", "OFFSET"): "SOXS_slt_obs_FixedSkyOffset",
+    ("SCIENCE", "STEPS"): "SOXS_slt_obs_GenericOffset",
+    ("SCIENCE", "MAP"): "SOXS_slt_obs_Mapping",
+    ("CALIB", "NOD"): "SOXS_slt_cal_SpecphotNodding",
+    ("CALIB", "OFFSET"): "SOXS_slt_cal_SpecphotOffset",
+}
+_TECHNIQUES = {"NOD": "NODDING", "OFFSET": "OFFSET", "MAP": "MAPPING"}
 _CAL = "SOXS_slt_cal_{arm}"
 KINDS = {
     kind.name: kind
@@ -132,8 +184,12 @@ class Pointing:
     ----------
     target : str
     ra, dec : float [deg]
+        Of the middle of the slit.
     airmass_start, airmass_end : float
     seeing : float [arcsec]
+    offset : Offset
+    position_angle : float [deg]
+        Of the slit's positive half, from north to east.
     """
 
     target: str
@@ -142,6 +198,8 @@ class Pointing:
     airmass_start: float = 1.0
     airmass_end: float = 1.0
     seeing: float = 0.9
+    offset: Offset = STARING
+    position_angle: float = 0.0
 
 
 def raw_header(
@@ -170,9 +228,11 @@ def raw_header(
     binning : (y, x)
     """
     header = fits.Header()
+    kind = kind.at(pointing.offset)
     cards = [
         *_observation_cards(kind, exposure_time, sequence, pointing),
         *_classification_cards(kind, hardware, sequence, lamp),
+        *_offset_cards(pointing.offset),
         *_block_cards(kind, hardware, sequence, pointing),
         *_detector_cards(hardware, exposure_time, binning),
         *_instrument_cards(kind, hardware, sequence, slit, lamp),
@@ -185,7 +245,7 @@ def raw_header(
 
 
 def _observation_cards(kind, exposure_time, sequence, pointing):
-    target = pointing.target if kind.on_sky else kind.type
+    target = pointing.target if kind.on_sky and kind.type != "SKY" else kind.type
     end = sequence.start + TimeDelta(exposure_time, format="sec")
     return [
         ("ORIGIN", "ESO-LASILLA", "European Southern Observatory"),
@@ -215,9 +275,26 @@ def _classification_cards(kind, hardware, sequence, lamp):
         ("ESO DPR TYPE", kind_type, "Observation type"),
         ("ESO DPR TECH", technique, "Observation technique"),
         ("ESO SEQ ARM", hardware.name, "Spectrograph arm"),
-        ("ESO SEQ CUMOFF X", 0.0, "[arcsec] Cumulative offset"),
-        ("ESO SEQ CUMOFF Y", 0.0, "[arcsec] Cumulative offset"),
     ]
+
+
+def _offset_cards(offset):
+    cards = [
+        ("ESO SEQ CUMOFF X", offset.x, "[arcsec] Cumulative offset"),
+        ("ESO SEQ CUMOFF Y", offset.y, "[arcsec] Cumulative offset"),
+    ]
+    if offset.mode == "NOD":
+        cards.append(("ESO SEQ NOD THROW", offset.throw, "[arcsec] Nod throw"))
+    if offset.mode in ("NOD", "OFFSET"):
+        cards.append(("ESO SEQ JITTER WIDTH", offset.jitter, "[arcsec] Jitter box"))
+    if offset.mode == "OFFSET" and not offset.generic:
+        # The move that brought the telescope here: negative back to the object.
+        sign = 1.0 if offset.beam == "S" else -1.0
+        cards += [
+            (f"ESO SEQ FIXOFF {axis}", sign * value, "[arcsec] Fixed offset")
+            for axis, value in zip(("RA", "DEC"), offset.fixed, strict=True)
+        ]
+    return cards
 
 
 def _block_cards(kind, hardware, sequence, pointing):
@@ -295,7 +372,7 @@ def _telescope_cards(kind, pointing):
     altitude = float(np.degrees(np.arcsin(1.0 / max(pointing.airmass_start, 1.0))))
     return [
         ("ESO ADA ABSROT END", 12.5, "[deg] Abs rot angle at exposure end"),
-        ("ESO ADA POSANG", 0.0, "[deg] Position angle"),
+        ("ESO ADA POSANG", round(pointing.position_angle, 4), "[deg] Position angle"),
         ("ESO TEL AIRM START", round(pointing.airmass_start, 4), "Airmass at start"),
         ("ESO TEL AIRM END", round(pointing.airmass_end, 4), "Airmass at end"),
         ("ESO TEL PARANG START", 10.0, "[deg] Parallactic angle at start"),

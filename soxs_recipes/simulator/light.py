@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.signal import fftconvolve
 
-from soxs_recipes.simulator.catalogues import EmissionLines, lamp_lines, sky_lines
+from soxs_recipes.simulator.catalogues import EmissionLines, airglow_family, lamp_lines, sky_lines
 from soxs_recipes.simulator.hardware import generator
 from soxs_recipes.simulator.render import (
     OVERSAMPLING,
@@ -64,12 +64,22 @@ class PointSource:
         Above the atmosphere.
     slit_position : float [arcsec]
         At the reference wavelength.
+    cross_position : float [arcsec]
+        From the middle of the slit across it, positive towards positive dispersion coordinates.
+    extent : float [arcsec]
+        Own FWHM, in quadrature with the seeing's: the image stays a Moffat profile.
     """
 
     name: str
     wavelength: np.ndarray
     flux: np.ndarray
     slit_position: float
+    cross_position: float = 0.0
+    extent: float = 0.0
+
+    def displaced(self, along: float, across: float) -> PointSource:
+        """The source moved on the slit [arcsec]."""
+        return replace(self, slit_position=self.slit_position + along, cross_position=self.cross_position + across)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +97,10 @@ class Observation:
         0 dark to 1 bright.
     transparency : float
         Of clouds; dims objects alike at all wavelengths.
+    airglow : tuple of float
+        Factor of the lines of each family (see `catalogues.airglow_family`); empty: 1.
+    continuum : float
+        Factor of the sky continuum.
     """
 
     exposure_time: float
@@ -95,6 +109,8 @@ class Observation:
     slit_width: float = 1.0
     moon: float = 0.3
     transparency: float = 1.0
+    airglow: tuple[float, ...] = ()
+    continuum: float = 1.0
 
 
 _GUIDING = 620.0  # nm, where the object is held on the slit
@@ -209,6 +225,10 @@ def _peak_level(spectrograph: Spectrograph, order: int, spectrum: SampledSpectru
 def sky_scene(spectrograph: Spectrograph, observation: Observation) -> Scene:
     """Airglow, moonlight and thermal background through the slit."""
     lines = sky_lines(spectrograph.seed, spectrograph.effects)
+    if observation.airglow:
+        lines = replace(
+            lines, strength=lines.strength * np.array(observation.airglow)[airglow_family(lines.wavelength)]
+        )
     image, spectra = spectrograph.blank(), {}
     for order in spectrograph.orders:
         spectra[order] = _sky_order(spectrograph, order, lines, observation)
@@ -239,7 +259,7 @@ def _sky_order(
     )
     grid = spectrum.grid
     wavelength = geometry.wavelength_of(grid)
-    continuum = sky_continuum(wavelength, effects, observation.moon) * collecting
+    continuum = sky_continuum(wavelength, effects, observation.moon) * (collecting * observation.continuum)
     continuum *= throughput(hardware, order, wavelength, seed, effects) * geometry.wavelength_step(grid) * 1e-3
     return spectrum.plus(SampledSpectrum(spectrum.start, continuum))
 
@@ -277,9 +297,10 @@ class _StarInOrder:
         self.spectrum = self._spectrum()
 
     def seeing(self, wavelength: np.ndarray) -> np.ndarray:
-        """FWHM before the slit [arcsec]."""
+        """FWHM before the slit [arcsec], with the source's own extent."""
         o = self.observation
-        return o.seeing * o.airmass**0.6 * (np.asarray(wavelength, float) / 500.0) ** -0.2
+        air = o.seeing * o.airmass**0.6 * (np.asarray(wavelength, float) / 500.0) ** -0.2
+        return np.hypot(air, self.source.extent) if self.source.extent else air
 
     def transmission(self, wavelength: np.ndarray) -> np.ndarray:
         """Fraction of the star that the slit passes."""
@@ -290,9 +311,13 @@ class _StarInOrder:
         x = np.linspace(-300.0, 300.0, 600001)
         marginal = (1.0 + x * x) ** (0.5 - _MOFFAT)
         cumulative = np.concatenate([[0.0], np.cumsum(0.5 * (marginal[1:] + marginal[:-1]))])
-        half = 0.5 * self.observation.slit_width / alpha
-        passed = (np.interp(half, x, cumulative) - np.interp(-half, x, cumulative)) / cumulative[-1]
+        low, high = ((edge - self.source.cross_position) / alpha for edge in self._jaws())
+        passed = (np.interp(high, x, cumulative) - np.interp(low, x, cumulative)) / cumulative[-1]
         return np.interp(wavelength, nodes, passed)
+
+    def _jaws(self) -> tuple[float, float]:
+        half = 0.5 * self.observation.slit_width
+        return -half, half
 
     def position(self, wavelength: np.ndarray) -> np.ndarray:
         """Slit position [arcsec]."""
@@ -306,7 +331,7 @@ class _StarInOrder:
         s = _PROFILE_GRID
         alpha = self.seeing(wavelength) / (2.0 * np.sqrt(2.0 ** (1.0 / _MOFFAT) - 1.0))
         nodes, weights = np.polynomial.legendre.leggauss(48)
-        x = 0.5 * self.observation.slit_width * nodes
+        x = 0.5 * self.observation.slit_width * nodes - self.source.cross_position
         light = ((1.0 + (x[None, :] ** 2 + s[:, None] ** 2) / alpha**2) ** -_MOFFAT * weights[None, :]).sum(axis=1)
         sigma = float(self.spectrograph.sigma_slit(self.order)(np.array(v)))
         kernel = np.exp(-0.5 * (np.arange(-1500, 1501) * _PROFILE_STEP / sigma) ** 2)
@@ -339,8 +364,9 @@ class _StarInOrder:
         values *= throughput(spectrograph.hardware, self.order, wavelength, spectrograph.seed, effects)
         values *= self.transmission(wavelength) * observation.transparency
         middle = float(np.median(self.seeing(wavelength)))
+        image = (middle, self.source.cross_position)
         return _line_spread(
-            spectrograph, self.order, SampledSpectrum(blank.start, values), observation.slit_width, middle
+            spectrograph, self.order, SampledSpectrum(blank.start, values), observation.slit_width, image
         )
 
     def table(self) -> dict[str, np.ndarray]:
@@ -354,8 +380,9 @@ class _StarInOrder:
         position = self.position(wavelength)
         s = position[:, None] + np.linspace(-8.0, 8.0, 801)[None, :]
         grid_v = np.broadcast_to(v[:, None], s.shape)[::64]
-        even = spectrograph.slit_surface(self.order, even=True)
-        inside = (self._density(grid_v, s[::64], position[::64, None]) * even(grid_v, s[::64])).sum(1) * 0.02
+        inside = (self._density(grid_v, s[::64], position[::64, None]) * self.surface(grid_v, s[::64])).sum(
+            1
+        ) * 0.02
         kept = np.interp(v, v[::64], inside)
         counts = self.spectrum.integral(v + 0.5) - self.spectrum.integral(v - 0.5)
         return {
@@ -380,9 +407,11 @@ def _line_spread(
     order: int,
     spectrum: SampledSpectrum,
     slit_width: float | None,
-    seeing: float | None = None,
+    star: tuple[float, float] | None = None,
 ) -> SampledSpectrum:
     """Convolve a spectrum with the line spread, which changes slowly along the order.
+
+    `star` is FWHM and distance from the middle of the slit of the image that falls on it [arcsec].
 
     The kernel is the slit's box (or the star's image where that is narrower) convolved with the optical Gaussian;
     it is taken at five places and the results are blended linearly.
@@ -396,7 +425,7 @@ def _line_spread(
         if slit_width is not None:
             reach += float(spectrograph.box_width(slit_width, node))
         distance = np.arange(-int(reach * OVERSAMPLING), int(reach * OVERSAMPLING) + 1) / OVERSAMPLING
-        kernel = _kernel(spectrograph, order, float(node), distance, slit_width, seeing)
+        kernel = _kernel(spectrograph, order, float(node), distance, slit_width, star)
         # The ends of the spectrum are continued, for light goes on beyond the detector.
         half = distance.size // 2
         padded = np.pad(spectrum.values, half, mode="edge")
@@ -410,17 +439,18 @@ def _line_spread(
     return SampledSpectrum(spectrum.start, np.maximum(values, 0.0))
 
 
-def _kernel(spectrograph, order, node, distance, slit_width, seeing) -> np.ndarray:
+def _kernel(spectrograph, order, node, distance, slit_width, star) -> np.ndarray:
     sigma = float(spectrograph.sigma_along(order)(node))
     if slit_width is None:
         return line_shape(distance, np.array(0.0), np.array(sigma))
     width = float(spectrograph.box_width(slit_width, node))
-    if seeing is None:
+    if star is None:
         return line_shape(distance, np.array(width), np.array(sigma))
-    alpha = seeing * width / slit_width / (2.0 * np.sqrt(2.0 ** (1.0 / _MOFFAT) - 1.0))
-    star = (1.0 + (distance / alpha) ** 2) ** (0.5 - _MOFFAT)
+    scale = width / slit_width
+    alpha = star[0] * scale / (2.0 * np.sqrt(2.0 ** (1.0 / _MOFFAT) - 1.0))
+    light = (1.0 + ((distance - star[1] * scale) / alpha) ** 2) ** (0.5 - _MOFFAT)
     edge = np.clip((0.5 * width - np.abs(distance)) * OVERSAMPLING + 0.5, 0.0, 1.0)
-    return np.convolve(star * edge, np.exp(-0.5 * (distance / sigma) ** 2), mode="same")
+    return np.convolve(light * edge, np.exp(-0.5 * (distance / sigma) ** 2), mode="same")
 
 
 def _spectral_table(

@@ -149,8 +149,14 @@ def pinhole_profile(
     def profile(v: np.ndarray, s: np.ndarray) -> np.ndarray:
         nearest = np.clip(np.rint((s - positions[0]) / spacing), 0, positions.size - 1).astype(np.int64)
         sigma = sigma_of(v)
-        t = (s - positions[nearest]) / sigma
-        return transmissions[nearest] * np.exp(-0.5 * t * t) / (np.sqrt(2.0 * np.pi) * sigma)
+        light = np.zeros(np.broadcast_shapes(np.shape(s), np.shape(sigma)))
+        for neighbour in (-1, 0, 1) if positions.size > 1 else (0,):  # a second neighbour is over 4 sigma away
+            index = nearest + neighbour
+            t = (s - positions[np.clip(index, 0, positions.size - 1)]) / sigma
+            there = (index >= 0) & (index < positions.size)
+            passed = transmissions[np.clip(index, 0, positions.size - 1)] * there
+            light += passed * np.exp(-0.5 * t * t)
+        return light / (np.sqrt(2.0 * np.pi) * sigma)
 
     return profile
 

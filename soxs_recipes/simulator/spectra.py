@@ -7,6 +7,7 @@ import numpy as np
 from soxs_recipes.simulator.effects import Effects
 
 __all__ = [
+    "ab_flux",
     "deuterium_lamp",
     "photons_per_erg",
     "planck_photons",
@@ -68,6 +69,12 @@ def _supernova_shape(rest: np.ndarray) -> np.ndarray:
     for centre, sigma, depth in _FEATURES:
         feature = feature * (1.0 + depth * np.exp(-0.5 * ((rest - centre) / sigma) ** 2))
     return continuum * blanketing * feature
+
+
+def ab_flux(magnitude: float, wavelength: np.ndarray | float) -> np.ndarray:
+    """Flux density [erg/s/cm2/Angstrom] of an AB magnitude at wavelengths in nm (Oke and Gunn 1983)."""
+    per_hertz = 10.0 ** (-0.4 * (magnitude + 48.6))
+    return per_hertz * 2.99792458e18 / (10.0 * np.asarray(wavelength, float)) ** 2
 
 
 def narrow_line(wavelength: np.ndarray, centre: float, flux: float, sigma: float = 0.06) -> np.ndarray:

@@ -98,6 +98,15 @@ class FrameRecord:
     target : str
     airmass, seeing, transparency : float
     index : int
+    mode, beam : str
+        As in `headers.Offset`; "" for frames that are not on sky.
+    offset : (x, y) [arcsec]
+        Displacement of the target across and along the slit.
+    slit_position, cross_position : float or None [arcsec]
+        Of the first source at the guiding wavelength; None without one.
+    position_angle : float [deg]
+    mjd_middle : float [d]
+        Middle of the exposure.
     """
 
     file: str
@@ -113,6 +122,13 @@ class FrameRecord:
     seeing: float
     transparency: float
     index: int
+    mode: str = ""
+    beam: str = ""
+    offset: tuple[float, float] = (0.0, 0.0)
+    slit_position: float | None = None
+    cross_position: float | None = None
+    position_angle: float = 0.0
+    mjd_middle: float = 0.0
 
     @property
     def stem(self) -> str:
@@ -195,5 +211,8 @@ def load_truth(folder: str | Path) -> NightTruth:
     if not path.is_file():
         raise InputError(f"{path}: not there; {folder} is no simulated night")
     content = json.loads(path.read_text(encoding="utf-8"))
-    frames = tuple(FrameRecord(**{**f, "flexure": tuple(f["flexure"])}) for f in content["frames"])
+    frames = tuple(
+        FrameRecord(**{name: tuple(value) if isinstance(value, list) else value for name, value in f.items()})
+        for f in content["frames"]
+    )
     return NightTruth(folder, content["seed"], content["plan"], Effects(**content["effects"]), frames)

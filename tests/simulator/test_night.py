@@ -160,7 +160,7 @@ def test_lamps_of_the_infrared_arm_fail_where_the_plan_says(plan, kind, attribut
     for arm, expected in (("NIR", value), ("VIS", getattr(default_request(kind, "VIS"), attribute))):
         found = {
             getattr(e.request, attribute)
-            for e in night_module._exposures(plan, 1, Effects())
+            for e in night_module.exposures(plan, 1, Effects())
             if (e.request.arm, e.request.kind.name) == (arm, kind)
         }
         assert found == {expected}
