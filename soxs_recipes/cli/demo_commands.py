@@ -35,9 +35,8 @@ def simulate(output: Path, seed: int, plan: str, effects: tuple[str, ...], as_js
 
     if plan not in PLANS:
         raise InputError(f"there is no plan {plan!r}; there are {', '.join(PLANS)}")
-    frames = _simulated(
-        output, seed, plan, Effects.from_mapping(dict(map(_strength, effects))), quiet=quiet or as_json
-    )
+    chosen = Effects.from_mapping(dict(map(_strength, effects))) if effects else None
+    frames = _simulated(output, seed, plan, chosen, quiet=quiet or as_json)
     if as_json:
         emit_json({"schema": 1, "folder": str(output), "plan": plan, "seed": seed, "frames": frames})
     elif not quiet:

@@ -4,14 +4,16 @@
     night = simulate_night("night", seed=1, plan="demo")
     frame = simulate_frame("pinhole_arc", "NIR", seed=1)  # (data, header, truth) in memory
 
-Module by module: `optics` says where an (order, wavelength, slit position) falls, `geometry`
-inverts it on the pixels, `spectra`, `catalogues` and `throughput` say how much light there is, `light` puts it
-through slit and line spread, `render` integrates it over pixels, `detector` exposes and reads them, `headers`
-describes the frame, `night` decides what runs when, `truth` keeps what is known.
+Module by module: `plans` says what a night observes and `schedule` when, `conditions` what sky it then has,
+`optics` says where an (order, wavelength, slit position) falls, `geometry` inverts it on the pixels, `spectra`,
+`catalogues` and `throughput` say how much light there is, `light` puts it through slit and line spread, `render`
+integrates it over pixels, `detector` exposes and reads them, `headers` describes the frame, `night` writes files,
+`truth` keeps what is known.
 
 What no source documents and was chosen here [I]: the shape of the bias pattern and the NIR pedestal of 17 ADU, the
-order of lamp-on and lamp-off frames in a NIR template, `DET READ CURID` 1 (UV-VIS) and 3 (NIR), the lamps'
-brightness, fringes, scattered light and persistence within the published bounds.
+order of lamp-on and lamp-off frames in a NIR template, names of the templates for nodding, offsets, mapping, slit
+arcs and linearity, the signs of SEQ CUMOFF and FIXOFF (see `plans`, `headers`), `DET READ CURID` 1 (UV-VIS) and 3
+(NIR), the lamps' brightness, fringes, scattered light and persistence within the published bounds.
 
 Names load on first use, so that importing the package costs nothing.
 """

@@ -23,7 +23,7 @@ def main(output: Path, seed: int, plan: str, effects: tuple[str, ...], keep_imag
     """Write raw frames of a simulated night, with the truth beside them."""
     console = Console(stderr=True)
     try:
-        chosen = Effects.from_mapping(_strengths(effects))
+        chosen = Effects.from_mapping(_strengths(effects)) if effects else None
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(),

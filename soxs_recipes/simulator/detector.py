@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter1d
 from soxs_recipes.simulator.effects import Effects
 from soxs_recipes.simulator.hardware import ArmHardware, arm_hardware, generator
 
-__all__ = ["DetectorState", "detector_state", "expose", "scattered_light"]
+__all__ = ["DetectorState", "detector_state", "expose", "mean_curvature", "scattered_light"]
 
 _COSMIC_RATE = 1.5 / 60.0  # events/s/cm2
 _BRIGHT = 50.0  # e-; above it a normal deviate stands for a Poisson one
@@ -34,6 +34,10 @@ class DetectorState:
         Hot: over ten times the typical dark current and 0.02 e-/s.
     bias : ndarray raw shape float32 [e-]
         Pedestal and fixed pattern.
+    curvature : ndarray (ny, nx) float32 or None
+        Relative loss of signal at the full well before it saturates, see `recorded`; None: linear.
+    deviating : ndarray (ny, nx) bool
+        Pixels whose curvature is not that of the others.
     """
 
     hardware: ArmHardware
@@ -42,6 +46,20 @@ class DetectorState:
     dead: np.ndarray
     hot: np.ndarray
     bias: np.ndarray
+    curvature: np.ndarray | None
+    deviating: np.ndarray
+
+    def recorded(self, signal: np.ndarray, curvature: np.ndarray | float | None = None) -> np.ndarray:
+        """What is read of a collected signal [e-]: s (1 - k (x + 0.35 x^3) / 1.35), x = s over the full well.
+
+        `curvature` k is that of each pixel unless given.
+        """
+        if curvature is None:
+            curvature = self.curvature
+        if curvature is None:
+            return signal
+        x = signal * np.float32(1.0 / self.hardware.full_well)
+        return signal * (1.0 - curvature * (x + np.float32(0.35) * x**3) / np.float32(1.35))
 
 
 def detector_state(arm: str, seed: int, effects: Effects) -> DetectorState:
@@ -56,7 +74,27 @@ def detector_state(arm: str, seed: int, effects: Effects) -> DetectorState:
         _kill_columns(dead, hardware, random)
     response[dead] *= random.uniform(0.0, 0.3, int(dead.sum())).astype(np.float32)
     dark, hot = _dark_current(hardware, generator(seed, "dark", arm), effects)
-    return DetectorState(hardware, response, dark, dead, hot, _bias_pattern(hardware, seed, effects))
+    bias = _bias_pattern(hardware, seed, effects)
+    return DetectorState(hardware, response, dark, dead, hot, bias, *_curvature(hardware, seed, effects))
+
+
+def mean_curvature(arm: str, seed: int, effects: Effects) -> float:
+    """Curvature of the pixels of an arm but the deviating ones, see `DetectorState.recorded`."""
+    return 0.05 * effects.curvature * float(generator(seed, "curvature", arm).uniform(0.8, 1.2))
+
+
+def _curvature(hardware: ArmHardware, seed: int, effects: Effects) -> tuple[np.ndarray | None, np.ndarray]:
+    """Curvature of each pixel: 2 % scatter; 4 pixels in 10000 have two to five times it, or the opposite one."""
+    shape = hardware.shape
+    if not effects.curvature:
+        return None, np.zeros(shape, bool)
+    random = generator(seed, "curvature of pixels", hardware.name)
+    factor = 1.0 + 0.02 * random.standard_normal(shape, np.float32)
+    deviating = random.random(shape, np.float32) < 4e-4
+    count = int(deviating.sum())
+    other = np.where(random.random(count) < 0.7, random.uniform(2.0, 5.0, count), -1.0)
+    factor[deviating] = other.astype(np.float32)
+    return np.float32(mean_curvature(hardware.name, seed, effects)) * factor, deviating
 
 
 def _kill_columns(dead: np.ndarray, hardware: ArmHardware, random: np.random.Generator) -> None:
@@ -185,7 +223,7 @@ def expose(
     signal = poisson(expected.astype(np.float32), random) if effects.photon_noise else expected.astype(np.float32)
     rays = cosmic_rays(hardware, exposure_time, random, effects)
     signal += rays
-    signal = _limit(signal, hardware, effects)
+    signal = _limit(state.recorded(signal), hardware, effects)
     counts = np.array(state.bias[:: binning[0], :: binning[1]])
     if effects.bias_drift:
         counts += np.float32(effects.bias_drift * random.normal(0.0, 1.5))

@@ -39,7 +39,10 @@ class Effects:
     read_noise, photon_noise : float
         Photon noise is either on or off.
     nonlinearity, saturation : float
-        Saturation is either on or off.
+        Departure near the full well; saturation is either on or off.
+    curvature : float
+        Departure at all levels, 4 % at 80 % of the full well, and pixels that depart otherwise. Off but in plans
+        that measure it, as the instrument's electronics are said to correct it.
     flexure : float
         Shift between exposures.
     variability : float
@@ -76,6 +79,7 @@ class Effects:
     read_noise: float = 1.0
     photon_noise: float = 1.0
     nonlinearity: float = 1.0
+    curvature: float = 0.0
     saturation: float = 1.0
     flexure: float = 1.0
     variability: float = 1.0

@@ -33,6 +33,7 @@ from soxs_recipes.simulator.spectrograph import Spectrograph
 __all__ = ["FrameMaker", "FrameRequest", "SimulatedFrame", "default_request", "simulate_frame", "supernova"]
 
 SLIT_WIDTHS = {"SLIT0.5": 0.5, "SLIT1.0": 1.0, "SLIT1.5": 1.5, "SLIT5.0": 5.0}
+SHUTTER_DELAY = {"VIS": 0.015, "NIR": 0.0}  # s: the light lasts longer than the header says
 _FLAT_PEAK = {"VIS": 60000.0, "NIR": 45000.0}  # e-
 _PINHOLE_FLAT_PEAK = {"VIS": 30000.0, "NIR": 25000.0}  # e-
 _EXPOSURE_TIMES = {  # s
@@ -40,6 +41,7 @@ _EXPOSURE_TIMES = {  # s
     ("VIS", "multi_pinhole_arc"): 60.0, ("VIS", "standard"): 120.0, ("VIS", "science"): 900.0,
     ("VIS", "dark"): 300.0, ("NIR", "bias"): 0.0, ("NIR", "dark"): 20.0, ("NIR", "pinhole_arc"): 20.0,
     ("NIR", "pinhole_flat"): 20.0, ("NIR", "slit_flat"): 20.0, ("NIR", "multi_pinhole_arc"): 20.0,
+    ("VIS", "slit_arc"): 60.0, ("NIR", "slit_arc"): 20.0, ("VIS", "linearity"): 20.0, ("NIR", "linearity"): 20.0,
     ("NIR", "standard"): 180.0, ("NIR", "science"): 600.0,
 }  # fmt: skip
 _R_BAND = 622.0  # nm
@@ -255,6 +257,14 @@ class FrameMaker:
         """The light of a request; None for a dark one."""
         if request.lamps_off or request.kind.name in ("bias", "dark"):
             return None
+        if request.kind.name == "linearity":  # the same light for rising times
+            time = request.exposure_time + SHUTTER_DELAY[self.arm]
+            return self._kept(replace(request, exposure_time=1.0, lamp_scale=1.0)).times(
+                request.lamp_scale * time / _EXPOSURE_TIMES[(self.arm, "linearity")]
+            )
+        return self._kept(request)
+
+    def _kept(self, request: FrameRequest) -> Scene:
         if request.scene_key not in self._scenes:
             self._scenes.clear()  # a night shows each set-up once, in sequence; a scene is 16 MB
             self._scenes[request.scene_key] = self._light(request)
@@ -268,6 +278,8 @@ class FrameMaker:
             return arc_scene(spectrograph, np.array([0.0]), request.lamp_scale, request.dead_lamp)
         if request.kind.name == "multi_pinhole_arc":
             return arc_scene(spectrograph, np.array(self.hardware.pinholes), request.lamp_scale, request.dead_lamp)
+        if request.kind.name == "slit_arc":
+            return arc_scene(spectrograph, None, request.lamp_scale, request.dead_lamp, slit_width(request.slit))
         if request.kind.name == "pinhole_flat":
             return flat_scene(spectrograph, _PINHOLE_FLAT_PEAK[self.arm] * request.lamp_scale, request.lamp, None)
         width = slit_width(request.slit)
@@ -332,7 +344,8 @@ def simulate_frame(
     Parameters
     ----------
     kind : str
-        "bias", "dark", "pinhole_arc", "pinhole_flat", "slit_flat", "multi_pinhole_arc", "standard", "science".
+        "bias", "dark", "pinhole_arc", "pinhole_flat", "slit_flat", "multi_pinhole_arc", "slit_arc",
+        "linearity", "standard", "science".
     arm : {"VIS", "NIR"}
     seed : int
         Instrument, sky and noise are functions of it.

@@ -120,6 +120,8 @@ KINDS = {
             "arc",
             _CAL + "ArcsMultiplePinhole",
         ),
+        FrameKind("slit_arc", "CALIB", "LAMP,WAVE", "ECHELLE,SLIT", "slit", "arc", _CAL + "ArcsSlit"),
+        FrameKind("linearity", "CALIB", "LAMP,DETCHAR", "ECHELLE,SLIT", "slit", "continuum", _CAL + "DetLin"),
         FrameKind(
             "standard",
             "CALIB",

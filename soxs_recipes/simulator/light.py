@@ -51,6 +51,12 @@ class Scene:
     spectra: dict[int, SampledSpectrum]
     tables: dict[str, np.ndarray]
 
+    def times(self, factor: float) -> Scene:
+        """The scene of a lamp that shines brighter or longer."""
+        spectra = {o: SampledSpectrum(one.start, one.values * factor) for o, one in self.spectra.items()}
+        tables = {k: v * factor if k.endswith("_electrons") else v for k, v in self.tables.items()}
+        return Scene(self.electrons * np.float32(factor), spectra, tables)
+
 
 @dataclass(frozen=True, slots=True)
 class PointSource:
@@ -115,44 +121,57 @@ class Observation:
 
 _GUIDING = 620.0  # nm, where the object is held on the slit
 _MOFFAT = 4.0
+_SLIT_ARC = 2.0  # light of an arc line per arcsec of a slit of 1 arcsec, in pinholes
 _TRANSMITTED_DISPERSION = {"VIS": 0.05, "NIR": 1.0}  # what the corrector leaves of it
 
 
 def arc_scene(
-    spectrograph: Spectrograph, positions: np.ndarray, exposure: float = 1.0, dead_lamp: str = ""
+    spectrograph: Spectrograph,
+    positions: np.ndarray | None,
+    exposure: float = 1.0,
+    dead_lamp: str = "",
+    slit_width: float = 1.0,
 ) -> Scene:
-    """The arc lamps through pinholes.
+    """The arc lamps through pinholes, or through the slit when `positions` is None.
 
     Parameters
     ----------
     spectrograph : Spectrograph
-    positions : ndarray (n,) [arcsec]
+    positions : ndarray (n,) or None [arcsec]
         Evenly spaced along the slit.
     exposure : float
         In units of the nominal one.
     dead_lamp : str
         Element that does not shine, such as "Xe".
+    slit_width : float [arcsec]
+        Of the slit; the truth's line electrons are then per arcsec along it.
     """
     lines = lamp_lines(spectrograph.hardware.name, spectrograph.seed, spectrograph.effects)
     if dead_lamp:
         lines = lines.without(dead_lamp)
-    random = generator(spectrograph.seed, "pinholes", spectrograph.hardware.name, len(positions))
-    transmissions = 1.0 + 0.05 * random.uniform(-1.0, 1.0, len(positions))
+    width, mask = 0.0, {}
+    if positions is None:
+        width, exposure = slit_width, exposure * _SLIT_ARC * slit_width
+    else:
+        random = generator(spectrograph.seed, "pinholes", spectrograph.hardware.name, len(positions))
+        transmissions = 1.0 + 0.05 * random.uniform(-1.0, 1.0, len(positions))
+        mask = {"pinhole_positions": np.asarray(positions, float), "pinhole_transmissions": transmissions}
     image, spectra, rows = spectrograph.blank(), {}, []
     for order in spectrograph.orders:
-        spectrum, table = _arc_order(spectrograph, order, lines, exposure)
-        spectra[order] = spectrum
+        spectra[order], table = _arc_order(spectrograph, order, lines, exposure, width)
         rows.append(table)
-        profile = pinhole_profile(positions, transmissions, spectrograph.sigma_slit(order))
-        spectrograph.render(image, order, spectrum, profile)
+        profile = (
+            spectrograph.slit_surface(order)
+            if positions is None
+            else pinhole_profile(positions, transmissions, spectrograph.sigma_slit(order))
+        )
+        spectrograph.render(image, order, spectra[order], profile)
     tables = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
-    tables["pinhole_positions"] = np.asarray(positions, float)
-    tables["pinhole_transmissions"] = transmissions
-    return Scene(spectrograph.finish(image), spectra, tables)
+    return Scene(spectrograph.finish(image), spectra, tables | mask)
 
 
 def _arc_order(
-    spectrograph: Spectrograph, order: int, lines: EmissionLines, exposure: float
+    spectrograph: Spectrograph, order: int, lines: EmissionLines, exposure: float, slit_width: float
 ) -> tuple[SampledSpectrum, dict[str, np.ndarray]]:
     chosen, v = spectrograph.line_positions(order, lines.wavelength)
     wavelength = lines.wavelength[chosen]
@@ -160,7 +179,8 @@ def _arc_order(
     passed = throughput(spectrograph.hardware, order, wavelength, spectrograph.seed, spectrograph.effects)
     electrons = exposure * lines.strength[chosen] * passed / data.peak_throughput
     sigma = spectrograph.sigma_along(order)(v)
-    spectrum = line_spectrum(spectrograph.geometry(order), v, electrons, 0.0, sigma)
+    width = spectrograph.box_width(slit_width, v) if slit_width else 0.0
+    spectrum = line_spectrum(spectrograph.geometry(order), v, electrons, width, sigma)
     x, y = spectrograph.model.evaluate(order, wavelength, 0.0)
     return spectrum, {
         "line_order": np.full(chosen.size, order),

@@ -16,7 +16,7 @@ from soxs_recipes.errors import InputError
 from soxs_recipes.fits_files.writing import write_bytes_atomic
 from soxs_recipes.simulator.effects import Effects
 from soxs_recipes.simulator.frames import FrameMaker, SimulatedFrame, pointing_of
-from soxs_recipes.simulator.plans import PLANS, Template, night_plan
+from soxs_recipes.simulator.plans import PLAN_EFFECTS, PLANS, Template, night_plan
 from soxs_recipes.simulator.schedule import Exposure, exposures
 from soxs_recipes.simulator.truth import FrameRecord, NightTruth
 
@@ -42,7 +42,7 @@ def simulate_night(
     plan : str
         One of `PLANS`.
     effects : Effects, optional
-        The instrument's own by default.
+        The instrument's own by default, with those that the plan is there to show.
     keep_images : bool
         Whether truth files hold the expected electrons of every pixel, too.
     progress : callable, optional
@@ -52,7 +52,7 @@ def simulate_night(
     -------
     NightTruth
     """
-    effects = effects or Effects()
+    effects = effects or Effects.from_mapping(PLAN_EFFECTS.get(plan, {}))
     folder = Path(folder)
     planned = list(exposures(plan, seed, effects))
     try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from soxs_recipes.errors import InputError
 
-__all__ = ["FAILURES", "PLANS", "Pattern", "Template", "night_plan"]
+__all__ = ["FAILURES", "PLANS", "PLAN_EFFECTS", "Pattern", "Template", "night_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,11 @@ class Template:
     at_night : bool
         A lamp template between those on sky.
     flexure : (dx, dy) or None [px]
-        Of all its exposures; None: drawn.
+        Of all its exposures, each axis to a side that the seed draws; None: drawn.
     drift : (dx, dy) [px/h]
-        Added to the flexure from the beginning of the night on.
+        Added to the flexure from the beginning of the night on, with signs that the seed draws.
+    exposure_times : tuple of float [s]
+        One an exposure, in place of `exposure_time`.
     middles : tuple of float [s]
         Mid-times of the exposures after the beginning of the night; empty: one after the other.
     """
@@ -93,6 +95,7 @@ class Template:
     at_night: bool = False
     flexure: tuple[float, float] | None = None
     drift: tuple[float, float] = (0.0, 0.0)
+    exposure_times: tuple[float, ...] = ()
     middles: tuple[float, ...] = ()
 
     @property
@@ -113,6 +116,7 @@ _OFFSET = Pattern("OFFSET", "OSSO", jitter=1.0, fixed_offset=(25.0, 15.0))
 _OFFSET_STANDARD = ("standard", replace(_OFFSET, beams="OS", jitter=0.0))
 _NOD = Pattern("NOD", "ABBA", throw=5.0, jitter=1.0)
 _MAP = Pattern("MAP", "MMMMM", steps=tuple((float(x), 0.0) for x in (-2, -1, 0, 1, 2)))
+_BENDING = (1.7, 1.2)  # px/h: over 1 px in half an hour
 _GENERIC = Pattern("OFFSET", "OSOS", steps=((0.0, 1.0), (30.0, 0.0), (0.0, -1.0), (-25.0, 10.0)))
 
 
@@ -168,6 +172,67 @@ def _observing(*science: dict[str, object], standard: tuple[str, Pattern] = _STA
     return templates
 
 
+def _linearity() -> list[Template]:
+    """Pairs of flats of rising exposure time up to saturation, with biases or lamp-off frames."""
+    times = {
+        "VIS": (1, 2, 4, 7, 10, 14, 18, 22, 26, 30, 34, 38, 44),
+        "NIR": (2, 4, 8, 12, 16, 20, 26, 32, 38, 44, 50, 58),
+    }
+    templates = [Template("VIS", "bias", 5)]
+    for arm, series in times.items():
+        pairs = tuple(float(time) for time in series for _ in range(2))
+        templates.append(Template(arm, "linearity", len(pairs), slit="SLIT5.0", exposure_times=pairs))
+    off = (2.0, 2.0, 20.0, 20.0, 58.0, 58.0)
+    templates.append(Template("NIR", "linearity", 0, off_count=6, slit="SLIT5.0", exposure_times=off))
+    return templates
+
+
+def _one_science(**science: object) -> list[Template]:
+    """Calibrations and one science template of both arms, without a standard."""
+    dark = Template("NIR", "dark", 5, exposure_time=science.get("exposure_time"))
+    templates = []
+    for arm in _ARMS:
+        templates += [*_calibrations(arm), *([dark] if arm == "NIR" else [])]
+        templates.append(Template(arm, "science", slit="SLIT1.0", **science))
+    return templates
+
+
+def _between_arcs(kind: str) -> list[Template]:
+    """A science exposure between two arcs of the user's own, 1 px of flexure apart."""
+    templates = _one_science(exposure_time=1800.0, varying=True, flexure=(0.0, 0.0), drift=_BENDING)
+    arc = {"at_night": True, "flexure": (0.0, 0.0), "drift": _BENDING}
+    return [
+        one
+        for template in templates
+        for one in (
+            (
+                Template(template.arm, kind, slit="SLIT1.0", **arc),
+                template,
+                Template(template.arm, kind, slit="SLIT1.0", **arc),
+            )
+            if template.kind == "science"
+            else (template,)
+        )
+    ]
+
+
+def _faint() -> list[Template]:
+    """A target of r = 20 for an hour without moon."""
+    times = {"VIS": (4, 900.0), "NIR": (6, 600.0)}
+    dark = {"source": "faint", "moon": 0.0, "target": "SN2026faint"}
+    templates = _observing(dark)
+    return [
+        replace(t, count=times[t.arm][0], exposure_time=times[t.arm][1]) if t.kind == "science" else t
+        for t in templates
+    ]
+
+
+def _synchronised() -> list[Template]:
+    """Exposures of both arms about the same mid-times, of different lengths."""
+    templates = _observing({"count": 3, "middles": (1400.0, 2400.0, 3400.0)})
+    return [t if t.kind != "science" or t.arm == "VIS" else replace(t, exposure_time=600.0) for t in templates]
+
+
 def _modes() -> list[Template]:
     """One night with every mode and its calibrations once."""
     return _observing(
@@ -193,6 +258,13 @@ PLANS: dict[str, Callable[[], list[Template]]] = {
     "offset": lambda: _observing({"pattern": _OFFSET}, standard=_OFFSET_STANDARD),
     "offset-sky": lambda: _observing({"pattern": replace(_OFFSET, typed_sky=True)}, standard=_OFFSET_STANDARD),
     "generic-offset": lambda: _observing({"pattern": _GENERIC}),
+    "synchronised": _synchronised,
+    "user-arcs": lambda: _between_arcs("slit_arc"),
+    "user-pinhole-arcs": lambda: _between_arcs("pinhole_arc"),
+    "flexure": lambda: _observing({"count": 2, "flexure": (1.0, 1.0)}),
+    "faint": _faint,
+    "empty": lambda: _observing({"source": "none"}),
+    "lingain": _linearity,
     "mapping": lambda: _observing({"pattern": _MAP, "target": "NGC2997", "source": "galaxy"}),
 }
 # What the lamps of the NIR arm then do: changes of their requests, by the kind of lamp.
@@ -201,6 +273,10 @@ FAILURES: dict[str, tuple[str, dict[str, object]]] = {
     "dead-arc-lamps": ("arc", {"lamp_scale": 1e-6}),
     "dead-flat-lamp": ("continuum", {"lamp_scale": 1e-6}),
 }
+
+
+# Effects that a plan is there to show, where the caller names none.
+PLAN_EFFECTS = {"lingain": {"curvature": 1.0}}
 
 
 def night_plan(name: str) -> list[Template]:

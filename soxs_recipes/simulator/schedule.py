@@ -64,6 +64,11 @@ def exposures(plan: str, seed: int, effects: Effects) -> Iterator[Exposure]:
                 moment = _NIGHT + TimeDelta(template.middles[number] - 0.5 * request.exposure_time, format="sec")
                 start = moment if number == 0 else start
             one = replace(request, index=index, lamps_off=off)
+            if template.exposure_times:
+                one = replace(one, exposure_time=template.exposure_times[number])
+            if one.kind.name == "linearity":
+                unsteady = generator(seed, "lamp of exposure", index).normal(0.0, 2e-4)
+                one = replace(one, lamp_scale=one.lamp_scale * (1.0 + float(unsteady) * effects.line_intensity))
             hours = (moment - _NIGHT).to_value("hour") + one.exposure_time / 7200.0
             one = replace(one, flexure=_bent(template, common + jitter, hours, seed, effects))
             if template.on_sky:
@@ -81,8 +86,9 @@ def _first(arm: str, at_night: bool) -> Time:
 
 def _bent(template: Template, drawn: np.ndarray, hours: float, seed: int, effects: Effects) -> tuple[float, float]:
     """Flexure of an exposure at a time after the beginning of the night [px]."""
-    total = drawn if template.flexure is None else effects.flexure * np.array(template.flexure)
-    drift = np.array(template.drift)
+    side = np.where(generator(seed, "side", template.arm).random(2) < 0.5, -1.0, 1.0)
+    total = drawn if template.flexure is None else effects.flexure * side * np.array(template.flexure)
+    drift = side * np.array(template.drift)
     if template.varying and not np.any(drift):
         drift = generator(seed, "drift", template.arm).normal(0.0, 0.1, 2)
     return tuple(float(f) for f in total + effects.flexure * hours * drift)

@@ -58,6 +58,8 @@ _DPR = {
     "pinhole_flat": ("CALIB", "LAMP,FLAT", "ECHELLE,PINHOLE"),
     "slit_flat": ("CALIB", "LAMP,FLAT", "ECHELLE,SLIT"),
     "multi_pinhole_arc": ("CALIB", "LAMP,WAVE", "ECHELLE,MULTI-PINHOLE"),
+    "slit_arc": ("CALIB", "LAMP,WAVE", "ECHELLE,SLIT"),
+    "linearity": ("CALIB", "LAMP,DETCHAR", "ECHELLE,SLIT"),
     "standard": ("CALIB", "STD,FLUX", "ECHELLE,SLIT,STARE"),
     "science": ("SCIENCE", "OBJECT", "ECHELLE,SLIT,STARE"),
 }

@@ -142,10 +142,11 @@ def test_plans_hold_what_their_names_say(plan):
     kinds = {(t.arm, t.kind) for t in templates}
     arms = {"vis": {"VIS"}, "nir": {"NIR"}}.get(plan, {"VIS", "NIR"})
     assert {t.arm for t in templates} == arms
-    assert all((arm, "science") in kinds for arm in arms)
-    assert (("VIS", "standard") in kinds) == (plan not in ("no-standard", "nir"))
+    assert all((arm, "linearity" if plan == "lingain" else "science") in kinds for arm in arms)
+    without = ("no-standard", "nir", "user-arcs", "user-pinhole-arcs", "lingain")
+    assert (("VIS", "standard") in kinds) == (plan not in without)
     wide = [t for t in templates if t.kind == "slit_flat" and t.slit == "SLIT5.0"]
-    assert bool(wide) == (plan != "no-wide-flat")
+    assert bool(wide) == (plan not in ("no-wide-flat", "lingain"))
 
 
 @pytest.mark.parametrize(
