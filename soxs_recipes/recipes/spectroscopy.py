@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from soxs_recipes.data.pixel_maps import PixelMaps
     from soxs_recipes.recipes.inputs import Inputs
     from soxs_recipes.reduction.extraction import ExposureResult, ExtractionSettings
-    from soxs_recipes.reduction.flexure import EdgeShift, ZeroPoint
     from soxs_recipes.reduction.order_pixels import OrderGrid
+    from soxs_recipes.reduction.slit_ends import EdgeShift
+    from soxs_recipes.reduction.zero_point import SkyLines, ZeroPoint
 
 __all__ = [
     "Exposure",
@@ -38,6 +39,7 @@ __all__ = [
     "locate_exposure",
     "master_flat",
     "prepare_exposures",
+    "sky_lines",
     "tell_choice",
 ]
 
@@ -271,32 +273,33 @@ def locate_exposure(
 ) -> Location:
     """Pixel maps of an exposure, moved to its sky lines and slit ends where they say so."""
     from soxs_recipes.reduction.extraction import make_grids
-    from soxs_recipes.reduction.flexure import edge_shift, sky_zero_point
+    from soxs_recipes.reduction.flexure import sky_zero_point
+    from soxs_recipes.reduction.slit_ends import edge_shift
 
     axis = inputs.arm.dispersion_axis
     frame = exposure.frame
     maps = geometry.maps(inputs, frame.shape)
     grids = grids or make_grids(maps, axis)
-    search = 3.0 if geometry.rung == 0 else 10.0
+    edges = None
+    if geometry.table is not None:
+        edges = edge_shift(frame, geometry.table, base_variance=exposure.base_variance)
+    across = edges.shift if correct and edges is not None and edges.is_significant else 0.0
     zero = sky_zero_point(
         frame,
         maps,
         grids,
         axis,
-        _sky_lines(inputs),
+        sky_lines(inputs),
         base_variance=exposure.base_variance,
-        search=search,
+        search=3.0 if geometry.rung == 0 else 10.0,
         slit_image=_slit_image(inputs, exposure),
+        across=across,
     )
-    edges = None
-    if geometry.table is not None:
-        edges = edge_shift(frame, geometry.table, base_variance=exposure.base_variance)
     if correct and geometry.rung > 0 and not inputs.arm.echelle and zero.is_significant:
         # A poor solution of several gratings is off by another amount in each.
         geometry = _moved_orders(geometry, zero, axis)
         return Location(geometry.maps(inputs, frame.shape), zero, None, (zero.shift, 0.0))
     along = zero.shift if correct and zero.is_significant else 0.0
-    across = edges.shift if correct and edges is not None and edges.is_significant else 0.0
     shift = (across, along) if axis == 0 else (along, across)
     if not math.isfinite(zero.shift):
         inputs.note(f"{frame.meta.name}: no sky line is seen, wavelengths have no zero point of their own")
@@ -326,11 +329,12 @@ def _slit_image(inputs: Inputs, exposure: Exposure) -> float:
     return widths.get(name, 0.0) / (inputs.arm.pixel_scale * binning)
 
 
-def _sky_lines(inputs: Inputs):
+def sky_lines(inputs: Inputs) -> SkyLines:
+    """The list of sky lines."""
     import numpy as np
 
     from soxs_recipes.fits_files import read_table
-    from soxs_recipes.reduction.flexure import SkyLines
+    from soxs_recipes.reduction.zero_point import SkyLines
 
     table = read_table(inputs.calibration("SKY_LINE_LIST"), 1)
     wavelength = np.asarray(table["WAVELENGTH"], dtype=np.float64)

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from soxs_recipes.reduction.extraction import make_grids
-from soxs_recipes.reduction.flexure import SkyLines, edge_shift, line_positions, sky_zero_point
+from soxs_recipes.reduction.flexure import sky_zero_point
+from soxs_recipes.reduction.line_positions import line_positions
+from soxs_recipes.reduction.slit_ends import edge_shift
+from soxs_recipes.reduction.zero_point import SkyLines
 
 
 def lines_of(scene, rng=None, scatter=0.0):
