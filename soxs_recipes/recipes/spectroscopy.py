@@ -273,24 +273,21 @@ def locate_exposure(
 ) -> Location:
     """Pixel maps of an exposure, moved to its sky lines and slit ends where they say so."""
     from soxs_recipes.reduction.extraction import make_grids
-    from soxs_recipes.reduction.flexure import sky_zero_point
+    from soxs_recipes.reduction.flexure import sky_spectra, zero_point_of_spectra
     from soxs_recipes.reduction.slit_ends import edge_shift
 
     axis = inputs.arm.dispersion_axis
     frame = exposure.frame
     maps = geometry.maps(inputs, frame.shape)
     grids = grids or make_grids(maps, axis)
+    spectra = sky_spectra(frame, maps, grids, axis, base_variance=exposure.base_variance)
     edges = None
     if geometry.table is not None:
-        edges = edge_shift(frame, geometry.table, base_variance=exposure.base_variance)
+        edges = edge_shift(frame, geometry.table, maps, spectra, base_variance=exposure.base_variance)
     across = edges.shift if correct and edges is not None and edges.is_significant else 0.0
-    zero = sky_zero_point(
-        frame,
-        maps,
-        grids,
-        axis,
+    zero = zero_point_of_spectra(
+        spectra,
         sky_lines(inputs),
-        base_variance=exposure.base_variance,
         search=3.0 if geometry.rung == 0 else 10.0,
         slit_image=_slit_image(inputs, exposure),
         across=across,

@@ -69,7 +69,7 @@ class Stare(Recipe):
         parameters=(*EXTRACTION_PARAMETERS, *_PARAMETERS),
         products=(*SPECTRUM_PRODUCTS, *IMAGE_PRODUCTS),
         qc=OBJECT_QC,
-        algorithm_version=2,
+        algorithm_version=3,
     )
 
     def process(self, inputs, parameters, outputs):

@@ -21,47 +21,10 @@ from soxs_recipes.reduction.zero_point import (
     measure_lines,
 )
 
-__all__ = ["sky_spectra", "sky_zero_point", "zero_point_of_spectra"]
+__all__ = ["sky_spectra", "zero_point_of_spectra"]
 
 _WIDE = 6.0  # bins of the slit's image from which lines are no longer single
 _TILT_DEGREE = 3
-
-
-def sky_zero_point(
-    frame: Frame,
-    maps: PixelMaps,
-    grids: Sequence[OrderGrid],
-    dispersion_axis: int,
-    lines: SkyLines,
-    *,
-    base_variance: np.ndarray,
-    search: float = 3.0,
-    slit_image: float = 0.0,
-    across: float = 0.0,
-) -> ZeroPoint:
-    """Shift along the dispersion from sky lines, all orders together.
-
-    Parameters
-    ----------
-    frame : Frame
-        Bias, dark and scattered light subtracted [e-].
-    maps : PixelMaps
-        Without the shift.
-    grids : sequence of OrderGrid
-    dispersion_axis : int
-    lines : SkyLines
-    base_variance : ndarray (ny, nx) [e-^2]
-        Without photon noise.
-    search : float [px]
-        Largest shift that is looked for.
-    slit_image : float [px]
-        Width of the slit's image along the dispersion; 0 when unknown.
-    across : float [px]
-        Shift across the dispersion that is known and not in the maps: where lines are tilted, it moves them along,
-        too.
-    """
-    spectra = sky_spectra(frame, maps, grids, dispersion_axis, base_variance=base_variance)
-    return zero_point_of_spectra(spectra, lines, search=search, slit_image=slit_image, across=across)
 
 
 def zero_point_of_spectra(
@@ -72,16 +35,30 @@ def zero_point_of_spectra(
     slit_image: float = 0.0,
     across: float = 0.0,
 ) -> ZeroPoint:
-    """As `sky_zero_point`, from the sky spectra of the orders.
+    """Shift along the dispersion from sky lines, all orders together.
 
     Isolated lines are fitted one by one; where the slit is so wide that they run together, a template of all lines
-    is moved over the sky (`lines` of the result then counts orders).
+    is moved over the sky.
+
+    Parameters
+    ----------
+    spectra : sequence of SkySpectrum
+        Of one exposure.
+    lines : SkyLines
+    search : float [px]
+        Largest shift that is looked for.
+    slit_image : float [px]
+        Width of the slit's image along the dispersion; 0 when unknown.
+    across : float [px]
+        Shift across the dispersion that is known and not in the spectra: where lines are tilted, it moves them
+        along, too.
     """
-    if slit_image > _WIDE and lines.brightness is not None:
+    wide = slit_image > _WIDE and lines.brightness is not None
+    if wide:
         found = _by_template(spectra, lines, search, slit_image, across)
     else:
         found = measure_lines(spectra, lines, search=search, across=across)
-    return ZeroPoint.unknown() if found is None else combine_residuals(found)
+    return ZeroPoint.unknown() if found is None else replace(combine_residuals(found), by_template=wide)
 
 
 def _by_template(spectra, lines, search, slit_image, across) -> LineResiduals | None:

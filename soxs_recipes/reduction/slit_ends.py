@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.order_table import OrderTable
-from soxs_recipes.reduction.sky_model import binned_median
-from soxs_recipes.reduction.zero_point import weighted_mean
+from soxs_recipes.data.pixel_maps import PixelMaps
+from soxs_recipes.reduction.zero_point import SkySpectrum, robust_mean, weighted_mean
 
 __all__ = ["EdgeShift", "edge_shift"]
 
-_EDGE_REACH = 5.0  # px on either side of an edge
-_EDGE_CELL = 0.25  # px
-_EDGE_PARTS = 8
+_REACH = 7  # px on either side of an edge that are looked at
+_DARK = 4.0  # px outside an edge from where on no light is left
+_CELL = 0.25  # px
+_PARTS = 4
+_BLOCK = 32  # px along the order that share one median
+_LARGEST_ERROR = 0.5  # px of one edge in one part
+_GOOD_ENOUGH = 0.03  # px: error up to which lines alone are trusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,66 +41,191 @@ class EdgeShift:
 
     @property
     def is_significant(self) -> bool:
-        """Beyond 3 sigma and 0.05 px."""
-        return bool(np.isfinite(self.shift) and abs(self.shift) > max(3.0 * self.error, 0.05))
+        """Beyond 2 sigma and 0.05 px."""
+        return bool(np.isfinite(self.shift) and abs(self.shift) > max(2.0 * self.error, 0.05))
 
 
-def edge_shift(frame: Frame, order_table: OrderTable, *, base_variance: np.ndarray) -> EdgeShift:
+def edge_shift(
+    frame: Frame,
+    order_table: OrderTable,
+    maps: PixelMaps,
+    spectra: Sequence[SkySpectrum],
+    *,
+    base_variance: np.ndarray,
+) -> EdgeShift:
     """Shift of the slit's ends in the sky light against the edges of the flat.
 
-    Light across either end is averaged along each order; where the end lies follows from the light's integral
-    between plateau and darkness, which needs no model of the blur.
+    How much of the sky's spectrum a pixel holds, as a function of its distance from the edge, is a step blurred by
+    the optics; where its middle lies follows from the integral between plateau and darkness, which needs no model
+    of the blur. The lines of the sky alone are used where they suffice, after running medians along the order are
+    taken from light and sky: a source near the slit's end has no part in them. Otherwise all light counts, and
+    ends that disagree make the error larger.
+
+    Parameters
+    ----------
+    frame : Frame
+        Bias, dark and scattered light subtracted [e-].
+    order_table : OrderTable
+        With edges.
+    maps : PixelMaps
+    spectra : sequence of SkySpectrum
+        Of the frame, in the maps' wavelengths.
+    base_variance : ndarray (ny, nx) [e-^2]
+        Without photon noise.
     """
-    axis = order_table.dispersion_axis
-    view, good = (image if axis == 0 else image.T for image in (frame.data, frame.usable))
-    noise = base_variance if axis == 0 else base_variance.T
-    length, width = view.shape
+    views = _views(frame, maps, base_variance, order_table.dispersion_axis)
+    cuts = [
+        cut
+        for spectrum in spectra
+        if spectrum.order in order_table.orders and order_table[spectrum.order].lower is not None
+        for cut in _cuts(views, order_table[spectrum.order], spectrum)
+    ]
+    by_lines = _combined([shift for cut in cuts for shift in cut.shifts(lines_only=True)])
+    if by_lines.error < _GOOD_ENOUGH:
+        return by_lines
+    by_light = _combined([shift for cut in cuts for shift in cut.shifts(lines_only=False)])
+    agree = abs(by_light.shift - by_lines.shift) < 3.0 * np.hypot(by_light.error, by_lines.error)
+    if np.isfinite(by_lines.shift) and (by_lines.error < by_light.error or not agree):
+        return by_lines
+    return by_light
+
+
+@dataclass(frozen=True, slots=True)
+class _Views:
+    """Images with the dispersion along the first axis."""
+
+    data: np.ndarray
+    usable: np.ndarray
+    variance: np.ndarray
+    wavelength: np.ndarray
+
+
+def _views(frame, maps, base_variance, axis) -> _Views:
+    images = (frame.data, frame.usable, base_variance, maps.wavelength)
+    return _Views(*(image if axis == 0 else image.T for image in images))
+
+
+@dataclass(frozen=True, slots=True)
+class _EdgeCut:
+    """The pixels about one edge, straightened: (along, across).
+
+    Attributes
+    ----------
+    offset : ndarray [px]
+        From the edge, positive inside.
+    light, variance, sky : ndarray
+        Variance 0 where there is nothing; sky in its own unit.
+    light_continuum, sky_continuum : ndarray
+        What runs smoothly along the order.
+    sign : float
+        +1 where inside is towards rising coordinate.
+    """
+
+    offset: np.ndarray
+    light: np.ndarray
+    variance: np.ndarray
+    sky: np.ndarray
+    light_continuum: np.ndarray
+    sky_continuum: np.ndarray
+    sign: float
+
+    def shifts(self, *, lines_only: bool) -> list[tuple[float, float, float]]:
+        """(shift, error, sign) of the parts of the edge that tell."""
+        light, sky = self.light, self.sky
+        if lines_only:
+            light, sky = light - self.light_continuum, sky - self.sky_continuum
+        cells = int((_DARK + _REACH - 1) / _CELL)
+        cell = np.floor((self.offset + _DARK) / _CELL).astype(np.int64)
+        part = np.arange(light.shape[0])[:, None] * _PARTS // light.shape[0]
+        used = (self.variance > 0) & (cell >= 0) & (cell < cells)
+        key = (part * cells + cell)[used]
+        profile, error = _profile(key, light[used], sky[used], self.variance[used], _PARTS * cells)
+        found = []
+        for values, sigma in zip(profile.reshape(_PARTS, cells), error.reshape(_PARTS, cells), strict=True):
+            shift, uncertainty = _middle_of_step(values, sigma)
+            if uncertainty < _LARGEST_ERROR:
+                found.append((self.sign * shift, uncertainty, self.sign))
+        return found
+
+
+def _cuts(views: _Views, trace, spectrum: SkySpectrum) -> list[_EdgeCut]:
+    length, width = views.data.shape
     along = np.arange(length, dtype=np.float64)
-    found = []
-    for trace in order_table.traces:
-        for edge, sign in zip(trace.edges_at(along), (1.0, -1.0), strict=True):
-            found.extend(_one_edge(view, good, noise, edge, sign, width))
+    lower, upper = trace.edges_at(along)
+    cuts = []
+    for edge, sign in ((lower, 1), (upper, -1)):
+        first = np.rint(edge).astype(np.int64)
+        # Beyond the edge wavelengths go on as they run inside.
+        rows = np.flatnonzero((first - _REACH >= 0) & (first + _REACH < width))
+        near, far = first + 2 * sign, first + (_REACH + 1) * sign
+        rows = rows[(np.clip(far, 0, width - 1) == far)[rows]]
+        inner, outer = views.wavelength[rows, near[rows]], views.wavelength[rows, far[rows]]
+        known = np.isfinite(inner) & np.isfinite(outer)
+        rows, inner, outer = rows[known], inner[known], outer[known]
+        if rows.size < 0.25 * length:
+            continue
+        columns = first[rows, None] + np.arange(-_REACH, _REACH + 1)
+        steps = sign * (columns - near[rows, None]) / (_REACH - 1.0)
+        place = spectrum.position(inner[:, None] + (outer - inner)[:, None] * steps)
+        sky = np.interp(place, np.arange(spectrum.sky.size), spectrum.sky)
+        index = (rows[:, None], columns)
+        light = views.data[index].astype(np.float64)
+        continua = _continuum(light), _continuum(sky)
+        variance = views.variance[index] + np.maximum(continua[0] + sky - continua[1], 0.0)
+        variance = np.where(views.usable[index], variance, 0.0)
+        offset = sign * (columns - edge[rows, None])
+        cuts.append(_EdgeCut(offset, light, variance, sky, *continua, float(sign)))
+    return cuts
+
+
+def _continuum(values):
+    """Medians of blocks along the first axis, joined by straight lines."""
+    count = max(values.shape[0] // _BLOCK, 1)
+    size = values.shape[0] // count
+    medians = np.median(values[: count * size].reshape(count, size, -1), axis=1)
+    place = np.clip((np.arange(values.shape[0]) + 0.5) / size - 0.5, 0.0, count - 1.0)
+    low = np.minimum(place.astype(np.int64), max(count - 2, 0))
+    part = (place - low)[:, None]
+    return medians[low] * (1.0 - part) + medians[np.minimum(low + 1, count - 1)] * part
+
+
+def _profile(key, light, sky, variance, size):
+    """Share of the sky in every cell and its error; pixels that deviate by five sigma are left out once."""
+    weight = 1.0 / variance
+    for _ in range(2):
+        norm = np.bincount(key, weight * sky * sky, minlength=size)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.bincount(key, weight * sky * light, minlength=size) / norm
+            error = 1.0 / np.sqrt(norm)
+        weight = np.where(np.abs(light - share[key] * sky) < 5.0 * np.sqrt(variance), weight, 0.0)
+    return share, error
+
+
+def _middle_of_step(values, sigma):
+    """(place of the step's middle inside of the edge [px], error); infinite error where it does not show."""
+    if not np.all(np.isfinite(values)) or not np.all(np.isfinite(sigma)):
+        return 0.0, np.inf
+    plateau = slice(int((_DARK + 3.0) / _CELL), None)
+    level, level_error = weighted_mean(values[plateau], sigma[plateau])
+    if level < 4.0 * level_error:
+        return 0.0, np.inf
+    step = values[: plateau.start]
+    lit = step.sum() / level * _CELL
+    spread = np.sqrt((sigma[: plateau.start] ** 2).sum()) / level * _CELL
+    return 3.0 - lit, float(np.hypot(spread, lit * level_error / level))
+
+
+def _combined(found) -> EdgeShift:
     if not found:
         return EdgeShift(float("nan"), float("nan"), 0)
-    shifts, errors = np.array(found).T
-    centre = np.median(shifts)
-    spread = max(1.4826 * float(np.median(np.abs(shifts - centre))), 0.01)
-    kept = np.abs(shifts - centre) < 4.0 * np.hypot(errors, spread)
-    value, error = weighted_mean(shifts[kept], np.hypot(errors[kept], 0.02))
-    pulls = (shifts[kept] - value) / np.hypot(errors[kept], 0.02)
-    return EdgeShift(value, error * max(1.0, float(np.sqrt(np.mean(pulls**2)))), int(kept.sum()))
-
-
-def _one_edge(view, good, noise, edge, sign, width):
-    """(shift, error) of one edge in parts of the order that show it."""
-    cells = int(2 * _EDGE_REACH / _EDGE_CELL)
-    columns = np.rint(edge)[:, None].astype(np.int64) + np.arange(-7, 8)
-    inside = (columns >= 0) & (columns < width)
-    if inside.mean() < 0.9:
-        return []
-    clipped = np.clip(columns, 0, width - 1)
-    rows = np.broadcast_to(np.arange(edge.size)[:, None], columns.shape)
-    offset = sign * (columns - edge[:, None])
-    cell = np.floor((offset + _EDGE_REACH) / _EDGE_CELL).astype(np.int64)
-    used = inside & good[rows, clipped] & (cell >= 0) & (cell < cells)
-    part = np.minimum(rows * _EDGE_PARTS // edge.size, _EDGE_PARTS - 1)
-    key = (part * cells + cell)[used]
-    total = _EDGE_PARTS * cells
-    level, count = binned_median(key.astype(float), view[rows, clipped][used].astype(float), total)
-    light = np.maximum(np.nan_to_num(level), 0.0)
-    variance = np.bincount(key, noise[rows, clipped][used], minlength=total) / np.maximum(count, 1) + light
-    variance = (1.57 * variance / np.maximum(count, 1)).reshape(_EDGE_PARTS, cells)
-    level, count = level.reshape(_EDGE_PARTS, cells), count.reshape(_EDGE_PARTS, cells)
-    side = int(2.0 / _EDGE_CELL)
-    results = []
-    for values, sigma2, number in zip(level, variance, count, strict=True):
-        if np.any(number < 5) or not np.all(np.isfinite(values)):
-            continue
-        dark, bright = values[:side].mean(), values[-side:].mean()
-        step = bright - dark
-        error = np.sqrt(sigma2.sum()) * _EDGE_CELL / max(step, 1e-9)
-        if step <= 0 or error > 0.25:
-            continue
-        lit = ((values - dark) / step).sum() * _EDGE_CELL
-        results.append((sign * (_EDGE_REACH - lit), float(error)))
-    return results
+    shifts, errors, signs = np.array(found).T
+    value, error, kept = robust_mean(shifts, errors)
+    sides = [
+        weighted_mean(shifts[side], errors[side]) for sign in (-1, 1) if (side := kept & (signs == sign)).any()
+    ]
+    if len(sides) == 2:
+        # A source at one end moves one of them.
+        apart = abs(sides[0][0] - sides[1][0])
+        if apart > 4.0 * np.hypot(sides[0][1], sides[1][1]):
+            error = max(error, 0.5 * apart)
+    return EdgeShift(value, error, int(kept.sum()))

@@ -17,6 +17,7 @@ __all__ = [
     "ZeroPoint",
     "combine_residuals",
     "measure_lines",
+    "robust_mean",
     "weighted_mean",
 ]
 
@@ -133,6 +134,8 @@ class ZeroPoint:
     scale, scale_error : float [px]
         What a linear change adds at the end of an order; NaN when the lines do not tell.
     residuals : LineResiduals or None
+    by_template : bool
+        All lines of an order were measured as one: `lines` and `residuals` count orders.
     """
 
     shift: float
@@ -144,11 +147,12 @@ class ZeroPoint:
     scale: float = float("nan")
     scale_error: float = float("nan")
     residuals: LineResiduals | None = field(default=None, repr=False)
+    by_template: bool = False
 
     @property
     def is_significant(self) -> bool:
-        """Beyond 2 sigma and 0.05 px, told by three lines or more."""
-        told = self.lines >= _FEWEST_LINES and self.error < _LARGEST_ERROR
+        """Beyond 2 sigma and 0.05 px, told by three lines or more, or by the template of an order."""
+        told = self.lines >= (1 if self.by_template else _FEWEST_LINES) and self.error < _LARGEST_ERROR
         return bool(told and abs(self.shift) > max(2.0 * self.error, 0.05))
 
     @classmethod
@@ -245,7 +249,7 @@ def _first_shift(spectra: Sequence[SkySpectrum], lines: SkyLines, search: float)
 
 def combine_residuals(found: LineResiduals) -> ZeroPoint:
     """Shift of an arm and of its orders, outliers left out."""
-    shift, error, good = _robust_mean(found.shift, found.error)
+    shift, error, good = robust_mean(found.shift, found.error)
     per_order = {}
     for order in np.unique(found.order[good]):
         own = good & (found.order == order)
@@ -259,8 +263,8 @@ def combine_residuals(found: LineResiduals) -> ZeroPoint:
     return ZeroPoint(shift, error, int(good.sum()), per_order, scatter, fwhm, *_scale(found, good), kept)
 
 
-def _robust_mean(shifts, errors):
-    """(mean, its error, which values were used)."""
+def robust_mean(shifts: np.ndarray, errors: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """(mean, its error, which values were used): weighted, without outliers, error by the scatter if larger."""
     good = np.ones(shifts.size, dtype=bool)
     centre = float(np.median(shifts))
     for _ in range(5):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from soxs_recipes.reduction.extraction import make_grids
-from soxs_recipes.reduction.flexure import sky_zero_point
+from soxs_recipes.reduction.flexure import sky_spectra, zero_point_of_spectra
 from soxs_recipes.reduction.line_positions import line_positions
 from soxs_recipes.reduction.slit_ends import edge_shift
 from soxs_recipes.reduction.zero_point import SkyLines
@@ -25,17 +25,18 @@ def lines_of(scene, rng=None, scatter=0.0):
     return SkyLines(wavelengths, np.full(wavelengths.size, max(scatter, 1e-4)))
 
 
-def zero_point(scene, lines, **options):
+def spectra_of(scene):
     axis = scene.recipe.dispersion_axis
-    return sky_zero_point(
-        scene.frame,
-        scene.maps,
-        make_grids(scene.maps, axis),
-        axis,
-        lines,
-        base_variance=scene.base_variance,
-        **options,
-    )
+    grids = make_grids(scene.maps, axis)
+    return sky_spectra(scene.frame, scene.maps, grids, axis, base_variance=scene.base_variance)
+
+
+def zero_point(scene, lines, **options):
+    return zero_point_of_spectra(spectra_of(scene), lines, **options)
+
+
+def ends_of(scene):
+    return edge_shift(scene.frame, scene.table, scene.maps, spectra_of(scene), base_variance=scene.base_variance)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -45,14 +46,33 @@ def test_shifts_are_found_with_their_signs(scene_of, axis, shift):
     scene = scene_of(shift=shift, dispersion_axis=axis, seed=11)
     lines = lines_of(scene, np.random.default_rng(1), 0.001)
     assert lines.wavelength.size >= 8
-    zero = zero_point(scene, lines)
-    # Light that moves across a tilted order changes its wavelength by the tilt, which the maps' shift undoes.
-    across = np.mean([tilt * shift[1] for tilt in scene.recipe.tilts])
+    zero = zero_point(scene, lines, across=shift[1])
     assert zero.lines >= 8
-    assert zero.shift == pytest.approx(shift[0] - across, abs=4 * max(zero.error, 0.02))
-    edges = edge_shift(scene.frame, scene.table, base_variance=scene.base_variance)
-    assert edges.shift == pytest.approx(shift[1], abs=max(4 * edges.error, 0.08))
+    assert zero.shift == pytest.approx(shift[0], abs=4 * max(zero.error, 0.01))
     assert zero.is_significant == (abs(shift[0]) > 0.05)
+    edges = ends_of(scene)
+    assert edges.edges >= 8
+    assert edges.shift == pytest.approx(shift[1], abs=max(4 * edges.error, 0.04))
+
+
+def test_light_that_moves_across_tilted_orders_does_not_pass_for_a_shift_along(scene_of):
+    scene = scene_of(shift=(-0.9, 0.6), seed=11)
+    lines = lines_of(scene)
+    told, untold = zero_point(scene, lines, across=0.6), zero_point(scene, lines)
+    assert len(told.order_shift) == 2
+    for order, (shift, error, _) in told.order_shift.items():
+        assert shift == pytest.approx(-0.9, abs=4 * max(error, 0.01))
+        # Whoever forgets the tilt is off by this much.
+        expected = scene.recipe.tilts[order - 1] * 0.6
+        assert untold.order_shift[order][0] - shift == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("position", [4.6, -4.6])
+def test_a_source_near_the_end_of_the_slit_does_not_move_the_ends(scene_of, position):
+    scene = scene_of(shift=(0.2, 0.5), position=position, drift=0.0, fwhm=6.0, flux_level=3000.0, seed=11)
+    edges = ends_of(scene)
+    assert edges.edges >= 4
+    assert edges.shift == pytest.approx(0.5, abs=0.08)
 
 
 def test_a_wrong_line_does_not_pull(scene_of):
