@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from soxs_recipes.recipes.spectroscopy import Exposure, Geometry, Location
     from soxs_recipes.reduction.exposure_combination import CombinedExposures
     from soxs_recipes.reduction.extraction import ExposureResult
-    from soxs_recipes.reduction.flexure import ZeroPoint
     from soxs_recipes.reduction.order_spectrum import ExtractedOrder
+    from soxs_recipes.reduction.zero_point import ZeroPoint
 
 __all__ = [
     "add_images",
