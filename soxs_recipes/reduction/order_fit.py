@@ -8,7 +8,7 @@ from scipy.ndimage import maximum_filter1d
 from soxs_recipes.reduction.banded import SplineBasis
 from soxs_recipes.reduction.joint_fit import JointModel, JointSolution
 from soxs_recipes.reduction.object_trace import ChunkEquations, chunk_equations
-from soxs_recipes.reduction.order_pixels import OrderPixels
+from soxs_recipes.reduction.order_pixels import OrderPixels, between_bins, bins_around
 from soxs_recipes.reduction.sky_model import (
     SkyDistortion,
     binned_median,
@@ -127,7 +127,7 @@ class OrderFit:
         self.model = self.first_sky_model()
 
     def _sky_at(self, binned):
-        return np.interp(self.pixels.position, np.arange(binned.size), binned)
+        return self.pixels.interpolate(binned)
 
     def first_sky_model(self) -> np.ndarray:
         """The binned sky in every pixel [e-]."""
@@ -151,7 +151,7 @@ class OrderFit:
             known = np.flatnonzero(np.isfinite(flux))
             bins = np.arange(flux.size)
             flux = np.interp(bins, known, flux[known]) if known.size else np.zeros(flux.size)
-            light = np.interp(self.pixels.position, bins, flux) * expected
+            light = self.pixels.interpolate(flux) * expected
             residual = residual - light
             self.model = self.model + light
             fluxes.append(flux)
@@ -160,14 +160,13 @@ class OrderFit:
 
     def preview_equations(self, source: int, fluxes: np.ndarray) -> ChunkEquations:
         """Equations of a source about the first model, before any joint fit; fluxes (sources, bins)."""
-        bins = np.arange(self.pixels.grid.size)
-        light = [np.interp(self.pixels.position, bins, flux) * self.sensitivity for flux in fluxes]
+        light = [self.pixels.interpolate(flux) * self.sensitivity for flux in fluxes]
         model = self._sky_at(self.binned_sky) * self.sensitivity
         for scale, profile in zip(light, self.profiles, strict=True):
             model = model + scale * profile.evaluate(self.pixels)
         self.model = model
         steep = np.abs(np.gradient(self.binned_sky))
-        variance = self.variance + (np.interp(self.pixels.position, bins, steep) * self.sensitivity) ** 2
+        variance = self.variance + (self.pixels.interpolate(steep) * self.sensitivity) ** 2
         residual = self.data - model
         objects = model - self.first_sky_model()
         unhit = np.abs(residual) < _REJECTION * np.sqrt(variance + (0.2 * objects) ** 2)
@@ -207,11 +206,11 @@ class OrderFit:
         extra = self._broadening(position)
         self.solution = self.joint.solve(self.data - extra, self.weight)
         self.model = self.solution.model + extra
-        bins = np.arange(pixels.grid.size)
+        around = bins_around(position, pixels.grid.size)
         self._denoise(
             self.solution.sky + extra,
             [
-                np.interp(position, bins, _shrunk(flux)) * values * self.sensitivity
+                between_bins(_shrunk(flux), *around) * values * self.sensitivity
                 for values, flux in zip(profiles, self.solution.flux, strict=True)
             ],
         )
@@ -242,12 +241,11 @@ class OrderFit:
     def tolerance(self) -> np.ndarray:
         """By how much the model may be wrong without a pixel being an outlier [e-]."""
         objects = np.abs(self.solution.objects).sum(axis=0)
-        bins = np.arange(self.pixels.grid.size)
         sharp = np.zeros(self.data.size)
         for light, flux, first in zip(self.solution.objects, self.solution.flux, self.first_fluxes, strict=True):
             # A hit makes the fitted flux bend, too; the first flux, of medians, hardly.
             bend = np.minimum(_sharpness(flux) * np.abs(flux), _sharpness(first) * np.abs(first))
-            share = np.interp(self.pixels.position, bins, bend / np.maximum(np.abs(flux), 1e-9))
+            share = self.pixels.interpolate(bend / np.maximum(np.abs(flux), 1e-9))
             sharp += share * np.abs(light)
         return _MODEL_ERROR * objects + _LINE_ERROR * sharp + 0.01 * np.abs(self.model - objects)
 
@@ -271,7 +269,7 @@ class OrderFit:
     def _scale(self, source: int) -> np.ndarray:
         """flat * footprint * smoothed flux of a source."""
         flux = _shrunk(self.solution.flux[source])
-        return np.interp(self.pixels.position, np.arange(flux.size), flux) * self.sensitivity
+        return self.pixels.interpolate(flux) * self.sensitivity
 
     def equations(self, source: int) -> ChunkEquations:
         """Normal equations of the source's centre, width and tail."""

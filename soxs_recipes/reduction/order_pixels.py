@@ -86,7 +86,11 @@ def make_order_grid(maps: PixelMaps, order: int, dispersion_axis: int) -> OrderG
 
 
 def _map_samples(maps, order, dispersion_axis):
-    rows, columns = np.nonzero((maps.order == order) & np.isfinite(maps.wavelength) & np.isfinite(maps.slit))
+    box = _window(maps, order)
+    rows, columns = np.nonzero(
+        (maps.order[box] == order) & np.isfinite(maps.wavelength[box]) & np.isfinite(maps.slit[box])
+    )
+    rows, columns = rows + box[0].start, columns + box[1].start
     if rows.size < _MINIMUM_PIXELS:
         raise AlgorithmError(f"order {order}: too few pixels in the maps", pixels=rows.size)
     along = rows if dispersion_axis == 0 else columns
@@ -135,11 +139,22 @@ class OrderPixels:
     footprint: np.ndarray
     slit_range: tuple[float, float]
     shape: tuple[int, int]
+    _below: np.ndarray = field(init=False, repr=False)
+    _share: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self):
+        below, share = bins_around(self.position, self.grid.size)
+        object.__setattr__(self, "_below", below)
+        object.__setattr__(self, "_share", share)
 
     @property
     def order(self) -> int:
         """Order number."""
         return self.grid.order
+
+    def interpolate(self, values: np.ndarray) -> np.ndarray:
+        """What is known per bin (bins,) in every pixel, linearly; beyond the first and last bin their value."""
+        return between_bins(values, self._below, self._share)
 
     def take(self, image: np.ndarray) -> np.ndarray:
         """The order's values of a frame-sized image, float64."""
@@ -148,6 +163,22 @@ class OrderPixels:
     def put(self, image: np.ndarray, values: np.ndarray) -> None:
         """Write the order's values into a frame-sized, contiguous image."""
         image.reshape(-1)[self.index] = values
+
+
+def bins_around(position: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bin below each position and the share of the next one, for `between_bins`."""
+    below = position.astype(np.intp)
+    np.clip(below, 0, max(bins - 2, 0), out=below)
+    share = position - below
+    return below, np.clip(share, 0.0, 1.0, out=share)
+
+
+def between_bins(values: np.ndarray, below: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Linear interpolation at places known by `bins_around`: as np.interp, without its search."""
+    result = np.append(np.diff(values), 0.0).take(below)
+    result *= share
+    result += values.take(below)
+    return result
 
 
 def cut_order(
@@ -167,15 +198,14 @@ def cut_order(
     edge_margin : float [px]
         Pixels nearer than this to either slit end are left out.
     """
+    window = _window(maps, grid.order)
     order_map, wavelength, slit = (
-        image if dispersion_axis == 0 else image.T for image in (maps.order, maps.wavelength, maps.slit)
+        image[window] if dispersion_axis == 0 else image[window].T
+        for image in (maps.order, maps.wavelength, maps.slit)
     )
     inside = (order_map == grid.order) & np.isfinite(wavelength) & np.isfinite(slit)
-    columns = np.flatnonzero(inside.any(axis=0))
-    if columns.size == 0:
+    if not inside.any():
         raise AlgorithmError(f"order {grid.order}: no pixel in the maps")
-    window = slice(max(columns[0] - 1, 0), columns[-1] + 2)
-    inside, wavelength, slit = inside[:, window], wavelength[:, window], slit[:, window]
     position = np.full(inside.shape, np.nan)
     position[inside] = grid.position(wavelength[inside]) + shift
     footprint = _smooth_footprint(position, slit, inside)
@@ -184,18 +214,25 @@ def cut_order(
     if edge_margin > 0:
         limit = edge_margin * np.median(footprint[inside])
         chosen &= (slit > slit_range[0] + limit) & (slit < slit_range[1] - limit)
-    rows, local = np.nonzero(chosen)
-    across = local + window.start
-    y, x = (rows, across) if dispersion_axis == 0 else (across, rows)
+    along, across = np.nonzero(chosen)
+    y, x = (along, across) if dispersion_axis == 0 else (across, along)
     return OrderPixels(
         grid=grid,
-        index=y.astype(np.int64) * maps.order.shape[1] + x,
+        index=(y + window[0].start) * maps.order.shape[1] + (x + window[1].start),
         position=position[chosen],
         slit=slit[chosen],
         footprint=footprint[chosen],
         slit_range=slit_range,
         shape=maps.order.shape,
     )
+
+
+def _window(maps, order):
+    """The order's box, a pixel wider where the frame allows."""
+    box = maps.window(order)
+    if box is None:
+        raise AlgorithmError(f"order {order}: no pixel in the maps")
+    return tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in box)
 
 
 def _slit_range(slit, inside):
@@ -209,17 +246,21 @@ def _slit_range(slit, inside):
 
 def _smooth_footprint(position, slit, inside):
     """|d(position, slit)/d(row, column)| by differences, smoothed by a low polynomial."""
-    dp_drow, dp_dcol = np.gradient(position)
-    ds_drow, ds_dcol = np.gradient(np.where(inside, slit, np.nan))
+    slit = np.where(inside, slit, np.nan)
+    (dp_drow, dp_dcol), (ds_drow, ds_dcol) = _central_differences(position), _central_differences(slit)
     jacobian = np.abs(dp_drow * ds_dcol - dp_dcol * ds_drow)
     rows, columns = np.nonzero(np.isfinite(jacobian) & (jacobian > 0))
     step = max(rows.size // 8_000, 1)
     rows, columns = rows[::step], columns[::step]
+    values = np.log(jacobian[rows, columns])
     domain = ((0.0, position.shape[0] - 1.0), (-15.0, 15.0))
+    rows, columns = rows + 1, columns + 1
     design = legvander2d(scaled(rows, domain[0]), scaled(slit[rows, columns], domain[1]), [4, 1])
-    coefficients = np.linalg.lstsq(design, np.log(jacobian[rows, columns]), rcond=None)[0]
-    footprint = np.full(position.shape, np.nan)
-    all_rows, _ = np.nonzero(inside)
-    full = legvander2d(scaled(all_rows, domain[0]), scaled(slit[inside], domain[1]), [4, 1])
-    footprint[inside] = np.exp(full @ coefficients)
-    return footprint
+    coefficients = np.linalg.lstsq(design, values, rcond=None)[0].reshape(5, 2)
+    constant, slope = legvander(scaled(np.arange(position.shape[0]), domain[0]), 4) @ coefficients.T[:, :, None]
+    return np.exp(constant + slope * scaled(slit, domain[1]))
+
+
+def _central_differences(image):
+    """Derivatives along rows and columns, of the pixels that have neighbours on all sides."""
+    return 0.5 * (image[2:, 1:-1] - image[:-2, 1:-1]), 0.5 * (image[1:-1, 2:] - image[1:-1, :-2])
