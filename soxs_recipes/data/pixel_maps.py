@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.ndimage import find_objects
 
 __all__ = ["PixelMaps"]
 
@@ -32,8 +31,7 @@ class PixelMaps:
     def window(self, order: int) -> tuple[slice, slice] | None:
         """The smallest box (rows, columns) that holds an order; None when no pixel belongs to it."""
         if not self._windows:
-            boxes = find_objects(self.order)
-            self._windows.update({number: box for number, box in enumerate(boxes, start=1) if box is not None})
+            self._windows.update(_boxes(self.order))
         return self._windows.get(order)
 
     @property
@@ -41,3 +39,22 @@ class PixelMaps:
         """Order numbers present."""
         self.window(0)
         return tuple(sorted(self._windows))
+
+
+def _boxes(image: np.ndarray) -> dict[int, tuple[slice, slice]]:
+    """Bounding box of each number in an image but 0."""
+    index = np.flatnonzero(image)
+    if index.size == 0:
+        return {}
+    numbers = image.ravel()[index]
+    by_number = np.argsort(numbers, kind="stable")
+    index, numbers = index[by_number], numbers[by_number]
+    start = np.flatnonzero(np.diff(numbers, prepend=0))
+    sides = [
+        [slice(int(low), int(high) + 1) for low, high in zip(*ends, strict=True)]
+        for ends in (
+            (np.minimum.reduceat(place, start), np.maximum.reduceat(place, start))
+            for place in np.divmod(index, image.shape[1])
+        )
+    ]
+    return dict(zip(numbers[start].tolist(), zip(*sides, strict=True), strict=True))

@@ -19,6 +19,7 @@ import numpy as np
 from soxs_recipes.reduction.banded import (
     BandedSystem,
     SplineBasis,
+    SplineColumns,
     blockwise_inverse,
     interleaved,
     locate,
@@ -80,30 +81,23 @@ class JointModel:
     ):
         self.bins = bins
         self.sky_basis = sky_basis
-        self._sky_factor = sensitivity * illumination
-        self._object_factors = (
-            sensitivity * np.atleast_2d(profiles) if len(profiles) else np.zeros((0, position.size))
-        )
-        self._sky_indices, self._sky_values = sky_basis.evaluate(position)
         self._position = position
         self._flux_basis = uniform_basis(bins, _FLUX_KNOTS)
-        self._flux_splines = self._flux_at(position, offsets)
         self._at_bins = self._flux_basis.evaluate(np.arange(bins, dtype=np.float64))
-        sources = self._object_factors.shape[0]
-        self._ranks = interleaved([sky_basis] + [self._flux_basis] * sources)
-        indices = [self._ranks[0][self._sky_indices]]
-        values = [self._sky_values * self._sky_factor[:, None]]
-        for rank, factor, (where, spline) in zip(
-            self._ranks[1:], self._object_factors, self._flux_splines, strict=True
+        self._ranks = interleaved([sky_basis] + [self._flux_basis] * len(profiles))
+        first, values = sky_basis.evaluate(position)
+        values *= sensitivity * illumination
+        self._columns = [SplineColumns(first, values, self._ranks[0])]
+        for rank, profile, (first, values) in zip(
+            self._ranks[1:], profiles, self._flux_at(position, offsets, len(profiles)), strict=True
         ):
-            indices.append(rank[where])
-            values.append(spline * factor[:, None])
-        size = sky_basis.size + sources * self._flux_basis.size
-        self._system = BandedSystem(np.concatenate(indices, axis=1), np.concatenate(values, axis=1), size)
+            self._columns.append(SplineColumns(first, values * (sensitivity * profile), rank))
+        size = sky_basis.size + len(profiles) * self._flux_basis.size
+        self._system = BandedSystem(self._columns, size)
 
-    def _flux_at(self, position, offsets):
+    def _flux_at(self, position, offsets, sources):
         """Spline indices and values of every source, shared by those that lie on the same positions."""
-        shifts = np.zeros(len(self._object_factors)) if offsets is None else np.asarray(offsets, dtype=float)
+        shifts = np.zeros(sources) if offsets is None else np.asarray(offsets, dtype=float)
         known = {shift: self._flux_basis.evaluate(position + shift) for shift in dict.fromkeys(shifts.tolist())}
         return [known[shift] for shift in shifts.tolist()]
 
@@ -117,26 +111,22 @@ class JointModel:
         solution = self._unpack(self._system.solve())
         # Hundreds of megabytes over all orders; covariances need the band only.
         self._system.release()
-        del self._sky_indices, self._sky_values, self._flux_splines
-        del self._sky_factor, self._object_factors
+        self._columns = []
         return solution
 
     def _unpack(self, coefficients) -> JointSolution:
         sky_coefficients = coefficients[self._ranks[0]]
-        sources = self._object_factors.shape[0]
-        flux = np.array([coefficients[rank] for rank in self._ranks[1:]]).reshape(sources, self._flux_basis.size)
-        sky = self._sky_factor * np.einsum("ij,ij->i", self._sky_values, sky_coefficients[self._sky_indices])
-        objects = np.array(
-            [
-                factor * np.einsum("ij,ij->i", spline, row[where])
-                for factor, row, (where, spline) in zip(
-                    self._object_factors, flux, self._flux_splines, strict=True
-                )
-            ]
-        ).reshape(sources, sky.size)
-        indices, values = self._at_bins
-        at_bins = (flux[:, indices] * values).sum(axis=2)
-        return JointSolution(sky_coefficients, at_bins, sky, objects)
+        sky = self._columns[0].model(sky_coefficients)
+        own = [coefficients[rank] for rank in self._ranks[1:]]
+        objects = [columns.model(row) for columns, row in zip(self._columns[1:], own, strict=True)]
+        first, values = self._at_bins
+        flux = [sum(values[k] * row[first + k] for k in range(4)) for row in own]
+        return JointSolution(
+            sky_coefficients,
+            np.array(flux).reshape(len(own), self.bins),
+            sky,
+            np.array(objects).reshape(len(own), sky.size),
+        )
 
     def flux_covariance(self, source: int, other: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Variance of one source's flux per bin and its covariance with the next bins, after `solve`.
@@ -150,10 +140,11 @@ class JointModel:
             With bins i + 1 ... i + 4; 0 beyond the last bin.
         """
         inverse, start = blockwise_inverse(self._system.band)
-        indices, values = self._at_bins
+        first, values = self._at_bins
+        indices = first + np.arange(4)[:, None]
         where = self._ranks[1 + source][indices]
         beside = where if other is None else self._ranks[1 + other][indices]
-        block, _ = locate(where[:, 1])
+        block, _ = locate(where[1])
         length = inverse.shape[1]
         result = np.zeros((_LAGS + 1, self.bins))
         for lag in range(_LAGS + 1):
@@ -161,10 +152,10 @@ class JointModel:
             rows = block[:last]
             for a in range(4):
                 for b in range(4):
-                    i, j = where[:last, a] - start[rows], beside[lag:, b] - start[rows]
+                    i, j = where[a, :last] - start[rows], beside[b, lag:] - start[rows]
                     known = (i >= 0) & (i < length) & (j >= 0) & (j < length)
                     entry = inverse[rows, np.clip(i, 0, length - 1), np.clip(j, 0, length - 1)]
-                    result[lag, :last] += np.where(known, values[:last, a] * values[lag:, b] * entry, 0.0)
+                    result[lag, :last] += np.where(known, values[a, :last] * values[b, lag:] * entry, 0.0)
         return result[0], result[1:]
 
     def per_bin(self, pixel_values: np.ndarray) -> np.ndarray:

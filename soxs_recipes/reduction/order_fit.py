@@ -224,7 +224,7 @@ class OrderFit:
         """Change of the sky by varying line width, from the previous solution [e-]."""
         if self.solution is None or not self.distortion.broadening.any():
             return np.zeros(self.data.size)
-        curvature = self.knots.spline(self.solution.sky_coefficients).derivative(2)(position)
+        curvature = self.knots.derivatives(position, self.solution.sky_coefficients)[1]
         return curvature * self.sensitivity * self.distortion.broadening_at(self.pixels)
 
     @property
@@ -257,13 +257,17 @@ class OrderFit:
 
     def refine_distortion(self) -> None:
         """Update illumination, tilt and line width along the slit from the residuals."""
-        spline = self.knots.spline(self.solution.sky_coefficients)
+        slope, curvature = self.knots.derivatives(self._position, self.solution.sky_coefficients)
         factor = self.sensitivity * self._illumination
-        slope = spline.derivative(1)(self._position) * factor
-        curvature = spline.derivative(2)(self._position) * factor
         weight = np.where(self.good, 1.0 / (self.variance + self.tolerance**2), 0.0)
         self.distortion = fit_distortion(
-            self.pixels, self.residual, weight, self.solution.sky, slope, curvature, self.distortion
+            self.pixels,
+            self.residual,
+            weight,
+            self.solution.sky,
+            slope * factor,
+            curvature * factor,
+            self.distortion,
         )
 
     def _scale(self, source: int) -> np.ndarray:

@@ -93,9 +93,9 @@ class SlitProfile:
         return values
 
     def _correction_table(self):
-        indices, basis = _correction_basis(self.correction_step).evaluate(_TABLE)
-        table = (self.correction[indices] * basis[..., None]).sum(axis=1)
-        return table[:, 0], table[:, 1]
+        first, basis = _correction_basis(self.correction_step).evaluate(_TABLE)
+        constant, slope = self.correction.T
+        return tuple(sum(basis[k] * values[first + k] for k in range(4)) for values in (constant, slope))
 
     def _inside(self, pixels):
         """Integral over the slit, slowly varying along the order."""
@@ -171,13 +171,13 @@ def fit_correction(
         step = profile.correction_step
     basis = _correction_basis(step)
     near = (np.abs(u) < _REACH) & (weight > 0)
-    indices, values = basis.evaluate(u[near])
+    first, values = basis.evaluate(u[near])
     t = profile.scaled(position[near])
     factor = scale[near] / fwhm[near]
     # Outermost three on either side are held at zero, so that the correction fades into the Moffat wings.
     free = np.arange(3, basis.size - 3)
     dense = np.zeros((near.sum(), basis.size))
-    np.put_along_axis(dense, indices.astype(np.int64), values, axis=1)
+    dense[np.arange(first.size), first + np.arange(4)[:, None]] = values
     dense = dense[:, free] * factor[:, None]
     design = np.concatenate([dense, dense * t[:, None]], axis=1)
     # A pedestal in proportion to the flux belongs to the sky, a factor to the flux: neither may leak in.
