@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from measures import (
     BARS,
+    arm_overlap,
     calibration_of,
     dispersion,
     extraction,
@@ -55,6 +56,9 @@ def measure_night(raw: Path, products: Path) -> dict[str, dict[str, float]]:
             except (KeyError, IndexError, ValueError) as error:  # a product that is not there is a finding
                 print(f"  {arm} {name}: not measured ({type(error).__name__}: {error})")
         results[arm] = figures
+    spectra = [found.get(f"SCI_SLIT_FLUX_MERGE1D_{arm}") for arm in ARMS]
+    if all(spectra):
+        results["both"] = arm_overlap(spectra[0][-1], spectra[1][-1])
     return results
 
 

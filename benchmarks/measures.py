@@ -60,6 +60,7 @@ BARS = {
     "sky pull width off lines": (1.05, "max"),
     "sky pull width on lines": (1.3, "max"),
     "flux calibration rms [%]": (3.0, "max"),
+    "arms' disagreement in the overlap [%]": (1.0, "max"),
 }
 
 
@@ -356,6 +357,22 @@ def flux_calibration(product: Path, night, record, telluric_bands) -> dict[str, 
         "flux calibration worst bin [%]": float(100 * np.abs(ratios / grey - 1).max()),
         "flux calibration bins": float(ratios.size),
         "grey factor": float(grey),
+    }
+
+
+def arm_overlap(vis: Path, nir: Path, low: float = 812.0, high: float = 846.0) -> dict[str, float]:
+    """Mean difference of both arms' calibrated flux where they overlap (water bands there count in both)."""
+    means = []
+    for product in (vis, nir):
+        spectrum = read_merged_spectrum(product)
+        good = (spectrum.wavelength > low) & (spectrum.wavelength < high) & np.isfinite(spectrum.variance)
+        good &= (spectrum.quality & QualityFlag.NO_DATA) == 0
+        weight = 1.0 / spectrum.variance[good]
+        means.append((spectrum.flux[good].mean(), np.sqrt(1.0 / weight.sum())))
+    (one, one_error), (other, other_error) = means
+    return {
+        "arms' disagreement in the overlap [%]": float(100.0 * (other / one - 1.0)),
+        "error of the disagreement [%]": float(100.0 * np.hypot(one_error / one, other_error / other)),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -20,11 +20,12 @@ from soxs_recipes.instrument import load_instrument, static_calibration_path
 from soxs_recipes.recipes.declarations import Declaration
 from soxs_recipes.recipes.registry import RECIPES
 
-__all__ = ["known_results", "open_workspace", "plan_inputs", "prepare", "recipe_declarations"]
+__all__ = ["ask_for", "known_results", "open_workspace", "plan_inputs", "prepare", "recipe_declarations"]
 
 _log = logging.getLogger(__name__)
 # Raised when the same header would be described differently: what the index remembers is then read anew.
 _DESCRIPTION_VERSION = 3
+_ALSO = "optional tasks"
 
 
 def open_workspace(folder: Path, output: Path | None = None, session: str | None = None) -> Workspace:
@@ -97,7 +98,18 @@ def static_table(tag: str) -> FrameRecord | None:
 
 def plan_inputs(workspace: Workspace, scan: ScanResult, settings_file: Path | None = None) -> PlanInputs:
     """What the plan of a workspace is made from: its frames, the recipes, and the settings of the session."""
-    return PlanInputs(scan.frames, recipe_declarations(), _parameters(workspace, settings_file), static_table)
+    return PlanInputs(
+        scan.frames,
+        recipe_declarations(),
+        _parameters(workspace, settings_file),
+        static_table,
+        also=frozenset((workspace.index.note(_ALSO) or "").split()),
+    )
+
+
+def ask_for(workspace: Workspace, tasks: Collection[str]) -> None:
+    """Remember which optional tasks the workspace is to run from now on."""
+    workspace.index.set_note(_ALSO, " ".join(sorted(tasks)))
 
 
 def _parameters(workspace: Workspace, settings_file: Path | None) -> Callable[[str, str], Mapping[str, object]]:

@@ -106,6 +106,8 @@ class PlanInputs:
     marked : frozenset of str
         Calls whose products are of doubtful quality.
     tasks : tuple of Task
+    also : frozenset of str
+        Optional tasks that are asked for.
     """
 
     frames: Sequence[FrameRecord]
@@ -115,6 +117,7 @@ class PlanInputs:
     unavailable: frozenset[tuple[str, str]] = frozenset()
     marked: frozenset[str] = frozenset()
     tasks: tuple[Task, ...] = TASKS
+    also: frozenset[str] = frozenset()
 
 
 def make_plan(inputs: PlanInputs) -> Plan:
@@ -134,7 +137,7 @@ class _Planner:
     def plan(self) -> Plan:
         for task in self.inputs.tasks:
             declaration = self.inputs.declarations.get(task.recipe)
-            if declaration is None:
+            if declaration is None or (task.optional and task.name not in self.inputs.also):
                 continue
             groups = (
                 self._groups_of_products(task) if task.main_from else self._groups_of_frames(task, declaration)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["LAMP_OFF", "TASKS", "Association", "Rung", "Task", "TimeRange", "task_by_name"]
+__all__ = ["LAMP_OFF", "OPTIONAL_TASKS", "TASKS", "Association", "Rung", "Task", "TimeRange", "task_by_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,8 @@ class Task:
         Tag under which the recipe gets its main frames, when that is not their own.
     on_demand : bool
         Whether it runs only when a ladder leads to it.
+    optional : bool
+        Whether it runs only when a person asks for it.
     """
 
     name: str
@@ -137,6 +139,7 @@ class Task:
     on_demand: bool = False
     per_frame: bool = False
     companions: tuple[str, ...] = ()
+    optional: bool = False
 
     def expected(self, frames: int) -> tuple[float, float]:
         """(seconds, megabytes) of a call on that many frames."""
@@ -419,7 +422,20 @@ TASKS = (
     ),
     *_TELLURICS,
     *_SCIENCE,
+    Task(
+        name="straighten",
+        recipe="soxs_straighten",
+        main=("SCI_SLIT_SKYSUB_<ARM>", "SCI_SLIT_SKYMODEL_<ARM>"),
+        main_from=tuple(task.name for task in _SCIENCE),
+        group=(),
+        associations=(FLAT, SPATIAL, RESPONSE),
+        label=("target", "slit"),
+        seconds=4.0,
+        megabytes=120.0,
+        optional=True,
+    ),
 )
+OPTIONAL_TASKS = tuple(task.name for task in TASKS if task.optional)
 
 
 def task_by_name(name: str) -> Task:

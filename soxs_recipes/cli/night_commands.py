@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from soxs_recipes.cascade.tasks import OPTIONAL_TASKS
 from soxs_recipes.cli.options import (
     break_lock_option,
     emit_json,
@@ -113,6 +114,13 @@ def reduce_group() -> None:
 @click.option("-x", "--overwrite", is_flag=True, help="Run every recipe again, changed or not.")
 @click.option("-m", "--multiprocess", is_flag=True, hidden=True, help="As always.")
 @click.option("--redo", multiple=True, metavar="WORD", help="Run again the calls whose name holds WORD.")
+@click.option(
+    "--also",
+    type=click.Choice([*OPTIONAL_TASKS, "none"]),
+    multiple=True,
+    help="Products that are made only when asked for: straighten (rectified 2-D images). The workspace remembers "
+    "it; none forgets it.",
+)
 @click.option("--timeout", default=900.0, show_default=True, help="Longest time of one recipe [s].")
 @json_option
 @break_lock_option
@@ -149,13 +157,14 @@ def reduced_folder(
     plots: bool = True,
     overwrite: bool = False,
     redo: tuple[str, ...] = (),
+    also: tuple[str, ...] = (),
     timeout: float = 900.0,
     as_json: bool = False,
     break_lock: bool = False,
     quiet: bool = False,
 ) -> dict[str, object]:
     """Prepare and reduce a folder; the report of what came of it, with the names of the calls that ran."""
-    from soxs_recipes.cascade.night import open_workspace, plan_inputs, prepare
+    from soxs_recipes.cascade.night import ask_for, open_workspace, plan_inputs, prepare
     from soxs_recipes.cascade.report import night_report
     from soxs_recipes.cascade.run import NightRun, RunOptions, default_workers
 
@@ -165,6 +174,8 @@ def reduced_folder(
             with counting("Reading headers", quiet=quiet or as_json) as progress:
                 scan = prepare(workspace, progress)
             _write_settings(workspace)
+            if also:
+                ask_for(workspace, set(also) - {"none"})
             inputs = plan_inputs(workspace, scan, settings_file)
             run = NightRun(workspace, inputs, RunOptions(workers or default_workers(), plots, timeout))
             run.force_words(("",) if overwrite else redo)

@@ -39,6 +39,7 @@ OBJECT_INPUTS = [*DETECTOR, calibration("MASTER_FLAT_<ARM>"), calibration("ORDER
                  calibration("ORDER_TAB_CENTR_<ARM>"), calibration("DISP_TAB_2D_<ARM>"),
                  calibration("DISP_TAB_<ARM>"), calibration("RESP_TAB_<ARM>"),
                  calibration("SKY_LINE_LIST", static=True)]  # fmt: skip
+SUBTRACTED = ["<KIND>_SLIT_SKYSUB_<ARM>", "<KIND>_SLIT_SKYMODEL_<ARM>"]
 SPECTRA = ["<KIND>_SLIT_ORDER1D_<ARM>", "<KIND>_SLIT_MERGE1D_<ARM>"]
 STARE_TAGS = ("STD_FLUX_STARE_<ARM>", "STD_TELL_STARE_<ARM>", "OBJECT_STARE_<ARM>")
 DECLARATIONS = {
@@ -64,13 +65,16 @@ DECLARATIONS = {
              calibration("MASTER_FLAT_<ARM>"), calibration("ORDER_TAB_EDGES_<ARM>")],
         ),
         declaration(
-            "soxs_stare", [raw(tag) for tag in STARE_TAGS], SPECTRA, OBJECT_INPUTS,
+            "soxs_stare", [raw(tag) for tag in STARE_TAGS], [*SPECTRA, *SUBTRACTED], OBJECT_INPUTS,
         ),
         declaration("soxs_nod", [raw("STD_FLUX_NOD_<ARM>"), raw("OBJECT_NOD_<ARM>")], SPECTRA, OBJECT_INPUTS),
         declaration(
             "soxs_offset",
             [raw("STD_FLUX_OFFSET_<ARM>"), raw("OBJECT_OFFSET_<ARM>"), raw("SKY_OFFSET_<ARM>")],
             SPECTRA, OBJECT_INPUTS,
+        ),
+        declaration(
+            "soxs_straighten", [raw(tag) for tag in SUBTRACTED], ["<KIND>_SLIT_MERGE2D_<ARM>"], OBJECT_INPUTS
         ),
         declaration("soxs_response", [raw("FLUX_SLIT_ORDER1D_<ARM>")], ["RESP_TAB_<ARM>"]),
     )

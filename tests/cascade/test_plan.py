@@ -102,6 +102,16 @@ def test_each_mode_has_its_recipe_and_any_standard_gives_the_response(night):
     assert [Path(path).name for path in plan.unused] == ["SOXS.lost.01.fits"]
 
 
+def test_optional_products_are_made_when_asked_for(complete_night):
+    assert named(plan_of(complete_night), "straighten", "NIR") == []
+    plan = plan_of(complete_night, also=frozenset({"straighten"}))
+    for arm in ("VIS", "NIR"):
+        job, science = only(plan, "straighten", arm), only(plan, "science", arm)
+        assert link(job, "main input").jobs == (science.name,)
+        assert link(job, "main input").tags == (f"SCI_SLIT_SKYSUB_{arm}", f"SCI_SLIT_SKYMODEL_{arm}")
+        assert link(job, "flat").jobs == link(science, "flat").jobs
+
+
 def test_lamp_off_frames_of_the_template_are_taken(complete_night):
     job = only(plan_of(complete_night), "spatial_solution", "NIR")
     off = link(job, "lamp-off")
