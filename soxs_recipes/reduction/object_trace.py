@@ -91,30 +91,29 @@ def chunk_equations(
     every: int = 1,
 ) -> ChunkEquations:
     """Equations of one order; arguments as for `slit_profile.fit_correction`, `every` n-th pixel used."""
-    near = (np.abs(pixels.slit - profile.centre_at(pixels.position)) < 5.0 * profile.fwhm_at(pixels.position)) & (
-        weight > 0
-    )
-    near &= np.arange(near.size) % every == 0
+    bins = np.arange(pixels.grid.size, dtype=np.float64)
+    reach = pixels.interpolate(5.0 * profile.fwhm_at(bins))
+    near = (np.abs(pixels.slit - pixels.interpolate(profile.centre_at(bins))) < reach) & (weight > 0)
+    near = np.flatnonzero(near)
+    near = near[near % every == 0]
+    chunk = np.clip((pixels.position.take(near) * (_CHUNKS / pixels.grid.size)).astype(np.uint8), 0, _CHUNKS - 1)
+    near = near[np.argsort(chunk, kind="stable")]
     cut = replace(
         pixels,
-        index=pixels.index[near],
-        position=pixels.position[near],
-        slit=pixels.slit[near],
-        footprint=pixels.footprint[near],
+        index=pixels.index.take(near),
+        position=pixels.position.take(near),
+        slit=pixels.slit.take(near),
+        footprint=pixels.footprint.take(near),
     )
-    base = profile.evaluate(cut)
-    steps = {"centre": 0.02, "log_width": 0.02, "tail": 0.02 if profile.tail < 0.3 else -0.02}
-    derivatives = [(profile.moved(**{name: step}).evaluate(cut) - base) / step for name, step in steps.items()]
-    columns = [f * scale[near] for f in derivatives] + [base * scale[near], scale[near]]
-    chunk = np.clip((cut.position / pixels.grid.size * _CHUNKS).astype(np.int64), 0, _CHUNKS - 1)
-    count = len(columns)
-    normal = np.zeros((_CHUNKS, count, count))
-    right = np.zeros((_CHUNKS, count))
-    for i in range(count):
-        weighted = columns[i] * weight[near]
-        right[:, i] = np.bincount(chunk, weighted * residual[near], minlength=_CHUNKS)
-        for j in range(i, count):
-            normal[:, i, j] = normal[:, j, i] = np.bincount(chunk, weighted * columns[j], minlength=_CHUNKS)
+    base, derivatives = profile.with_derivatives(cut)
+    scale = scale.take(near)
+    columns = np.concatenate([derivatives * scale, [base * scale, scale, residual.take(near)]])
+    weighted = columns * weight.take(near)
+    ends = np.cumsum(np.bincount(chunk, minlength=_CHUNKS))
+    products = np.stack(
+        [weighted[:, a:b] @ columns[:, a:b].T for a, b in zip(np.append(0, ends[:-1]), ends, strict=True)]
+    )
+    normal, right = products[:, :-1, :-1], products[:, :-1, -1]
     middle = (np.arange(_CHUNKS) + 0.5) / _CHUNKS * pixels.grid.size
     curvature, gradient = _eliminate(normal, right, 3)
     wavelength = np.interp(middle, np.arange(pixels.grid.size), pixels.grid.wavelength)

@@ -9,13 +9,16 @@ from numpy.polynomial.legendre import legval
 from scipy.special import gammaln
 
 from soxs_recipes.reduction.banded import SplineBasis
-from soxs_recipes.reduction.order_pixels import OrderPixels
+from soxs_recipes.reduction.order_pixels import OrderPixels, between_bins, bins_around
 
 __all__ = ["SlitProfile", "fit_correction", "moffat"]
 
 # Three-point Gauss-Legendre rule on [-1/2, 1/2]: the pixel averages the profile.
 _NODES = np.array([-0.3872983346207417, 0.0, 0.3872983346207417])
 _NODE_WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18.0
+_DENSITY = 400  # table entries per FWHM in the core: linear interpolation is good to 1e-5 of the peak
+_CORE = 3.0  # FWHM
+_TAIL_STEP = 0.02
 _REACH = 2.2  # FWHM on either side that the empirical correction covers.
 _TABLE = np.linspace(-_REACH, _REACH, 1201)
 TAIL_RANGE = (0.02, 0.55)  # 1/beta of the Moffat function: near-Gaussian ... beta 1.8
@@ -73,56 +76,42 @@ class SlitProfile:
 
     def evaluate(self, pixels: OrderPixels) -> np.ndarray:
         """Profile in every pixel [1/arcsec], averaged over the pixel, of unit integral over the slit."""
-        position, slit = pixels.position, pixels.slit
-        distance = slit - self.centre_at(position)
-        fwhm = self.fwhm_at(position)
-        values = np.zeros_like(distance)
-        for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True):
-            values += weight * self._at(distance + node * pixels.footprint, fwhm, position)
-        return values / self._inside(pixels)
+        return _Averages(self, pixels).values()
 
-    def _at(self, distance, fwhm, position):
-        values = moffat(distance, fwhm, self.tail)
+    def with_derivatives(self, pixels: OrderPixels) -> tuple[np.ndarray, np.ndarray]:
+        """`evaluate`, and its derivatives (3, pixels) by centre [1/arcsec^2], ln width and tail [1/arcsec].
+
+        That the integral over the slit changes, too, is left out: it changes the amplitude only.
+        """
+        averages = _Averages(self, pixels)
+        return averages.values(), averages.derivatives()
+
+    def _at(self, u, t):
+        """The profile of unit FWHM at the distance u from its centre."""
+        values = moffat(u, 1.0, self.tail)
         if self.correction is not None:
-            u = distance / fwhm
-            near = np.abs(u) < _REACH
-            constant, slope = self._correction_table()
-            t = self.scaled(position[near])
-            change = np.interp(u[near], _TABLE, constant) + t * np.interp(u[near], _TABLE, slope)
-            values[near] += change / fwhm[near]
+            constant, slope = self._correction_tables()
+            values += np.interp(u, _TABLE, constant, 0.0, 0.0) + t * np.interp(u, _TABLE, slope, 0.0, 0.0)
         return values
 
-    def _correction_table(self):
+    def _correction_tables(self):
+        """The correction and its slope along the order on `_TABLE`; beyond it they are 0."""
         first, basis = _correction_basis(self.correction_step).evaluate(_TABLE)
-        constant, slope = self.correction.T
-        return tuple(sum(basis[k] * values[first + k] for k in range(4)) for values in (constant, slope))
+        return [sum(basis[k] * row[first + k] for k in range(4)) for row in self.correction.T]
 
-    def _inside(self, pixels):
-        """Integral over the slit, slowly varying along the order."""
+    def _over_slit(self, pixels):
+        """Nodes [bins] along the order, the profile at each over the slit (nodes, 300), and the step [arcsec]."""
         nodes = np.linspace(0.0, self.bins, 5)
         grid = np.linspace(*pixels.slit_range, 300)
-        step = grid[1] - grid[0]
-        integral = []
-        for node in nodes:
-            centre, fwhm = self.centre_at(node), self.fwhm_at(node)
-            position = np.full(grid.size, node)
-            values = self._at(grid - centre, np.full(grid.size, fwhm), position)
-            integral.append(values.sum() * step)
-        return np.interp(pixels.position, nodes, integral)
+        centre, fwhm = self.centre_at(nodes)[:, None], self.fwhm_at(nodes)[:, None]
+        values = self._at((grid - centre) / fwhm, self.scaled(nodes)[:, None]) / fwhm
+        return nodes, values, grid[1] - grid[0]
 
     def effective_width(self, pixels: OrderPixels, position: np.ndarray) -> np.ndarray:
         """Noise-equivalent width [arcsec]: 1 / integral of the squared profile."""
-        nodes = np.linspace(0.0, self.bins, 5)
-        grid = np.linspace(*pixels.slit_range, 300)
-        step = grid[1] - grid[0]
-        widths = []
-        for node in nodes:
-            values = self._at(
-                grid - self.centre_at(node), np.full(grid.size, self.fwhm_at(node)), np.full(grid.size, node)
-            )
-            values = values / (values.sum() * step)
-            widths.append(1.0 / ((values**2).sum() * step))
-        return np.interp(position, nodes, widths)
+        nodes, values, step = self._over_slit(pixels)
+        values = values / (values.sum(axis=1, keepdims=True) * step)
+        return np.interp(position, nodes, 1.0 / ((values**2).sum(axis=1) * step))
 
     def moved(self, *, centre: float = 0.0, log_width: float = 0.0, tail: float = 0.0) -> SlitProfile:
         """A copy with its parameters changed by constants."""
@@ -130,6 +119,94 @@ class SlitProfile:
         new_centre[0] += centre
         new_width[0] += log_width
         return replace(self, centre=new_centre, log_width=new_width, tail=self.tail + tail)
+
+
+class _Averages:
+    """A profile averaged over every pixel, from tables over the distance u from the centre in FWHM.
+
+    The tables are dense in the core and wide in the wings: evenly spaced in u / (1 + |u| / 3). The average depends
+    on the pixel's size in FWHM, too, by its square nearly as a parabola.
+    """
+
+    def __init__(self, profile: SlitProfile, pixels: OrderPixels):
+        self.profile, self.pixels = profile, pixels
+        bins = np.arange(pixels.grid.size, dtype=np.float64)
+        self.inverse = pixels.interpolate(1.0 / profile.fwhm_at(bins))
+        self.u = pixels.slit - pixels.interpolate(profile.centre_at(bins))
+        self.u *= self.inverse
+        self.blur = (pixels.footprint * self.inverse) ** 2
+        self.blurs = np.linspace(self.blur.min(initial=1e3), max(self.blur.max(initial=0.0), 1e-6), 3)
+        inner = self.u / (1.0 + np.abs(self.u) / _CORE)
+        half = int(np.abs(inner).max(initial=0.0) * _DENSITY) + 2
+        grid = np.arange(-half, half + 1) / _DENSITY
+        self.grid = grid / np.maximum(1.0 - np.abs(grid) / _CORE, 1e-3)
+        inner *= _DENSITY
+        inner += half
+        self.place = bins_around(inner, self.grid.size)
+        nodes, over_slit, step = profile._over_slit(pixels)
+        # Integral over the slit, slowly varying along the order.
+        self.factor = self.inverse * pixels.interpolate(1.0 / np.interp(bins, nodes, over_slit.sum(axis=1) * step))
+        self.corrections = None if profile.correction is None else profile._correction_tables()
+        # Newton's form of the parabola.
+        first, second, third = (self._averaged(blur) for blur in self.blurs)
+        step = max(self.blurs[1] - self.blurs[0], 1e-12)
+        self.tables = first, (second - first) / step, (third - 2.0 * second + first) / (2.0 * step**2)
+
+        if self.corrections is not None:
+            self.slopes = self._slope_tables()
+
+    def values(self) -> np.ndarray:
+        """Average over every pixel [1/arcsec]."""
+        return self._shape() * self.factor
+
+    def _shape(self):
+        first, second, third = self.tables
+        shape = self.blur - self.blurs[1]
+        shape *= between_bins(third, *self.place)
+        shape += between_bins(second, *self.place)
+        shape *= self.blur - self.blurs[0]
+        shape += between_bins(first, *self.place)
+        if self.corrections is not None:
+            slope = between_bins(self.slopes[1], *self.place)
+            slope *= self.blur - self.blurs[0]
+            slope += between_bins(self.slopes[0], *self.place)
+            shape += slope * self.profile.scaled(self.pixels.position)
+        return shape
+
+    def _averaged(self, blur):
+        """Table of the profile at mid-order, averaged over pixels of one size."""
+        table = self._over_pixel(lambda u: moffat(u, 1.0, self.profile.tail), blur)
+        if self.corrections is not None:
+            table += self._over_pixel(lambda u: np.interp(u, _TABLE, self.corrections[0], 0.0, 0.0), blur)
+        return table
+
+    def _slope_tables(self):
+        """What the correction adds to it from mid-order to the end: first value and derivative by size."""
+        ends = [
+            self._over_pixel(lambda u: np.interp(u, _TABLE, self.corrections[1], 0.0, 0.0), blur)
+            for blur in self.blurs[[0, 2]]
+        ]
+        return ends[0], (ends[1] - ends[0]) / max(self.blurs[2] - self.blurs[0], 1e-12)
+
+    def _over_pixel(self, function, blur):
+        size = np.sqrt(blur)
+        pairs = zip(_NODES, _NODE_WEIGHTS, strict=True)
+        return sum(weight * function(self.grid + node * size) for node, weight in pairs)
+
+    def derivatives(self) -> np.ndarray:
+        """By centre, ln width and tail (3, pixels)."""
+        first, second, _ = (np.gradient(table, self.grid) for table in self.tables)
+        slope = (self.blur - self.blurs[0]) * between_bins(second, *self.place)
+        slope += between_bins(first, *self.place)
+        if self.corrections is not None:
+            tilt = between_bins(np.gradient(self.slopes[0], self.grid), *self.place)
+            slope += self.profile.scaled(self.pixels.position) * tilt
+        spread = -self._shape() - self.u * slope - 2.0 * self.blur * between_bins(self.tables[1], *self.place)
+        tail = self.profile.tail
+        other = tail + (_TAIL_STEP if tail < 0.3 else -_TAIL_STEP)
+        change = self._over_pixel(lambda u: moffat(u, 1.0, other) - moffat(u, 1.0, tail), self.blurs[1])
+        by_tail = between_bins(change / (other - tail), *self.place)
+        return np.stack([-slope * self.inverse, spread, by_tail]) * self.factor
 
 
 def _correction_basis(step: float) -> SplineBasis:
@@ -162,37 +239,43 @@ def fit_correction(
     prior : float
         Expected size of the change, in 1/FWHM; a Gaussian prior, so noise alone changes little.
     """
-    position = pixels.position
-    fwhm = profile.fwhm_at(position)
-    u = (pixels.slit - profile.centre_at(position)) / fwhm
-    footprint = float(np.median(pixels.footprint))
-    step = max(0.33, 0.6 * footprint / float(np.median(fwhm)))
+    bins = np.arange(pixels.grid.size, dtype=np.float64)
+    widths = profile.fwhm_at(bins)
+    fwhm = pixels.interpolate(widths)
+    u = (pixels.slit - pixels.interpolate(profile.centre_at(bins))) / fwhm
+    step = max(0.33, 0.6 * float(np.median(pixels.footprint)) / float(np.median(widths)))
     if profile.correction is not None:
         step = profile.correction_step
     basis = _correction_basis(step)
-    near = (np.abs(u) < _REACH) & (weight > 0)
-    first, values = basis.evaluate(u[near])
-    t = profile.scaled(position[near])
-    factor = scale[near] / fwhm[near]
+    near = np.flatnonzero((np.abs(u) < _REACH) & (weight > 0))
+    first, values = basis.evaluate(u.take(near))
+    scale, weight, residual = scale.take(near), weight.take(near), residual.take(near)
+    values *= scale / fwhm.take(near)
     # Outermost three on either side are held at zero, so that the correction fades into the Moffat wings.
     free = np.arange(3, basis.size - 3)
-    dense = np.zeros((near.sum(), basis.size))
-    dense[np.arange(first.size), first + np.arange(4)[:, None]] = values
-    dense = dense[:, free] * factor[:, None]
-    design = np.concatenate([dense, dense * t[:, None]], axis=1)
+    dense = np.zeros((basis.size, near.size))
+    for k in range(4):
+        dense[first + k, np.arange(near.size)] = values[k]
     # A pedestal in proportion to the flux belongs to the sky, a factor to the flux: neither may leak in.
-    nuisance = np.stack([scale[near], scale[near] * profile.evaluate(pixels)[near]], axis=1)
-    nuisance = np.concatenate([nuisance, nuisance * t[:, None]], axis=1)
-    full = np.concatenate([design, nuisance], axis=1)
-    weighted = full * weight[near][:, None]
-    count = design.shape[1]
+    even = np.concatenate([dense[free], [scale, scale * profile.evaluate(pixels).take(near)]])
+    full = np.concatenate([even, even * profile.scaled(pixels.position.take(near))])
+    full = full[_corrections_first(free.size)]
+    weighted = full * weight
+    count = 2 * free.size
     held = np.zeros(count) if profile.correction is None else profile.correction[free].T.ravel()
     precision = np.concatenate([np.full(count, prior**-2), np.full(4, 1e-6)])
-    right = weighted.T @ residual[near]
+    right = weighted @ residual
     right[:count] -= precision[:count] * held
-    normal = full.T @ weighted
+    normal = full @ weighted.T
     normal[np.diag_indices_from(normal)] += precision + 1e-12 * np.trace(normal)
     solution = held + np.linalg.solve(normal, right)[:count]
     coefficients = np.zeros((basis.size, 2))
     coefficients[free, 0], coefficients[free, 1] = solution[: free.size], solution[free.size :]
     return replace(profile, correction=coefficients, correction_step=step)
+
+
+def _corrections_first(free: int) -> np.ndarray:
+    """Order of the rows in which the nuisances, behind each half of the corrections, come last."""
+    rows = np.arange(2 * (free + 2))
+    nuisance = rows % (free + 2) >= free
+    return np.concatenate([rows[~nuisance], rows[nuisance]])
