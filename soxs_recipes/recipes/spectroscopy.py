@@ -79,9 +79,19 @@ class Geometry:
     solution: DispersionSolution
     table: OrderTable | None
     rung: int
+    _unshifted: dict[tuple[int, int], PixelMaps] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def maps(self, inputs: Inputs, shape: tuple[int, int], shift: tuple[float, float] = (0.0, 0.0)) -> PixelMaps:
-        """Pixel maps of an exposure shifted by (dx, dy) [px]."""
+        """Pixel maps of an exposure shifted by (dx, dy) [px]; those without a shift are kept for the next."""
+        if any(shift):
+            return self._maps(inputs, shape, shift)
+        if shape not in self._unshifted:
+            self._unshifted[shape] = self._maps(inputs, shape, shift)
+        return self._unshifted[shape]
+
+    def _maps(self, inputs, shape, shift) -> PixelMaps:
         from soxs_recipes.reduction.pixel_maps import pixel_maps
 
         return pixel_maps(

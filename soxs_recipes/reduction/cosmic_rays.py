@@ -7,7 +7,6 @@ subtracted and with the noise of the model, so that bright lines and well-focuse
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import binary_dilation
 
 __all__ = ["find_cosmic_rays", "laplacian_significance"]
 
@@ -28,14 +27,19 @@ def laplacian_significance(residual: np.ndarray, sigma: np.ndarray) -> np.ndarra
     In the subsampled image a quarter pixel has two neighbours in its own pixel and two outside, so that the four
     quarters' Laplacians follow from the pixel's differences to its neighbours (van Dokkum 2001, equations 4 to 9).
     """
-    padded = np.pad(residual, 1, mode="edge")
-    centre = padded[1:-1, 1:-1]
-    left, right = centre - padded[1:-1, :-2], centre - padded[1:-1, 2:]
-    below, above = centre - padded[:-2, 1:-1], centre - padded[2:, 1:-1]
-    total = np.maximum(left + below, 0.0)
-    for horizontal, vertical in ((left, above), (right, below), (right, above)):
-        total += np.maximum(horizontal + vertical, 0.0)
-    return total / (8.0 * sigma)
+    total = np.zeros_like(residual)
+    sideways = np.zeros((residual.shape[0], residual.shape[1] + 1), residual.dtype)
+    np.subtract(residual[:, 1:], residual[:, :-1], out=sideways[:, 1:-1])
+    upwards = np.zeros((residual.shape[0] + 1, residual.shape[1]), residual.dtype)
+    np.subtract(residual[1:], residual[:-1], out=upwards[1:-1])
+    # What a pixel rises over its neighbours: the one before by its step, the next by minus the next step.
+    quarter = np.empty_like(residual)
+    for left in (sideways[:, :-1], -sideways[:, 1:]):
+        for below, sign in ((upwards[:-1], np.add), (upwards[1:], np.subtract)):
+            sign(left, below, out=quarter)
+            total += np.maximum(quarter, 0.0, out=quarter)
+    total /= 8.0 * sigma
+    return total
 
 
 def find_cosmic_rays(
@@ -70,10 +74,10 @@ def find_cosmic_rays(
     -------
     ndarray (ny, nx) bool
     """
-    clean = np.where(usable, residual, 0.0).astype(np.float32)
-    effective = np.hypot(sigma, tolerance).astype(np.float32)
+    clean = np.where(usable, residual, np.float32(0.0)).astype(np.float32, copy=False)
+    effective = np.hypot(sigma, np.asarray(tolerance, sigma.dtype)).astype(np.float32, copy=False)
     significance = laplacian_significance(clean, effective)
-    candidates = usable & (significance > threshold) & (clean > threshold * effective * 0.8)
+    candidates = usable & (significance > threshold) & (clean > np.float32(threshold * 0.8) * effective)
     y, x = np.nonzero(candidates)
     hits = np.zeros(residual.shape, dtype=bool)
     if y.size == 0:
@@ -83,9 +87,20 @@ def find_cosmic_rays(
     fine_significance = np.maximum(fine / effective[y, x], 0.01)
     chosen = (sharp > threshold) & (significance[y, x] / fine_significance > contrast)
     hits[y[chosen], x[chosen]] = True
-    bright = usable & (clean > growth * effective)
+    bright = usable & (clean > np.float32(growth) * effective)
     for _ in range(2):
-        hits |= binary_dilation(hits, structure=np.ones((3, 3), dtype=bool)) & bright
+        hits = _grown(hits, bright)
+    return hits
+
+
+def _grown(hits, allowed):
+    """Hits and those of their eight neighbours that are allowed."""
+    y, x = np.nonzero(hits)
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            rows = np.clip(y + dy, 0, hits.shape[0] - 1)
+            columns = np.clip(x + dx, 0, hits.shape[1] - 1)
+            hits[rows, columns] |= allowed[rows, columns]
     return hits
 
 

@@ -155,11 +155,10 @@ def update_profiles(
     precision = layout.precision(fit_width)
     normal = np.diag(precision)
     right = -precision * layout.held(profiles, start)
-    for order, equation in enumerate(equations):
-        for chunk in range(_CHUNKS):
-            transfer = layout.transfer(order, chunk)
-            normal += transfer.T @ equation.curvature[chunk] @ transfer
-            right += transfer.T @ equation.gradient[chunk]
+    transfer = layout.transfer.reshape(-1, layout.size)
+    curvature = np.stack([equation.curvature for equation in equations])
+    normal += transfer.T @ (curvature @ layout.transfer).reshape(-1, layout.size)
+    right += np.concatenate([equation.gradient.ravel() for equation in equations]) @ transfer
     covariance = np.linalg.inv(normal)
     step = covariance @ right
     updated, quality = [], []
@@ -180,6 +179,7 @@ class _Layout:
         self.common = len(_CENTRE_PRIORS) + len(_WIDTH_PRIORS) + 1
         self.own = len(_CENTRE_ORDER_PRIORS) + len(_WIDTH_ORDER_PRIORS)
         self.size = self.common + self.own * len(equations)
+        self.transfer = np.stack([self._transfer_of(order, equation) for order, equation in enumerate(equations)])
 
     def precision(self, fit_width):
         common = np.array([*_CENTRE_PRIORS, *_WIDTH_PRIORS, _TAIL_PRIOR])
@@ -199,35 +199,30 @@ class _Layout:
         own = legvander(2.0 * position / bins - 1.0, len(_CENTRE_ORDER_PRIORS) - 1)
         return common_centre, common_width, own
 
-    def transfer(self, order, chunk):
-        """(3, unknowns): how the unknowns move centre, ln width and tail in this chunk."""
-        equation = self.equations[order]
+    def _transfer_of(self, order, equation):
+        """(chunks, 3, unknowns): how the unknowns move centre, ln width and tail in the chunks of an order."""
         bins = equation.position[-1] + equation.position[0]
-        centre, width, own = self._courses(
-            equation.wavelength[chunk : chunk + 1], equation.position[chunk : chunk + 1], bins
-        )
-        matrix = np.zeros((3, self.size))
+        centre, width, own = self._courses(equation.wavelength, equation.position, bins)
+        matrix = np.zeros((equation.position.size, 3, self.size))
         a, b = len(_CENTRE_PRIORS), len(_CENTRE_PRIORS) + len(_WIDTH_PRIORS)
-        matrix[0, :a], matrix[1, a:b], matrix[2, b] = centre[0], width[0], 1.0
+        matrix[:, 0, :a], matrix[:, 1, a:b], matrix[:, 2, b] = centre, width, 1.0
         first = self.common + order * self.own
         c = len(_CENTRE_ORDER_PRIORS)
-        matrix[0, first : first + c] = own[0]
-        matrix[1, first + c : first + self.own] = own[0, : len(_WIDTH_ORDER_PRIORS)]
+        matrix[:, 0, first : first + c] = own
+        matrix[:, 1, first + c : first + self.own] = own[:, : len(_WIDTH_ORDER_PRIORS)]
         return matrix
 
     def held(self, profiles, start):
         """Present distance of the unknowns from the priors' means, by least squares over the orders."""
         distance = np.zeros(self.size)
-        target, design = [], []
-        for order, (profile, first) in enumerate(zip(profiles, start, strict=True)):
-            position = self.equations[order].position
+        target = []
+        for equation, profile, first in zip(self.equations, profiles, start, strict=True):
+            position = equation.position
             shift = profile.centre_at(position) - first.centre_at(position)
             swell = np.log(profile.fwhm_at(position) / first.fwhm_at(position))
             tail = np.full(position.size, profile.tail - first.tail)
-            for chunk in range(position.size):
-                design.append(self.transfer(order, chunk))
-                target.append([shift[chunk], swell[chunk], tail[chunk]])
-        design, target = np.concatenate(design), np.concatenate(target)
+            target.append(np.stack([shift, swell, tail], axis=1).ravel())
+        design, target = self.transfer.reshape(-1, self.size), np.concatenate(target)
         if np.any(target):
             precision = self.precision(True)
             normal = design.T @ design * 1e8 + np.diag(precision)
@@ -251,7 +246,7 @@ class _Layout:
 
     def judge(self, order, equation, covariance, step) -> TraceQuality:
         information = equation.curvature[:, 0, 0].sum()
-        middle = self.transfer(order, _CHUNKS // 2)[0]
+        middle = self.transfer[order, _CHUNKS // 2, 0]
         error = float(np.sqrt(middle @ covariance @ middle))
         own = np.sqrt(max(information, 0.0)) * 0.3  # centroid precision in units of a 0.3 arcsec scatter
         rung = "joint" if error < 0.25 else "expected"
@@ -260,7 +255,7 @@ class _Layout:
         good = equation.curvature[:, 0, 0] > 0
         residual = float("nan")
         if good.sum() > 4:
-            moves = np.array([self.transfer(order, chunk)[0] @ step for chunk in range(_CHUNKS)])[good]
+            moves = (self.transfer[order, :, 0] @ step)[good]
             weight = equation.curvature[good, 0, 0]
             own_steps = equation.gradient[good, 0] / weight
             residual = float(np.sqrt(np.average((own_steps - moves) ** 2, weights=weight)))

@@ -47,7 +47,7 @@ class OrderFit:
         self.data = data
         self.base_variance = base_variance
         self.flat = flat
-        self.flat_variance = flat_variance
+        self._flat_share = flat_variance / np.maximum(flat, 0.02) ** 2
         self.usable = usable & (flat > 0.02)
         self.rejected = np.zeros(data.size, dtype=bool)
         self.hits = np.zeros(data.size, dtype=bool)
@@ -105,7 +105,7 @@ class OrderFit:
     @property
     def flat_part(self) -> np.ndarray:
         """Variance that the flat's own noise leaves [e-^2]."""
-        return self.expected**2 * self.flat_variance / np.maximum(self.flat, 0.02) ** 2
+        return self.expected**2 * self._flat_share
 
     @property
     def weight(self) -> np.ndarray:

@@ -192,25 +192,41 @@ def _fill(number, surface, strip, limits, dispersion_axis, images):
         return
     across = np.arange(start, stop, dtype=np.float64)
     v = (across[None, :] - middle[:, None]) / half[:, None]
-    inside = (np.abs(v) <= 1.0) & (half > 0)[:, None]
+    rows, columns = np.nonzero((np.abs(v) <= 1.0) & (half > 0)[:, None])
     u = (2.0 * along - span[0] - span[1]) / (span[1] - span[0])
-    found = [_product_series(series, u, v) for series in coefficients]
-    inside &= (found[0] >= limits[0]) & (found[0] <= limits[1])
+    found = _product_series(coefficients, u, rows, v[rows, columns])
+    kept = (found[0] >= limits[0]) & (found[0] <= limits[1])
+    if not kept.all():
+        rows, columns, found = rows[kept], columns[kept], [values[kept] for values in found]
     window = (slice(strip.first, strip.last), slice(start, stop))
-    wavelength[window][inside] = found[0][inside]
-    slit[window][inside] = found[1][inside]
-    order[window][inside] = number
+    wavelength[window][rows, columns] = found[0]
+    slit[window][rows, columns] = found[1]
+    order[window][rows, columns] = number
 
 
-def _product_series(coefficients, u, v):
-    """Sum c_ij T_i(u) T_j(v) for one u a row of v: a one-dimensional series in v with coefficients along u."""
-    along = chebvander(u, coefficients.shape[0] - 1) @ coefficients
-    total = np.repeat(along[:, :1], v.shape[1], axis=1)
+def _product_series(coefficients, u, rows, v):
+    """Sums c_ij T_i(u) T_j(v) at v on given rows of u: one-dimensional series in v with coefficients along u.
+
+    Parameters
+    ----------
+    coefficients : sequence of ndarray (i, j)
+        One for each sum.
+    u : ndarray (n,)
+    rows : ndarray (points,) int
+        Into `u`.
+    v : ndarray (points,)
+    """
+    along = [(chebvander(u, c.shape[0] - 1) @ c).T for c in coefficients]
+    totals = [row[0].take(rows) for row in along]
     previous, current = np.ones_like(v), v
-    for k in range(1, coefficients.shape[1]):
-        total += along[:, k : k + 1] * current
-        previous, current = current, 2.0 * v * current - previous
-    return total
+    for k in range(1, coefficients[0].shape[1]):
+        for total, row in zip(totals, along, strict=True):
+            total += row[k].take(rows) * current
+        following = 2.0 * v
+        following *= current
+        following -= previous
+        previous, current = current, following
+    return totals
 
 
 def _inverse_series(surface, strip, limits, dispersion_axis):
@@ -254,8 +270,9 @@ def _closure(surface, strip, span, coefficients, dispersion_axis):
     """Largest distance [px] between places and the solution at the wavelength and slit position given to them."""
     u, v = np.linspace(-1.0, 1.0, 101), np.linspace(-1.0, 1.0, 11)
     along, across = _places(strip, span, u, v)
-    grid = np.broadcast_to(v[None, :], along.shape)
-    wavelength, slit = (_product_series(series, u, grid) for series in coefficients)
+    rows = np.repeat(np.arange(u.size), v.size)
+    found = _product_series(coefficients, u, rows, np.tile(v, u.size))
+    wavelength, slit = (values.reshape(along.shape) for values in found)
     found_along, found_across = _axes(surface.evaluate(wavelength, slit), dispersion_axis)
     return float(np.hypot(found_along - along, found_across - across).max())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,27 +118,39 @@ class SkyDistortion:
         """No distortion."""
         return cls(np.zeros(3), np.zeros((3, 4)), np.zeros((2, 3)), half_slit, bins)
 
-    def bases(self, pixels: OrderPixels) -> tuple[np.ndarray, np.ndarray]:
-        """Legendre polynomials of slit (P1 ...) and of position (P0 ...) in every pixel."""
-        along_slit = legvander(np.clip(pixels.slit / self.half_slit, -1.1, 1.1), 3)[:, 1:]
-        along = legvander(2.0 * pixels.position / self.bins - 1.0, self.shift.shape[1] - 1)
-        return along_slit, along
+    def along_slit(self, pixels: OrderPixels) -> np.ndarray:
+        """Legendre polynomials P1, P2, P3 of the slit position (3, pixels)."""
+        s = np.clip(pixels.slit / self.half_slit, -1.1, 1.1)
+        result = np.empty((3, s.size))
+        square = s * s
+        result[0] = s
+        np.multiply(square, 1.5, out=result[1])
+        result[1] -= 0.5
+        square *= 2.5
+        square -= 1.5
+        np.multiply(square, s, out=result[2])
+        return result
 
     def illumination_at(self, pixels: OrderPixels) -> np.ndarray:
         """Relative sky brightness in every pixel."""
-        along_slit, _ = self.bases(pixels)
-        return 1.0 + along_slit @ self.illumination
+        return 1.0 + self.illumination @ self.along_slit(pixels)
 
     def shift_at(self, pixels: OrderPixels) -> np.ndarray:
         """What to add to every pixel's position [bins]."""
-        along_slit, along = self.bases(pixels)
-        return np.einsum("pi,ij,pj->p", along_slit, self.shift, along)
+        return self._sum(self.shift, pixels)
 
     def broadening_at(self, pixels: OrderPixels) -> np.ndarray:
         """Half the change of squared line width in every pixel [bins^2]."""
-        along_slit, along = self.bases(pixels)
-        slit_terms, along_terms = self.broadening.shape
-        return np.einsum("pi,ij,pj->p", along_slit[:, :slit_terms], self.broadening, along[:, :along_terms])
+        return self._sum(self.broadening, pixels)
+
+    def _sum(self, coefficients, pixels):
+        """Series along the order, per polynomial of the slit."""
+        result = np.zeros(pixels.slit.size)
+        along = legvander(2.0 * np.arange(self.bins) / self.bins - 1.0, coefficients.shape[1] - 1)
+        for row, polynomial in zip(coefficients, self.along_slit(pixels), strict=False):
+            if row.any():
+                result += polynomial * pixels.interpolate(along @ row)
+        return result
 
     def plus(self, other: SkyDistortion) -> SkyDistortion:
         """Both together."""
@@ -181,25 +194,23 @@ def fit_distortion(
     SkyDistortion
         Priors hold what the data do not tell.
     """
-    along_slit, along = start.bases(pixels)
-    terms, priors = [], []
-    for i in range(start.illumination.size):
-        terms.append(along_slit[:, i] * sky)
-        priors.append(_ILLUMINATION_PRIOR)
-    for shape, factor, prior in (
-        (start.shift.shape, slope, map_error),
-        (start.broadening.shape, curvature, _BROADENING_PRIOR),
-    ):
+    along_slit = start.along_slit(pixels)
+    position = 2.0 * pixels.position / start.bins - 1.0
+    blocks = ((start.shift.shape, slope, map_error), (start.broadening.shape, curvature, _BROADENING_PRIOR))
+    design = np.empty((start.illumination.size + sum(math.prod(shape) for shape, _, _ in blocks), position.size))
+    np.multiply(along_slit, sky, out=design[: start.illumination.size])
+    priors = [_ILLUMINATION_PRIOR] * start.illumination.size
+    row = start.illumination.size
+    for shape, factor, prior in blocks:
         for i in range(shape[0]):
-            for j in range(shape[1]):
-                terms.append(along_slit[:, i] * along[:, j] * factor)
-                priors.append(prior / ((1.0 + 0.5 * i) * (1.0 + 0.5 * j)))
+            _legendre_times(position, along_slit[i] * factor, design[row : row + shape[1]])
+            row += shape[1]
+            priors += [prior / ((1.0 + 0.5 * i) * (1.0 + 0.5 * j)) for j in range(shape[1])]
     held = np.concatenate([start.illumination, start.shift.ravel(), start.broadening.ravel()])
     precision = 1.0 / np.array(priors) ** 2
-    design = np.stack(terms, axis=1)
-    weighted = design * weight[:, None]
-    normal = design.T @ weighted + np.diag(precision)
-    step = np.linalg.solve(normal, weighted.T @ residual - precision * held)
+    weighted = design * weight
+    normal = design @ weighted.T + np.diag(precision)
+    step = np.linalg.solve(normal, weighted @ residual - precision * held)
     a, b = start.illumination.size, start.illumination.size + start.shift.size
     return start.plus(
         SkyDistortion(
@@ -210,3 +221,14 @@ def fit_distortion(
             start.bins,
         )
     )
+
+
+def _legendre_times(x: np.ndarray, factor: np.ndarray, rows: np.ndarray) -> None:
+    """P0, P1 ... of x times a factor, into the rows, by Bonnet's recurrence."""
+    rows[0] = factor
+    if len(rows) > 1:
+        np.multiply(x, factor, out=rows[1])
+    for n in range(1, len(rows) - 1):
+        np.multiply(x, rows[n], out=rows[n + 1])
+        rows[n + 1] *= (2.0 * n + 1.0) / (n + 1.0)
+        rows[n + 1] -= (n / (n + 1.0)) * rows[n - 1]
