@@ -219,11 +219,10 @@ def _stated_outputs(header: _Header, width: int, science: int) -> list[tuple]:
 def _unlit_noise(raw: RawFrame, layout: ReadoutLayout) -> float:
     """Standard deviation [ADU] of pixels without light; 0 when there are none, or none that carry noise."""
     from soxs_recipes.reduction.overscan import overscan_level
-    from soxs_recipes.reduction.reference_pixels import reference_level
+    from soxs_recipes.reduction.reference_pixels import reference_noise
 
     if layout.reference_border:
-        reference = reference_level(raw.data, layout.reference_border)
-        noise = 0.0 if reference is None else reference.noise
+        noise = reference_noise(raw.data, layout.reference_border)
         return noise if noise > _LEAST_NOISE else 0.0
     y0, y1, _, _ = layout.science_window
     noises = []

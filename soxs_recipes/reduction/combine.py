@@ -86,7 +86,7 @@ def combine_frames(frames: Sequence[Frame], *, clip_sigma: float = 5.0, weightin
         np.empty(shape, np.float32) if shared else None,
     )
     count = np.empty(shape, np.int16)
-    for rows in _row_chunks(shape):
+    for rows in row_chunks(shape):
         _combine_rows(frames, rows, clip_sigma, weighting == "mean", result, count)
     return Combination(result, count)
 
@@ -106,7 +106,8 @@ def combined_meta(metas: Sequence[FrameMeta]) -> FrameMeta:
     )
 
 
-def _row_chunks(shape: tuple[int, int]) -> Iterator[slice]:
+def row_chunks(shape: tuple[int, int]) -> Iterator[slice]:
+    """Rows of a frame in pieces that fit the processor's memory."""
     step = max(_CHUNK_PIXELS // max(shape[1], 1), 1)
     for start in range(0, shape[0], step):
         yield slice(start, min(start + step, shape[0]))
@@ -147,7 +148,7 @@ def _agreeing(
     """Which values lie within the clip about their pixel's lower median (True where nothing can be said)."""
     number = kept.sum(axis=0) if masked else len(values)
     ordered = np.where(kept, values, np.float32(np.inf)) if masked else values.copy()
-    centre = _ranked(ordered, (number - 1) // 2)
+    centre = ranked(ordered, (number - 1) // 2)
     if masked:
         centre[number == 0] = 0.0
     deviation = np.abs(values - centre)
@@ -155,7 +156,7 @@ def _agreeing(
     if len(values) > 2:
         # Masked values count as infinitely far, so they never enter a rank that is asked for.
         ordered = np.where(kept, deviation, np.float32(np.inf)) if masked else deviation.copy()
-        spread = _ranked(ordered, number // 2 if not masked else np.clip(number // 2, 0, len(values) - 1))
+        spread = ranked(ordered, number // 2 if not masked else np.clip(number // 2, 0, len(values) - 1))
         factor = _mad_factor(number, len(values))
         spread = np.where(np.isfinite(spread), spread, np.float32(0.0)) * factor if masked else spread * factor
         scale = np.maximum(variance, np.square(np.float32(_MAD_SHARE) * spread))
@@ -192,7 +193,7 @@ def sorting_network(count: int) -> tuple[tuple[int, int], ...]:
     return tuple(pairs)
 
 
-def _ranked(planes: np.ndarray, rank: np.ndarray | int) -> np.ndarray:
+def ranked(planes: np.ndarray, rank: np.ndarray | int) -> np.ndarray:
     """The value of a rank at each pixel; `planes` (N, ny, nx) is sorted in place along its first axis."""
     scratch = np.empty_like(planes[0])
     for low, high in sorting_network(len(planes)):

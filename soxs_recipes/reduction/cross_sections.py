@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.polynomial.legendre import legval, legvander
@@ -46,6 +46,9 @@ def masked_quantile(values: np.ndarray, good: np.ndarray, fraction: float) -> np
     seen = count > 0
     lower, upper = np.where(seen, lower, 0.0), np.where(seen, upper, 0.0)
     return lower + (rank - low) * (upper - lower)
+
+
+_ARRIVED = 0.3  # share of a batch from which fits that have converged are set aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,29 +164,72 @@ def fit_batch(
         Parameters are kept inside.
     """
     low, high = bounds
-    parameters = np.clip(start.astype(np.float64), low, high)
-    count = parameters.shape[1]
-    damping = np.full(parameters.shape[0], 1e-2)
-    prediction, jacobian = model(parameters, offset)
-    chi2 = (weight * (value - prediction) ** 2).sum(axis=1)
-    converged = np.zeros(parameters.shape[0], dtype=bool)
+    state = _BatchState.begin(model, np.clip(start.astype(np.float64), low, high), offset, value, weight)
+    parts = []
     for _ in range(iterations):
-        gradient, hessian = _normal_equations(jacobian, weight, value - prediction)
-        step = _damped_step(hessian, gradient, damping)
-        trial = np.clip(parameters + step, low, high)
-        trial_prediction, trial_jacobian = model(trial, offset)
-        trial_chi2 = (weight * (value - trial_prediction) ** 2).sum(axis=1)
-        better = trial_chi2 <= chi2
-        converged |= better & (chi2 - trial_chi2 < 1e-6 * chi2 + 1e-9)
-        parameters = np.where(better[:, None], trial, parameters)
-        prediction = np.where(better[:, None], trial_prediction, prediction)
-        jacobian = np.where(better[:, None, None], trial_jacobian, jacobian)
-        chi2 = np.where(better, trial_chi2, chi2)
-        damping = np.clip(np.where(better, damping * 0.2, damping * 8.0), 1e-9, 1e9)
-        if converged.all():
-            break
-    _, hessian = _normal_equations(jacobian, weight, value - prediction)
-    return _finish(parameters, hessian, chi2, (weight > 0).sum(axis=1) - count, converged)
+        gradient, hessian = _normal_equations(state.jacobian, state.weight, state.value - state.prediction)
+        trial = np.clip(state.parameters + _damped_step(hessian, gradient, state.damping), low, high)
+        state.take(trial, *model(trial, state.offset))
+        # Those that have arrived need not wait for the slowest.
+        if state.converged.mean() > _ARRIVED:
+            parts.append(state.part(state.converged))
+            state = state.part(~state.converged)
+            if state.row.size == 0:
+                break
+    parts.append(state)
+    row = np.concatenate([part.row for part in parts])
+    hessians = [_normal_equations(part.jacobian, part.weight, part.value - part.prediction)[1] for part in parts]
+    back = np.argsort(row)
+    parameters, hessian, chi2, converged = (
+        np.concatenate(columns)[back]
+        for columns in (
+            [part.parameters for part in parts],
+            hessians,
+            [part.chi2 for part in parts],
+            [part.converged for part in parts],
+        )
+    )
+    return _finish(parameters, hessian, chi2, (weight > 0).sum(axis=1) - start.shape[1], converged)
+
+
+@dataclass(slots=True)
+class _BatchState:
+    """Fits on their way."""
+
+    row: np.ndarray
+    offset: np.ndarray
+    value: np.ndarray
+    weight: np.ndarray
+    parameters: np.ndarray
+    prediction: np.ndarray
+    jacobian: np.ndarray
+    chi2: np.ndarray
+    damping: np.ndarray
+    converged: np.ndarray
+
+    @classmethod
+    def begin(cls, model, parameters, offset, value, weight):
+        count = len(parameters)
+        prediction, jacobian = model(parameters, offset)
+        chi2 = (weight * (value - prediction) ** 2).sum(axis=1)
+        arrays = (np.arange(count), offset, value, weight, parameters, prediction, jacobian, chi2)
+        return cls(*arrays, np.full(count, 1e-2), np.zeros(count, dtype=bool))
+
+    def take(self, trial, prediction, jacobian):
+        """Go to the trial parameters where they are no worse."""
+        chi2 = (self.weight * (self.value - prediction) ** 2).sum(axis=1)
+        better = chi2 <= self.chi2
+        self.converged |= better & (self.chi2 - chi2 < 1e-6 * self.chi2 + 1e-9)
+        self.parameters[better] = trial[better]
+        if better.all():
+            self.prediction, self.jacobian = prediction, jacobian
+        else:
+            self.prediction[better], self.jacobian[better] = prediction[better], jacobian[better]
+        self.chi2 = np.where(better, chi2, self.chi2)
+        self.damping = np.clip(np.where(better, self.damping * 0.2, self.damping * 8.0), 1e-9, 1e9)
+
+    def part(self, chosen):
+        return _BatchState(*(getattr(self, item.name)[chosen] for item in fields(self)))
 
 
 def _normal_equations(jacobian, weight, residual):

@@ -11,6 +11,7 @@ from scipy.ndimage import uniform_filter
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.quality import UNUSABLE, QualityFlag
 from soxs_recipes.errors import InputError, UnprocessableData
+from soxs_recipes.reduction.combine import ranked, row_chunks
 from soxs_recipes.reduction.cross_sections import masked_quantile
 
 __all__ = ["CombinedExposures", "combine_exposures"]
@@ -171,21 +172,19 @@ def _without_hits(frames, levels, subtracted, clip_sigma):
     usable = [frame.usable & np.isfinite(frame.data) for frame in frames]
     if len(frames) == 1:
         return usable, [np.float32(1.0)], 0
-    scaled = np.stack(
-        [(frame.data - subtracted) / np.float32(level) for frame, level in zip(frames, levels, strict=True)]
-    )
-    middle = _middle(scaled, np.stack(usable))
+    scaled = [(frame.data - subtracted) / np.float32(level) for frame, level in zip(frames, levels, strict=True)]
+    middle = _middle(scaled, usable)
     kept, local, rejected = [], [], 0
-    for frame, plane, level, good in zip(frames, scaled, levels, usable, strict=True):
+    for frame, plane, level, good in zip(frames, scaled, levels.astype(np.float32), usable, strict=True):
         variance = (
             frame.variance / level**2 + (np.maximum(middle, 0.0) + np.maximum(subtracted, 0.0) / level) / level
         )
         own = _local_ratio(plane, middle, good, variance)
         # A value and the median of few share noise; half as much again covers both.
-        hit = good & (np.abs(plane - own * middle) > clip_sigma * np.sqrt(1.5 * variance))
+        hit = good & (np.abs(plane - own * middle) > np.float32(clip_sigma) * np.sqrt(np.float32(1.5) * variance))
         rejected += int(hit.sum())
         kept.append(good & ~hit)
-        local.append(np.float32(level) * own)
+        local.append(level * own)
     whole = np.float32(levels.sum()) / sum(local)
     return kept, [level * whole for level in local], rejected
 
@@ -214,25 +213,34 @@ def _neighbours(cells, known):
     return np.where(known | (weight < 0.05), cells, mean)
 
 
-def _middle(planes, masked):
-    """Median over usable exposures, of two the lower; 0 where there is none."""
-    ordered = np.sort(np.where(masked, planes, np.inf), axis=0)
-    count = masked.sum(axis=0)
-    low = np.maximum((count - 1) // 2, 0)
-    high = np.where(count == 2, 0, count // 2)
-    high = np.minimum(high, np.maximum(count - 1, 0))
-    low_value = np.take_along_axis(ordered, low[None], axis=0)[0]
-    high_value = np.take_along_axis(ordered, high[None], axis=0)[0]
-    seen = count > 0
-    return np.where(seen, 0.5 * (np.where(seen, low_value, 0.0) + np.where(seen, high_value, 0.0)), 0.0)
+def _middle(planes, usable):
+    """Median over usable exposures (lists of frames), of two the lower; 0 where there is none."""
+    result = np.empty_like(planes[0])
+    for rows in row_chunks(result.shape):
+        good = np.stack([plane[rows] for plane in usable])
+        values = np.stack([plane[rows] for plane in planes])
+        count = good.sum(axis=0)
+        if good.all():
+            count = len(planes)
+        else:
+            values[~good] = np.inf
+        low = np.maximum(count - 1, 0) // 2
+        high = np.where(count == 2, 0, np.minimum(count // 2, np.maximum(count - 1, 0)))
+        if isinstance(count, int):
+            low, high = int(low), int(high)
+        middle = ranked(values, low)
+        middle += values[high] if isinstance(high, int) else np.take_along_axis(values, high[None], axis=0)[0]
+        middle *= np.float32(0.5)
+        result[rows] = np.where(count > 0, middle, np.float32(0.0))
+    return result
 
 
 def _mean_of(frames, clip_sigma):
     """(mean, variance of the mean, whether any exposure counts) of exposures of one level."""
-    usable = np.stack([frame.usable & np.isfinite(frame.data) for frame in frames])
-    planes = np.stack([frame.data for frame in frames])
+    usable = [frame.usable & np.isfinite(frame.data) for frame in frames]
+    planes = [frame.data for frame in frames]
     middle = _middle(planes, usable)
-    total = np.zeros(planes.shape[1:], dtype=np.float32)
+    total = np.zeros(middle.shape, dtype=np.float32)
     variance, count = total.copy(), total.copy()
     for frame, plane, good in zip(frames, planes, usable, strict=True):
         spread = np.maximum(frame.variance + np.maximum(middle, 0.0), 1e-6)

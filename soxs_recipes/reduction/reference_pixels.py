@@ -90,6 +90,12 @@ def mean_pattern(patterns: Sequence[ReferencePattern]) -> ReferencePattern | Non
     )
 
 
+def reference_noise(data: np.ndarray, border: int, groups: int = _GROUPS) -> float:
+    """Noise [ADU] of the reference pixels of a raw frame; 0 when its border holds nothing to go by."""
+    measured = _measure(data, border, groups)
+    return 0.0 if measured is None else measured.noise
+
+
 def reference_level(
     data: np.ndarray, border: int, groups: int = _GROUPS, static: ReferencePattern | None = None
 ) -> ReferenceLevel | None:
@@ -129,25 +135,28 @@ def reference_level(
     side_variance = extra * _MEDIAN_VARIANCE * pixel_variance / border
     lit = _sides_disagree(by_row, side_variance)
     overall = measured.ends if lit else measured.overall
-    level = np.full((ny, nx), overall)
+    level = np.full((ny, 1), overall)
     variance = pixel_variance / (2 * border * (nx if lit else nx + ny))
     by_group = by_group - by_group.mean()
     group_variance = extra * pixel_variance / (border * (nx // by_group.shape[1]))
     per_group = _differ(by_group, group_variance)
     if per_group:
-        columns = _along_columns(by_group, ny, nx)
-        level += columns
-        by_row = by_row - np.array([columns[:, :border].mean(axis=1), columns[:, -border:].mean(axis=1)])
+        columns = _along_columns(by_group, ny)
+        level = level + columns
+        width = nx // columns.shape[1]
+        own = np.arange(border) // width  # the groups of the columns at one side
+        by_row = by_row - np.array([columns[:, own].mean(axis=1), columns[:, -1 - own].mean(axis=1)])
         variance += group_variance / 2.0
     drift, window = 0.0, 0
     if not lit:
         mean = by_row.mean(axis=0)
         rows, window, smooth_variance = smooth_by_risk(mean - mean.mean(), side_variance / 2.0)
     if window:
-        level += rows[:, None]
+        level = level + rows[:, None]
         variance += smooth_variance
         drift = float(np.ptp(rows))
-    return ReferenceLevel(level.astype(np.float32), measured.noise, variance, per_group, window, drift)
+    level = np.repeat(level.astype(np.float32), nx // level.shape[1], axis=1)
+    return ReferenceLevel(level, measured.noise, variance, per_group, window, drift)
 
 
 def _sides_disagree(by_row: np.ndarray, side_variance: float) -> bool:
@@ -171,9 +180,9 @@ class _Measured:
 def _measure(data: np.ndarray, border: int, groups: int) -> _Measured | None:
     """Overall level, differences of groups and of rows from it, noise [ADU]."""
     ny, nx = data.shape
-    mask = np.ones(data.shape, bool)
-    mask[border:-border, border:-border] = False
-    pixels = data[mask].astype(np.float64)
+    middle = data[border:-border]
+    parts = (data[:border], middle[:, :border], middle[:, -border:], data[-border:])
+    pixels = np.concatenate([part.ravel() for part in parts]).astype(np.float64)
     finite = pixels[np.isfinite(pixels)]
     if finite.size < pixels.size // 2 or np.ptp(finite) == 0:
         return None
@@ -224,8 +233,7 @@ def _differ(values: np.ndarray, variance: float) -> bool:
     return chi_square > degrees + _CHANCE_SIGMA * np.sqrt(2.0 * degrees)
 
 
-def _along_columns(by_group: np.ndarray, ny: int, nx: int) -> np.ndarray:
-    """Groups' differences, linear from the rows below to those above (ny, nx)."""
+def _along_columns(by_group: np.ndarray, ny: int) -> np.ndarray:
+    """Groups' differences, linear from the rows below to those above (ny, groups)."""
     fraction = np.arange(ny) / max(ny - 1, 1)
-    along = by_group[0][None, :] + fraction[:, None] * (by_group[1] - by_group[0])[None, :]
-    return np.repeat(along, nx // by_group.shape[1], axis=1)
+    return by_group[0][None, :] + fraction[:, None] * (by_group[1] - by_group[0])[None, :]
