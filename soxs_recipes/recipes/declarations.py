@@ -137,6 +137,8 @@ class CalibrationInput(_ForDetector):
     agree : tuple of str
         Keyword names in which it should agree with the raw frames ("SLIT", "READ_MODE_ID"): products made with
         one that does not are marked PARTIAL.
+    any_arm : bool
+        May be of another arm than the raw frames.
     """
 
     tag: str
@@ -148,6 +150,7 @@ class CalibrationInput(_ForDetector):
     detector: str = ""
     agree_binning: bool = True
     agree: tuple[str, ...] = ()
+    any_arm: bool = False
 
     def __post_init__(self):
         self._check()

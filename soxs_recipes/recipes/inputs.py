@@ -300,7 +300,8 @@ def _common_arm(
     names = [_arm_name(file, instrument) for file in raws]
     arm_name = max(dict.fromkeys(names), key=names.count)
     for file in files:
-        has_arm = any("<ARM>" in entry.tag for entry in _entries_for(declaration, instrument, file.tag))
+        entries = _entries_for(declaration, instrument, file.tag)
+        has_arm = any("<ARM>" in entry.tag and not getattr(entry, "any_arm", False) for entry in entries)
         own = _arm_name(file, instrument)
         tagged = [arm.name for arm in instrument.arms if arm.name in file.tag.split("_")]
         if has_arm and own and (own != arm_name or (tagged and tagged != [arm_name])):

@@ -18,6 +18,7 @@ from soxs_recipes.fits_files import (
     read_order_table,
     read_rectified_images,
     read_response,
+    read_table,
 )
 from soxs_recipes.instrument import load_instrument
 
@@ -153,6 +154,13 @@ def _order_spectra(path, run):
     return figure_orders(read_order_spectra(path), run.title(path))
 
 
+def _line_check(path, run):
+    from soxs_recipes.plots.wavelengths import figure_line_check
+
+    tables = read_table(path, "LINES"), read_table(path, "ORDERS")
+    return figure_line_check(*tables, run.title(path), TELLURIC_BANDS)
+
+
 def _sky_subtraction(path, run):
     from soxs_recipes.plots.detector import figure_sky_subtraction
 
@@ -184,6 +192,7 @@ _DRAWERS: tuple[tuple[str, Callable], ...] = (
     ("DISP_TAB", _lines),
     ("DISP_TAB_2D", _lines),
     ("RESP_TAB", _response),
+    ("LINE_CHECK", _line_check),
     ("MERGE1D", _merged),
     ("ORDER1D", _order_spectra),
     ("SKYSUB", _sky_subtraction),

@@ -60,6 +60,7 @@ RECIPES = {
         RecipeEntry("soxs_extract", "extract", "Extract", ("extract",)),
         RecipeEntry("soxs_straighten", "straighten", "Straighten", ("straighten", "rectify")),
         RecipeEntry("soxs_response", "response", "ResponseRecipe", ("response",)),
+        RecipeEntry("soxs_line_check", "line_check", "LineCheck", ("line_check",)),
     )
 }
 _ALIASES = {command: entry.name for entry in RECIPES.values() for command in entry.commands}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from soxs_recipes.reduction.extraction import ExposureResult, ExtractionSettings
     from soxs_recipes.reduction.order_pixels import OrderGrid
     from soxs_recipes.reduction.slit_ends import EdgeShift
-    from soxs_recipes.reduction.zero_point import SkyLines, ZeroPoint
+    from soxs_recipes.reduction.zero_point import SkyLines, SkySpectrum, ZeroPoint
 
 __all__ = [
     "Exposure",
@@ -38,8 +38,10 @@ __all__ = [
     "find_geometry",
     "locate_exposure",
     "master_flat",
+    "measure_flexure",
     "prepare_exposures",
     "sky_lines",
+    "slit_image_width",
     "tell_choice",
 ]
 
@@ -278,38 +280,57 @@ def master_flat(inputs: Inputs, shape: tuple[int, int]) -> Frame | None:
     return flat
 
 
+def measure_flexure(
+    inputs: Inputs,
+    exposure: Exposure,
+    geometry: Geometry,
+    maps: PixelMaps,
+    grids: Sequence[OrderGrid],
+    *,
+    across_known: bool = True,
+    search: float | None = None,
+) -> tuple[ZeroPoint, EdgeShift | None, list[SkySpectrum]]:
+    """Shift of an exposure against its maps: along by sky lines, across by the slit's ends; and its sky.
+
+    Where `across_known`, a significant shift across is taken out of that along.
+    """
+    from soxs_recipes.reduction.flexure import sky_spectra, zero_point_of_spectra
+    from soxs_recipes.reduction.slit_ends import edge_shift
+
+    frame = exposure.frame
+    spectra = sky_spectra(frame, maps, grids, inputs.arm.dispersion_axis, base_variance=exposure.base_variance)
+    edges = None
+    if geometry.table is not None:
+        edges = edge_shift(frame, geometry.table, maps, spectra, base_variance=exposure.base_variance)
+    zero = zero_point_of_spectra(
+        spectra,
+        sky_lines(inputs),
+        search=search or (3.0 if geometry.rung == 0 else 10.0),
+        slit_image=slit_image_width(inputs, exposure.path, frame.meta.binning),
+        across=edges.shift if across_known and edges is not None and edges.is_significant else 0.0,
+    )
+    if not math.isfinite(zero.shift):
+        inputs.note(f"{frame.meta.name}: no sky line is seen, wavelengths have no zero point of their own")
+    return zero, edges, spectra
+
+
 def locate_exposure(
     inputs: Inputs, exposure: Exposure, geometry: Geometry, grids: Sequence[OrderGrid] | None, *, correct: bool
 ) -> Location:
     """Pixel maps of an exposure, moved to its sky lines and slit ends where they say so."""
     from soxs_recipes.reduction.extraction import make_grids
-    from soxs_recipes.reduction.flexure import sky_spectra, zero_point_of_spectra
-    from soxs_recipes.reduction.slit_ends import edge_shift
 
-    axis = inputs.arm.dispersion_axis
-    frame = exposure.frame
+    axis, frame = inputs.arm.dispersion_axis, exposure.frame
     maps = geometry.maps(inputs, frame.shape)
     grids = grids or make_grids(maps, axis)
-    spectra = sky_spectra(frame, maps, grids, axis, base_variance=exposure.base_variance)
-    edges = None
-    if geometry.table is not None:
-        edges = edge_shift(frame, geometry.table, maps, spectra, base_variance=exposure.base_variance)
-    across = edges.shift if correct and edges is not None and edges.is_significant else 0.0
-    zero = zero_point_of_spectra(
-        spectra,
-        sky_lines(inputs),
-        search=3.0 if geometry.rung == 0 else 10.0,
-        slit_image=_slit_image(inputs, exposure),
-        across=across,
-    )
+    zero, edges, _ = measure_flexure(inputs, exposure, geometry, maps, grids, across_known=correct)
     if correct and geometry.rung > 0 and not inputs.arm.echelle and zero.is_significant:
         # A poor solution of several gratings is off by another amount in each.
         geometry = _moved_orders(geometry, zero, axis)
         return Location(geometry.maps(inputs, frame.shape), zero, None, (zero.shift, 0.0))
+    across = edges.shift if correct and edges is not None and edges.is_significant else 0.0
     along = zero.shift if correct and zero.is_significant else 0.0
     shift = (across, along) if axis == 0 else (along, across)
-    if not math.isfinite(zero.shift):
-        inputs.note(f"{frame.meta.name}: no sky line is seen, wavelengths have no zero point of their own")
     if any(shift):
         _log.info("%s: maps shifted by (%.3f, %.3f) px", frame.meta.name, *shift)
         maps = geometry.maps(inputs, frame.shape, shift)
@@ -328,12 +349,11 @@ def _moved_orders(geometry: Geometry, zero: ZeroPoint, axis: int) -> Geometry:
     return replace(geometry, solution=replace(geometry.solution, blocks=tuple(blocks)))
 
 
-def _slit_image(inputs: Inputs, exposure: Exposure) -> float:
+def slit_image_width(inputs: Inputs, path: Path, binning: tuple[int, int]) -> float:
     """Width of the slit on the detector along the dispersion [px]; 0 when the slit is unknown."""
-    name = str(inputs.keyword("SLIT", exposure.path, "") or "").strip().upper()
+    name = str(inputs.keyword("SLIT", path, "") or "").strip().upper()
     widths = {slit.name.upper(): slit.width for slit in inputs.arm.slits}
-    binning = exposure.frame.meta.binning[inputs.arm.dispersion_axis]
-    return widths.get(name, 0.0) / (inputs.arm.pixel_scale * binning)
+    return widths.get(name, 0.0) / (inputs.arm.pixel_scale * binning[inputs.arm.dispersion_axis])
 
 
 def sky_lines(inputs: Inputs) -> SkyLines:

@@ -1,0 +1,124 @@
+"""Figures of how well wavelengths hold: against the night sky, and between arcs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from soxs_recipes.plots.style import (
+    ACCENT,
+    ERROR,
+    INK,
+    MUTED,
+    new_figure,
+    order_colour,
+    robust_limits,
+    shade_bands,
+)
+
+__all__ = ["figure_line_check"]
+
+_LIGHT_SPEED = 299792.458  # km/s
+
+
+def figure_line_check(
+    lines: Mapping[str, np.ndarray],
+    orders: Mapping[str, np.ndarray],
+    title: str,
+    telluric_bands: Sequence[tuple[float, float]] = (),
+) -> Figure:
+    """Shift of every order with its error, and what every line is off by.
+
+    Parameters
+    ----------
+    lines : mapping of column name -> ndarray (n,)
+        `ORDER`, `WAVELENGTH` [nm], `RESIDUAL`, `ERROR` [nm], `USED`.
+    orders : mapping of column name -> ndarray (m,)
+        `ORDER`, `BAND`, `WAVELENGTH` [nm], `SHIFT`, `ERROR` [px], `N_LINES`, `R_SKY`, `TELL_SHIFT`,
+        `TELL_ERROR`, `SOURCE`.
+    title : str
+    telluric_bands : sequence of (low, high) [nm]
+    """
+    figure, axes = new_figure(title, rows=3, size=(12, 10))
+    shifts, residuals, power = axes[:, 0]
+    sequence = np.argsort(orders["WAVELENGTH"])
+    place = np.arange(sequence.size)
+    columns = {name: np.asarray(values)[sequence] for name, values in orders.items()}
+    own = ~np.char.startswith(columns["SOURCE"].astype(str), "arm")
+    shown = {"fmt": "o", "ms": 5, "lw": 1.2, "capsize": 2}
+    shifts.errorbar(
+        place[own], columns["SHIFT"][own], columns["ERROR"][own], color=INK, label="sky lines", **shown
+    )
+    shifts.plot(
+        place[~own], columns["SHIFT"][~own], "o", mfc="none", color=MUTED, label="no lines: shift of the arm"
+    )
+    tell = np.isfinite(columns["TELL_SHIFT"])
+    if tell.any():
+        shifts.errorbar(
+            place[tell] + 0.18,
+            columns["TELL_SHIFT"][tell],
+            columns["TELL_ERROR"][tell],
+            color=ACCENT,
+            label="telluric bands in the target",
+            **shown,
+        )
+    shifts.axhline(0, color=MUTED, lw=0.6)
+    labels = [f"{band}\n{count} lines" for band, count in zip(columns["BAND"], columns["N_LINES"], strict=True)]
+    shifts.set_xticks(place, labels)
+    finite = np.concatenate(
+        [columns["SHIFT"] - columns["ERROR"], columns["SHIFT"] + columns["ERROR"], [-0.1, 0.1]]
+    )
+    shifts.set_ylim(*robust_limits(finite, 0, 100, 0.25))
+    shifts.set_xlabel("order")
+    shifts.set_ylabel("shift along the dispersion [px]")
+    shifts.legend(fontsize=8, frameon=False, ncols=3)
+    _residuals(residuals, lines, columns["ORDER"])
+    for position, (number, wavelength, value) in enumerate(
+        zip(columns["ORDER"], columns["WAVELENGTH"], columns["R_SKY"], strict=True)
+    ):
+        if np.isfinite(value):
+            power.plot(wavelength, value, "o", color=order_colour(position))
+            power.annotate(
+                str(number),
+                (wavelength, value),
+                textcoords="offset points",
+                xytext=(5, 4),
+                fontsize=7,
+                color=MUTED,
+            )
+    power.set_ylabel("resolving power by sky lines")
+    power.set_xlabel("wavelength [nm, vacuum]")
+    for axis in (residuals, power):
+        axis.set_xlim(*robust_limits(np.concatenate([lines["WAVELENGTH"], columns["WAVELENGTH"]]), 0, 100, 0.03))
+        shade_bands(axis, telluric_bands, "telluric bands")
+    residuals.legend(fontsize=8, frameon=False, ncols=3)
+    return figure
+
+
+def _residuals(axis, lines, numbers):
+    order, used = np.asarray(lines["ORDER"]), np.asarray(lines["USED"], bool)
+    velocity = _LIGHT_SPEED * lines["RESIDUAL"] / lines["WAVELENGTH"]
+    error = _LIGHT_SPEED * lines["ERROR"] / lines["WAVELENGTH"]
+    axis.errorbar(lines["WAVELENGTH"], velocity, error, fmt="none", ecolor=ERROR, lw=0.8, zorder=1)
+    for position, number in enumerate(numbers):
+        chosen = used & (order == number)
+        axis.scatter(
+            lines["WAVELENGTH"][chosen], velocity[chosen], s=9, lw=0, color=order_colour(position), zorder=2
+        )
+    axis.scatter(
+        lines["WAVELENGTH"][~used],
+        velocity[~used],
+        marker="x",
+        s=14,
+        lw=0.8,
+        color=ACCENT,
+        label="left out",
+        zorder=2,
+    )
+    axis.axhline(0, color=MUTED, lw=0.6)
+    axis.set_ylim(*robust_limits(velocity[used], 0, 100, 0.2))
+    axis.set_ylabel("measured $-$ listed [km/s]")
+    axis.set_xlabel("wavelength [nm, vacuum]")
+    axis.set_title(f"{used.sum()} lines used, {(~used).sum()} left out", fontsize=9, loc="left")
