@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_images",
+    "add_sky",
     "add_spectra",
     "add_trace",
     "combined_qc",
@@ -35,7 +36,7 @@ __all__ = [
 
 
 def object_qc(
-    exposure: Exposure, location: Location, geometry: Geometry, result: ExposureResult
+    exposure: Exposure | None, location: Location, geometry: Geometry, result: ExposureResult
 ) -> list[QCParameter]:
     """QC parameters of one exposure."""
     import numpy as np
@@ -222,7 +223,7 @@ def add_trace(
     qc: list[QCParameter],
     used: Sequence[Path],
 ) -> None:
-    """Trace of the target per order, the sources of each exposure, and the sky spectrum."""
+    """Trace of the target per order, and the sources of each exposure."""
     import numpy as np
 
     from soxs_recipes.fits_files import table_hdu
@@ -250,11 +251,20 @@ def add_trace(
         {"SIGNIFICANCE": "of the detection, in sigma; 0 where the position was given"},
     )
     outputs.add("SLIT_TRACE", [trace, sources], qc=qc, used=used)
+
+
+def add_sky(outputs: Outputs, combined: CombinedExposures, qc: list[QCParameter], used: Sequence[Path]) -> None:
+    """The spectrum of the sky under the target."""
+    import numpy as np
+
+    from soxs_recipes.fits_files import table_hdu
+
+    spectra = [item.spectrum for item in combined.orders]
     sky = table_hdu(
         "SKY",
         {
-            "ORDER": number,
-            "WAVE": wave,
+            "ORDER": np.concatenate([np.full(s.wavelength.size, s.order, np.int16) for s in spectra]),
+            "WAVE": np.concatenate([s.wavelength for s in spectra]),
             "WIDTH": np.concatenate([s.bin_width for s in spectra]),
             "SKY": np.concatenate([s.sky for s in spectra]),
         },

@@ -88,6 +88,7 @@ class Outputs:
             ) from error
         self._pending: dict[str, _Pending] = {}
         self._spool = Spool(folder)
+        self.subtracted: list[Path] = []  # raw frames in every product's provenance, but not in its exposure time
 
     def add(
         self,
@@ -206,7 +207,7 @@ class Outputs:
 
     def _header(self, name: str, pending: _Pending, reasons, parameters, cascade_key: str) -> Header:
         inputs = self._inputs
-        used = {file.path for file in pending.used}
+        used = {file.path for file in pending.used} | set(self.subtracted)
         raws = {file.path for file in inputs.raw_files}
         # The reference frame comes first, as the DFS rules take the header of the first.
         files = [file for file in inputs.used_files() if file.path not in raws or file.path in used]

@@ -57,6 +57,8 @@ RECIPES = {
             "soxs_spatial_solution", "spatial_solution", "SpatialSolution", ("spatial_solution", "spat_sol")
         ),
         RecipeEntry("soxs_stare", "stare", "Stare", ("stare",)),
+        RecipeEntry("soxs_nod", "nod", "Nod", ("nod",)),
+        RecipeEntry("soxs_offset", "offset", "Offset", ("offset",)),
         RecipeEntry("soxs_extract", "extract", "Extract", ("extract",)),
         RecipeEntry("soxs_straighten", "straighten", "Straighten", ("straighten", "rectify")),
         RecipeEntry("soxs_response", "response", "ResponseRecipe", ("response",)),

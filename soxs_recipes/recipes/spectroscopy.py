@@ -160,15 +160,18 @@ def tell_choice(inputs: Inputs, exposure: Exposure, result: ExposureResult) -> N
         _log.info("%s: another source at %+.2f arcsec, FWHM %.2f", name, source.position, source.fwhm)
 
 
-def prepare_exposures(inputs: Inputs, paths: Sequence[Path], table: OrderTable | None) -> Iterator[Exposure]:
+def prepare_exposures(
+    inputs: Inputs, paths: Sequence[Path], table: OrderTable | None, *, cancels: bool = False
+) -> Iterator[Exposure]:
     """Prepared exposures, one in memory at a time; one that cannot be used is named and left out.
 
+    `cancels`: bias and dark are the same in an exposure that is subtracted, so that nothing is lost without them.
     With a single path its error is raised; UnprocessableData when none of several can be used.
     """
     prepared = 0
     for path in paths:
         try:
-            exposure = _prepare(inputs, path, table)
+            exposure = _prepare(inputs, path, table, cancels)
         except (UnprocessableData, InputError) as error:
             if len(paths) == 1:
                 raise
@@ -180,7 +183,7 @@ def prepare_exposures(inputs: Inputs, paths: Sequence[Path], table: OrderTable |
         raise UnprocessableData(f"{inputs.declaration.name}: no exposure holds anything to work on")
 
 
-def _prepare(inputs: Inputs, path: Path, table: OrderTable | None) -> Exposure:
+def _prepare(inputs: Inputs, path: Path, table: OrderTable | None, cancels: bool) -> Exposure:
     import numpy as np
 
     from soxs_recipes.recipes.preparation import prepare_detailed
@@ -188,10 +191,11 @@ def _prepare(inputs: Inputs, path: Path, table: OrderTable | None) -> Exposure:
     detector = inputs.arm.detector
     bias = inputs.calibration("MASTER_BIAS") if detector.has_bias else None
     darks = inputs.calibrations("MASTER_DARK")
+    tell = inputs.note if cancels else inputs.mark_partial
     if detector.has_bias and bias is None:
-        inputs.mark_partial("no MASTER_BIAS: only the overscan level is subtracted")
+        tell("no MASTER_BIAS: only the overscan level is subtracted")
     if not detector.has_bias and not darks:
-        inputs.mark_partial("no MASTER_DARK: dark current is not subtracted")
+        tell("no MASTER_DARK: dark current is not subtracted")
     prepared = prepare_detailed(
         path,
         inputs.arm,

@@ -76,6 +76,7 @@ class Stare(Recipe):
         """Prepare, locate, extract, combine, merge, calibrate."""
         from soxs_recipes.recipes.object_products import (
             add_images,
+            add_sky,
             add_spectra,
             add_trace,
             combined_qc,
@@ -120,4 +121,5 @@ class Stare(Recipe):
         combined = combine_extractions(orders_in_common(inputs, results), times)
         qc = [*combined_qc(qc, combined), *time_qc(inputs, used, other_arm)]
         add_trace(outputs, combined, results, qc, used)
+        add_sky(outputs, combined, qc, used)
         add_spectra(inputs, outputs, combined, sum(times), qc, used)

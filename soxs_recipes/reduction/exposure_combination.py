@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from soxs_recipes.data.quality import QualityFlag
-from soxs_recipes.reduction.order_spectrum import ExtractedOrder
+from soxs_recipes.reduction.order_spectrum import ExtractedOrder, mean_correlation
 
-__all__ = ["CombinedExposures", "combine_extractions", "relative_throughput"]
+__all__ = ["CombinedExposures", "NoiseLink", "combine_extractions", "relative_throughput"]
 
 _OUTLIER = 5.0  # sigma
 _ENOUGH_SIGNAL = 20.0  # Total signal-to-noise of an exposure from which its throughput is measured.
@@ -33,6 +33,23 @@ class CombinedExposures:
     orders: tuple[ExtractedOrder, ...]
     throughput: np.ndarray
     rejected: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseLink:
+    """Noise that two of the exposures have in common.
+
+    Attributes
+    ----------
+    first, second : int
+        Which of the exposures.
+    correlation : sequence (order) of ndarray (5, n)
+        Of their own noise: row k is that of bin i of the first with bin i + k of the second.
+    """
+
+    first: int
+    second: int
+    correlation: Sequence[np.ndarray]
 
 
 def relative_throughput(exposures: Sequence[Sequence[ExtractedOrder]], times: np.ndarray) -> np.ndarray:
@@ -58,7 +75,7 @@ def relative_throughput(exposures: Sequence[Sequence[ExtractedOrder]], times: np
 
 
 def combine_extractions(
-    exposures: Sequence[Sequence[ExtractedOrder]], times: Sequence[float]
+    exposures: Sequence[Sequence[ExtractedOrder]], times: Sequence[float], links: Sequence[NoiseLink] = ()
 ) -> CombinedExposures:
     """Inverse-variance mean per bin, outliers between exposures left out, shared variance not reduced.
 
@@ -67,20 +84,23 @@ def combine_extractions(
     exposures : sequence (exposure) of sequence (order) of ExtractedOrder
         The same orders on the same bins in each.
     times : sequence of float [s]
+    links : sequence of NoiseLink
+        Beams of one difference, or exposures from which the same one was subtracted.
     """
     times = np.asarray(times, dtype=np.float64)
     if len(exposures) == 1:
         return CombinedExposures(tuple(exposures[0]), np.ones(1), 0)
     throughput = relative_throughput(exposures, times)
     combined, rejected = [], 0
-    for group in zip(*exposures, strict=True):
-        order, lost = _combine_order(group, times * throughput, times.sum())
+    for index, group in enumerate(zip(*exposures, strict=True)):
+        linked = [(link.first, link.second, link.correlation[index]) for link in links]
+        order, lost = _combine_order(group, times * throughput, times.sum(), linked)
         combined.append(order)
         rejected += lost
     return CombinedExposures(tuple(combined), throughput, rejected)
 
 
-def _combine_order(group: Sequence[ExtractedOrder], scale: np.ndarray, total_time: float):
+def _combine_order(group: Sequence[ExtractedOrder], scale: np.ndarray, total_time: float, linked=()):
     spectra = [item.spectrum for item in group]
     factor = scale[:, None]
     flux = np.array([spectrum.flux for spectrum in spectra])
@@ -103,8 +123,13 @@ def _combine_order(group: Sequence[ExtractedOrder], scale: np.ndarray, total_tim
         finite = np.where(known, values, 0.0)
         return (part**2 * finite / factor**2).sum(axis=0) * total_time**2
 
+    # What linked noise adds, as a factor on the variance of independent exposures.
+    deviation = share * np.sqrt(np.where(known, own, 0.0)) / factor
+    crossed = _crossed(deviation, linked)
+    independent = (deviation**2).sum(axis=0)
+    joined = np.clip(1.0 + crossed[0] / np.where(independent > 0, independent, 1.0), 0.05, None)
     common = ((share * np.sqrt(shared) / factor).sum(axis=0) * total_time) ** 2
-    combined_variance = spread(own, share) + common
+    combined_variance = spread(own, share) * joined + common
     quality = np.bitwise_or.reduce([np.where(w > 0, s.quality, 0) for w, s in zip(weight, spectra, strict=True)])
     quality[bad.any(axis=0) & reached] |= np.int32(QualityFlag.OUTLIER)
     quality[~reached] |= np.int32(QualityFlag.NO_DATA)
@@ -115,23 +140,39 @@ def _combine_order(group: Sequence[ExtractedOrder], scale: np.ndarray, total_tim
         flux=mean(flux),
         variance=combined_variance + lost,
         boxcar_flux=mean(np.array([s.boxcar_flux for s in spectra])),
-        boxcar_variance=spread(np.array([s.boxcar_variance for s in spectra]), share) + lost,
+        boxcar_variance=spread(np.array([s.boxcar_variance for s in spectra]), share) * joined + lost,
         sky=mean(np.array([s.sky for s in spectra])),
-        background_variance=spread(np.where(known, background, 0.0), share) + lost,
+        background_variance=spread(np.where(known, background, 0.0), share) * joined + lost,
         quality=quality.astype(np.int32),
         trace=(share * np.array([s.trace for s in spectra])).sum(axis=0),
         correlation=np.mean([s.correlation for s in spectra], axis=0),
     )
     covariance = np.array([item.covariance for item in group])
+    covariance = (share[:, None] ** 2 * covariance / factor[:, None] ** 2).sum(axis=0) + crossed[1:]
+    if linked:
+        lags = mean_correlation(combined_variance, covariance * total_time**2, reached)
+        spectrum = replace(spectrum, correlation=lags)
     result = ExtractedOrder(
         spectrum,
         common,
-        (share[:, None] ** 2 * covariance / factor[:, None] ** 2).sum(axis=0) * total_time**2,
+        covariance * total_time**2,
         _nanmean([item.sky_residual_on for item in group]),
         _nanmean([item.sky_residual_off for item in group]),
         float(np.mean([item.seeing for item in group])),
     )
     return result, int(bad.sum())
+
+
+def _crossed(deviation, linked):
+    """Covariance (5, n) that links add to the mean, in each bin and with the next four."""
+    bins = deviation.shape[1]
+    result = np.zeros((5, bins))
+    for i, j, correlation in linked:
+        for lag in range(5):
+            last = bins - lag
+            product = deviation[i, :last] * deviation[j, lag:] + deviation[j, :last] * deviation[i, lag:]
+            result[lag, :last] += correlation[lag, :last] * product
+    return result
 
 
 def _outliers(rate, weight):

@@ -10,7 +10,6 @@ import numpy as np
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.pixel_maps import PixelMaps
 from soxs_recipes.data.quality import QualityFlag
-from soxs_recipes.data.spectrum import OrderSpectrum
 from soxs_recipes.errors import AlgorithmError, UnprocessableData
 from soxs_recipes.reduction.cosmic_rays import find_cosmic_rays
 from soxs_recipes.reduction.object_trace import TraceQuality, start_profiles, update_profiles
@@ -75,7 +74,7 @@ class ExposureResult:
     ----------
     orders : tuple of ExtractedOrder
         The target's spectrum in each order, ascending order number.
-    others : tuple of tuple of OrderSpectrum
+    others : tuple of tuple of ExtractedOrder
         Same for the other sources.
     choice : TargetChoice
     traces : mapping order -> TraceQuality
@@ -90,7 +89,7 @@ class ExposureResult:
     """
 
     orders: tuple[ExtractedOrder, ...]
-    others: tuple[tuple[OrderSpectrum, ...], ...]
+    others: tuple[tuple[ExtractedOrder, ...], ...]
     choice: TargetChoice
     traces: Mapping[int, TraceQuality]
     sky_model: np.ndarray
@@ -409,7 +408,7 @@ def collect_result(frame, fits, choice, traces, hits, bands, settings) -> Exposu
             for source in range(len(choice.sources))
         ]
         orders.append(extracted[0])
-        others.append([item.spectrum for item in extracted[1:]])
+        others.append(extracted[1:])
         lost += int(cosmic.sum())
         total += fit.data.size
     return ExposureResult(

@@ -10,7 +10,7 @@ from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.data.spectrum import OrderSpectrum
 from soxs_recipes.reduction.order_fit import OrderFit
 
-__all__ = ["ExtractedOrder", "order_spectrum"]
+__all__ = ["ExtractedOrder", "mean_correlation", "order_spectrum"]
 
 _PARTIAL = 0.95  # Share of the profile's light below which a bin is flagged ...
 _LOST = 0.3  # ... and below which it holds no measurement.
@@ -84,7 +84,7 @@ def order_spectrum(
         background_variance=np.where(lost, np.inf, variance * shares[0]),
         quality=quality,
         trace=fit.profiles[source].centre_at(position),
-        correlation=_mean_correlation(variance, covariance, ~lost),
+        correlation=mean_correlation(variance, covariance, ~lost),
     )
     on, off = sky_residual_widths(fit)
     return ExtractedOrder(
@@ -138,7 +138,8 @@ def _boxcar(fit: OrderFit, source: int, aperture: float):
     return flux, variance
 
 
-def _mean_correlation(variance, covariance, known):
+def mean_correlation(variance: np.ndarray, covariance: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Median correlation coefficients (4,) of covariances (4, n) with the next bins, over the known bins."""
     result = np.zeros(_CORRELATED_BINS)
     sigma = np.sqrt(np.where(known, variance, 1.0))
     for lag in range(1, _CORRELATED_BINS + 1):

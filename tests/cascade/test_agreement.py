@@ -9,7 +9,8 @@ from soxs_recipes.recipes.declarations import resolved_tag
 
 # What a person may give and the cascade does not have yet: mflat comes before the 2-D solution, which needs its
 # edges; a standard is what a response is made from.
-LATER = {("flat", "DISP_TAB_2D"), ("standard", "RESP_TAB"), ("standard", "RESP_ARCHIVE")}
+LATER = {("flat", "DISP_TAB_2D")}
+LATER |= {(f"standard{mode}", tag) for mode in ("", "_nod", "_offset") for tag in ("RESP_TAB", "RESP_ARCHIVE")}
 ARMS = load_instrument().arms
 
 

@@ -1,0 +1,86 @@
+"""soxs_nod: objects nodded along the slit, each exposure's sky measured by another."""
+
+from __future__ import annotations
+
+import math
+
+from soxs_recipes.recipes.base import Recipe
+from soxs_recipes.recipes.beams import BEAM_PARAMETERS, BEAM_QC, BeamSequence, reduce_beams, shots_of
+from soxs_recipes.recipes.declarations import Declaration, Parameter, RawInput
+from soxs_recipes.recipes.object_declarations import (
+    EXTRACTION_PARAMETERS,
+    IMAGE_PRODUCTS,
+    OBJECT_CALIBRATIONS,
+    OBJECT_QC,
+    RESPONSE_CALIBRATIONS,
+    SPECTRUM_PRODUCTS,
+)
+
+__all__ = ["Nod"]
+
+_SETUP = ("READ_MODE_ID", "SLIT")
+
+
+class Nod(Recipe):
+    """Subtracts exposures of opposite beams from one another and extracts both beams."""
+
+    declaration = Declaration(
+        name="soxs_nod",
+        synopsis="Reduce exposures nodded along the slit: pairs, both beams, combination, flux.",
+        description=(
+            "Exposures are paired by time and by their offsets along the slit, in any pattern (AB, ABBA, with "
+            "jitter, of any length): each with the nearest one that stands at least an arcsecond away. One that "
+            "is left over is reduced with the nearest exposure of another beam. The difference of a pair is "
+            "free of all that both have in common; both beams and what the sky changed by are fitted in it "
+            "together on the detector's own pixels, with the noise of all light that fell on both exposures.\n\n"
+            "Where the target stands, and whether offsets run with the slit or against it, is found from all "
+            "pairs together, shifted by their offsets and added. Each beam is extracted on its own trace; all "
+            "beams are averaged with outliers between them left out, and with the noise that they share. A pair "
+            "that cannot be used is named and left out. SKYSUB is the difference without the rest of the sky, "
+            "SKYMODEL that rest, SKY1D the sky of the other beam."
+        ),
+        raws=(
+            RawInput("OBJECT_NOD_<ARM>", "science", 1, None, False, _SETUP, 1, "exposure"),
+            RawInput("STD_FLUX_NOD_<ARM>", "flux standard", 1, None, False, _SETUP, 1, "exposure"),
+            RawInput("STD_TELL_NOD_<ARM>", "telluric standard", 1, None, False, _SETUP, 1, "exposure"),
+        ),
+        calibrations=(*OBJECT_CALIBRATIONS, *RESPONSE_CALIBRATIONS),
+        parameters=(
+            *EXTRACTION_PARAMETERS,
+            Parameter(
+                "use-odd",
+                bool,
+                True,
+                "",
+                "Reduce an exposure without a partner with the nearest of another beam; else leave it out.",
+            ),
+            *BEAM_PARAMETERS,
+        ),
+        products=(*SPECTRUM_PRODUCTS, *IMAGE_PRODUCTS),
+        qc=(*OBJECT_QC, *BEAM_QC),
+        algorithm_version=1,
+    )
+
+    def process(self, inputs, parameters, outputs):
+        """Pair, subtract, extract both beams, combine, merge, calibrate."""
+        from soxs_recipes.reduction.beams import Subtraction, pair_beams
+
+        paths = inputs.all_raw
+        shots = shots_of(inputs, paths)
+        if not all(math.isfinite(shot.offset) for shot in shots):
+            inputs.mark_partial("no ESO SEQ CUMOFF Y in the headers: exposures are taken to alternate")
+
+        def rule(usable):
+            pairs, left = pair_beams([shots[i] for i in usable], use_odd=parameters["use-odd"])
+            if not pairs:
+                return [Subtraction(i, (), (), both=False) for i in usable], []
+            pairs = [
+                Subtraction(usable[p.plus], tuple(usable[i] for i in p.minus), p.shares, p.both) for p in pairs
+            ]
+            for pair in pairs:
+                if not pair.both:
+                    other = paths[pair.minus[0]].name
+                    inputs.note(f"{paths[pair.plus].name} has no partner: {other} is subtracted a second time")
+            return pairs, [usable[i] for i in left]
+
+        reduce_beams(inputs, parameters, outputs, BeamSequence(paths, shots, rule))

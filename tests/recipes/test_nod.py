@@ -1,0 +1,163 @@
+"""soxs_nod and soxs_offset from raw frames: without calibrations, with bad frames, with roles exchanged."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.time import Time, TimeDelta
+
+from soxs_recipes.fits_files import read_order_spectra, read_table
+from soxs_recipes.recipes.base import run_recipe
+from soxs_recipes.recipes.nod import Nod
+from soxs_recipes.recipes.offset import Offset
+from soxs_recipes.simulator import Effects, simulate_frame
+from soxs_recipes.simulator.frames import supernova
+from soxs_recipes.simulator.truth import TableTruth
+
+START = Time("2026-03-02T01:00:00.000", format="isot", scale="utc", precision=3)
+
+
+def expose(folder, number, position, technique, *, cards=(), **changes):
+    """A binned raw exposure and its truth; without a position it shows sky alone."""
+    start = START + TimeDelta(630.0 * number, format="sec")
+    source = {"sources": ()} if position is None else {"source": supernova(17.0, position)}
+    data, header, truth = simulate_frame(
+        "science",
+        "VIS",
+        seed=3,
+        exposure_time=600.0,
+        effects=Effects(cosmic_rays=0),
+        binning=(2, 2),
+        start=start,
+        index=number,
+        **source,
+        **changes,
+    )
+    header["ESO DPR TECH"] = f"ECHELLE,SLIT,{technique}"
+    for key, value in cards:
+        header[f"HIERARCH {key}"] = value
+    path = folder / f"SOXS.{start.isot}.fits"
+    fits.PrimaryHDU(data, header).writeto(path)
+    return path, truth
+
+
+@pytest.fixture(scope="module")
+def sequence(tmp_path_factory):
+    """A, B and A again, with an airglow that fades; offsets run against the slit."""
+    folder = tmp_path_factory.mktemp("raw")
+    return [
+        expose(folder, i, 0.4 - y, "NODDING", cards=(("ESO SEQ CUMOFF Y", y),), airglow=(1.0 - 0.05 * i,) * 10)
+        for i, y in enumerate((2.5, -2.5, 2.3))
+    ]
+
+
+@pytest.fixture(scope="module")
+def spoilt(sequence, tmp_path_factory):
+    """A frame without content between the others."""
+    path = tmp_path_factory.mktemp("spoilt") / "SOXS.2026-03-02T01:05:00.000.fits"
+    with fits.open(sequence[0][0]) as hdus:
+        header = hdus[0].header.copy()
+        header["MJD-OBS"] += 0.003
+        header["ESO SEQ CUMOFF Y"] = -2.5
+        fits.PrimaryHDU(np.zeros_like(hdus[0].data), header).writeto(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def nodded(sequence, spoilt, tmp_path_factory):
+    paths = [str(path) for path, _ in sequence]
+    return run_recipe(
+        Nod, [paths[2], str(spoilt), *paths[:2]], {"save-single-extractions": True}, tmp_path_factory.mktemp("out")
+    )
+
+
+def product(run, tag):
+    (path,) = [item.path for item in run.products if item.tag == f"{tag}_VIS"]
+    return path
+
+
+def ratios_to_truth(path, truths):
+    tables = [TableTruth(truth.tables) for truth in truths]
+    ratios = []
+    for spectrum in read_order_spectra(path):
+        edges = np.append(spectrum.wavelength - 0.5 * spectrum.bin_width, spectrum.wavelength[-1])
+        light = sum(np.nan_to_num(table.truth_counts(spectrum.order, edges, which="object")) for table in tables)
+        kept = np.isfinite(spectrum.variance) & (light > 0.3 * light.max())
+        ratios.append(np.median((spectrum.flux / np.maximum(light, 1e-9))[kept]))
+    return np.array(ratios)
+
+
+def test_a_bad_frame_is_named_and_the_sequence_goes_on(nodded, spoilt):
+    assert nodded.status == "PARTIAL"
+    assert any("left out" in reason and spoilt.stem in reason for reason in nodded.reasons)
+    assert nodded.qc["ESO QC N PAIRS"] == 2
+    assert nodded.qc["ESO QC N EXPOSURES"] == 3
+    notes = " | ".join(nodded.notes)
+    assert "has no partner" in notes
+    assert "against the slit" in notes
+    assert nodded.qc["ESO QC BEAM SIGN"] == -1
+    assert nodded.qc["ESO QC BEAM THROW"] == pytest.approx(5.0, abs=0.15)
+    # Without master bias nothing is lost in a difference.
+    assert "MASTER_BIAS" not in " | ".join(nodded.reasons)
+
+
+def test_all_light_of_all_beams_is_there(nodded, sequence):
+    ratios = ratios_to_truth(product(nodded, "SCI_SLIT_ORDER1D"), [truth for _, truth in sequence])
+    assert ratios.size == 4
+    # No flat and a shifted format: a few per cent.
+    assert ratios == pytest.approx(np.ones(4), abs=0.05)
+
+
+def test_products_of_a_nod_are_whole(nodded, sequence):
+    tags = [item.tag for item in nodded.products]
+    names = ("ORDER1D", "MERGE1D", "SKY1D", "TRACE", "SKYSUB", "SKYMODEL")
+    assert sorted(set(tags)) == sorted(f"SCI_SLIT_{name}_VIS" for name in names)
+    assert tags.count("SCI_SLIT_SKYSUB_VIS") == 2
+    trace = read_table(product(nodded, "SCI_SLIT_TRACE"), "TRACE")
+    means = [np.mean(trace["SLIT_POSITION"][trace["EXPOSURE"] == number]) for number in (1, 2, 3)]
+    assert means == pytest.approx([-2.1, 2.9, -1.9], abs=0.15)
+    single = read_table(product(nodded, "SCI_SLIT_TRACE"), "EXTRACTIONS")
+    assert set(single["EXPOSURE"]) == {1, 2, 3}
+    header = fits.getheader(product(nodded, "SCI_SLIT_MERGE1D"))
+    assert header["TEXPTIME"] == pytest.approx(1800.0)
+    assert 0.9 < header["ESO QC SKY RATIO"] < 1.1
+    sky = read_table(product(nodded, "SCI_SLIT_SKY1D"), "SKY")
+    assert np.median(sky["SKY"]) > 10.0
+
+
+@pytest.fixture(scope="module")
+def offsets(tmp_path_factory):
+    """Object and sky, with signs of the fixed offset that tell the wrong way round."""
+    folder = tmp_path_factory.mktemp("offset")
+    return [
+        expose(folder, 0, 0.3, "OFFSET", cards=(("ESO SEQ FIXOFF RA", 20.0),)),
+        expose(folder, 1, None, "OFFSET", cards=(("ESO SEQ FIXOFF RA", -20.0),), target="SN2026abc"),
+    ]
+
+
+def test_the_object_is_where_it_is_seen(offsets, tmp_path):
+    run = run_recipe(Offset, [str(path) for path, _ in offsets], {}, tmp_path)
+    assert any("taken for those of the object" in note for note in run.notes)
+    assert run.qc["ESO QC N EXPOSURES"] == 1
+    ratios = ratios_to_truth(product(run, "SCI_SLIT_ORDER1D"), [offsets[0][1]])
+    assert ratios == pytest.approx(np.ones(4), abs=0.05)
+    header = fits.getheader(product(run, "SCI_SLIT_ORDER1D"))
+    assert header["TEXPTIME"] == pytest.approx(600.0)
+    used = {str(value) for key, value in header.items() if "RAW" in key and key.endswith("NAME")}
+    assert used == {path.name for path, _ in offsets}
+
+
+def test_without_sky_the_own_sky_is_fitted_and_that_is_said(offsets, tmp_path):
+    run = run_recipe(Offset, [str(offsets[0][0])], {}, tmp_path)
+    assert run.status == "PARTIAL"
+    assert any("as in stare mode" in reason for reason in run.reasons)
+    ratios = ratios_to_truth(product(run, "SCI_SLIT_ORDER1D"), [offsets[0][1]])
+    assert ratios == pytest.approx(np.ones(4), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"), [("3", "no exposure is '3'"), ("1,2", "no exposure of the object is left")]
+)
+def test_sky_frames_that_make_no_sense_are_refused(offsets, tmp_path, asked, words):
+    run = run_recipe(Offset, [str(path) for path, _ in offsets], {"sky-frames": asked}, tmp_path)
+    assert run.status == "FAILED"
+    assert words in run.message
