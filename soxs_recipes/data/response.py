@@ -18,7 +18,7 @@ class Response:
     Attributes
     ----------
     order : ndarray (n,) int16
-        0 where the sample is of the merged arm.
+        0 where the sample is of all orders of the arm together.
     wavelength : ndarray (n,) float64 [nm, vacuum]
     response : ndarray (n,) float64 [erg s-1 cm-2 A-1 / (e- s-1 nm-1)]
     error : ndarray (n,) float64

@@ -58,10 +58,22 @@ def figure_line_residuals(lines: Mapping[str, np.ndarray], title: str) -> Figure
     return figure
 
 
-def figure_response(response: Response, title: str, telluric_bands: Sequence[tuple[float, float]] = ()) -> Figure:
-    """Response per order with its error, and the efficiency."""
-    figure, axes = new_figure(title, rows=2, size=(12, 7.5), sharex=True)
-    curve, efficiency = axes[:, 0]
+def figure_response(
+    response: Response,
+    title: str,
+    telluric_bands: Sequence[tuple[float, float]] = (),
+    earlier: Response | None = None,
+) -> Figure:
+    """Response per order with its error, the efficiency, and both beside the median of earlier nights.
+
+    Parameters
+    ----------
+    earlier : Response or None
+        The archive's median; its error is the scatter of a night, level included.
+    """
+    rows = 2 if earlier is None else 3
+    figure, axes = new_figure(title, rows=rows, size=(12, 3.75 * rows), sharex=True)
+    curve, efficiency = axes[:2, 0]
     for position, number in enumerate(np.unique(response.order)):
         chosen = (response.order == number) & np.isfinite(response.response) & (response.response > 0)
         if not chosen.any():
@@ -71,11 +83,34 @@ def figure_response(response: Response, title: str, telluric_bands: Sequence[tup
         curve.fill_between(wavelength, np.maximum(value - error, 0.01 * value), value + error, color=ERROR, lw=0)
         curve.plot(wavelength, value, color=colour, lw=0.9)
         efficiency.plot(wavelength, 100 * response.efficiency[chosen], color=colour, lw=0.9)
+        if earlier is not None:
+            _beside_earlier(axes[:, 0], response, earlier, int(number), colour)
     curve.set_yscale("log")
     curve.set_ylabel("response\n" + r"[erg cm$^{-2}$ $\mathrm{\AA}^{-1}$ / (e$^-$ nm$^{-1}$)]")
     efficiency.set_ylabel("efficiency above\nthe atmosphere [%]")
-    efficiency.set_xlabel("wavelength [nm, vacuum]")
     efficiency.set_ylim(0, robust_limits(100 * response.efficiency, 0, 99.5, 0.15)[1])
-    for axis in (curve, efficiency):
+    if earlier is not None:
+        axes[2, 0].axhline(1.0, color=MUTED, lw=0.6)
+        axes[2, 0].set_ylabel("sensitivity over the\nearlier nights' median")
+        axes[2, 0].set_ylim(0.8, 1.2)
+    axes[-1, 0].set_xlabel("wavelength [nm, vacuum]")
+    for axis in axes[:, 0]:
         shade_bands(axis, telluric_bands, "telluric bands")
     return figure
+
+
+def _beside_earlier(axes, response: Response, earlier: Response, number: int, colour: str) -> None:
+    """One order of the earlier nights' median behind the new curve, and the ratio of both."""
+    own, other = response.order == number, earlier.order == number
+    if other.sum() < 2:
+        return
+    wavelength, median = earlier.wavelength[other], earlier.response[other]
+    relative = earlier.error[other] / median
+    axes[0].fill_between(
+        wavelength, median / (1 + relative), median * (1 + relative), color=MUTED, lw=0, alpha=0.3
+    )
+    at = response.wavelength[own]
+    inside = (at >= wavelength[0]) & (at <= wavelength[-1])
+    ratio = np.interp(at[inside], wavelength, median) / response.response[own][inside]
+    axes[2].fill_between(wavelength, 1 - relative, 1 + relative, color=ERROR, lw=0)
+    axes[2].plot(at[inside], ratio, color=colour, lw=0.9)

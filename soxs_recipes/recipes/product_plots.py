@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from soxs_recipes.errors import InputError
 from soxs_recipes.fits_files import (
     read_frame,
     read_header,
@@ -139,7 +142,21 @@ def _lines(path, run):
 def _response(path, run):
     from soxs_recipes.plots.calibration import figure_response
 
-    return figure_response(read_response(path), run.title(path), TELLURIC_BANDS)
+    return figure_response(read_response(path), run.title(path), TELLURIC_BANDS, _earlier(path))
+
+
+def _earlier(path):
+    """The median of earlier nights that a response was compared with, None without one."""
+    from soxs_recipes.data.response import Response
+
+    try:
+        table = read_table(path, "ARCHIVE")
+    except InputError:
+        return None
+    nothing = np.zeros(table["WAVE"].size)
+    return Response(
+        table["ORDER"], table["WAVE"], table["MEDIAN"], table["SCATTER"], nothing, nothing.astype(np.int32)
+    )
 
 
 def _merged(path, run):
@@ -193,6 +210,7 @@ _DRAWERS: tuple[tuple[str, Callable], ...] = (
     ("DISP_TAB_2D", _lines),
     ("RESP_TAB", _response),
     ("LINE_CHECK", _line_check),
+    ("RESP_ARCHIVE", _response),
     ("MERGE1D", _merged),
     ("ORDER1D", _order_spectra),
     ("SKYSUB", _sky_subtraction),

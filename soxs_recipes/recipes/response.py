@@ -28,7 +28,11 @@ class ResponseRecipe(Recipe):
             "lines and absorption bands weigh less. The response follows each order's blaze, before merging.\n\n"
             "With several exposures each gives a response; they are averaged after their grey levels are brought "
             "to the brightest, since clouds and slit losses only dim.\n\n"
-            "With a RESP_ARCHIVE_<ARM> the deviation from it is measured; beyond the limit the product is marked."
+            "What the slit lost of the star is estimated from the width of its profile and told; it is put back "
+            "only when asked. With a RESP_ARCHIVE_<ARM> the response is compared with those of earlier nights: a "
+            "change that is the same at all wavelengths is drift (mirrors, clouds, slit) and named, one of shape "
+            "beyond the limit marks the response. One that is not marked joins the archive, whose median serves "
+            "nights without a standard."
         ),
         raws=(RawInput("FLUX_SLIT_ORDER1D_<ARM>", "extracted standard star, counts per order"),),
         calibrations=(
@@ -37,8 +41,9 @@ class ResponseRecipe(Recipe):
             CalibrationInput("TELLURIC_TRANSMISSION", "transmission of the molecules", static=True),
             CalibrationInput(
                 "RESP_ARCHIVE_<ARM>",
-                "earlier response to compare with",
-                ladder="drift is not measured",
+                "responses of earlier nights",
+                ladder="drift is not measured, and a new archive begins",
+                agree_binning=False,
             ),
         ),
         parameters=(
@@ -63,17 +68,46 @@ class ResponseRecipe(Recipe):
                 typical=4500.0,
             ),
             Parameter(
+                "deviation-limit",
+                float,
+                0.03,
+                "",
+                "Relative rms deviation from the archive's shape beyond which the response is marked.",
+                minimum=0.0,
+            ),
+            Parameter(
                 "drift-limit",
                 float,
-                0.1,
+                0.3,
                 "",
-                "Relative deviation from the archive's shape beyond which the response is marked.",
+                "Relative change of level against the archive beyond which the response is marked.",
                 minimum=0.0,
+            ),
+            Parameter("archive-size", int, 200, "", "Curves that an archive keeps.", minimum=1, maximum=5000),
+            Parameter("correct-slit-loss", bool, False, "", "Put back the light that the slit took of the star."),
+            Parameter(
+                "optics-fwhm",
+                float,
+                "auto",
+                "arcsec",
+                "Image width that the spectrograph adds behind the slit.",
+                minimum=0.0,
+                maximum=3.0,
+            ),
+            Parameter(
+                "moffat-beta",
+                float,
+                4.0,
+                "",
+                "Exponent of the star's image, for the slit loss.",
+                minimum=1.5,
+                maximum=20.0,
             ),
         ),
         products=(
             Product("RESP_TAB_<ARM>", "flux per count rate, per order, with errors", kind="table"),
             Product("EFFICIENCY_TAB_<ARM>", "photons detected over photons on the primary mirror", kind="table"),
+            Product("RESP_ARCHIVE_<ARM>", "responses of all nights so far", kind="table", always=False),
         ),
         qc=(
             QCDefinition(
@@ -90,37 +124,50 @@ class ResponseRecipe(Recipe):
             QCDefinition("STAR SEPARATION", "arcsec", "Distance of the pointing from the catalogue's star."),
             QCDefinition("TELL EXPONENT", "", "Median power of the zenith transmission that fits."),
             QCDefinition("GREY SPREAD", "", "Largest difference of level among exposures, relative."),
-            QCDefinition("ARCHIVE GREY", "", "Level against the archive's response."),
-            QCDefinition("ARCHIVE DRIFT", "", "Scatter against the archive's response, after its level."),
+            QCDefinition("SLIT LOSS", "", "Share of the star that the slit took, estimated.", per_order=True),
+            QCDefinition("ARCHIVE N CURVES", "", "Earlier responses compared with."),
+            QCDefinition("ARCHIVE DRIFT", "", "Sensitivity over the archive's, less 1, at all wavelengths alike."),
+            QCDefinition("ARCHIVE DEVIATION", "", "Relative rms deviation from the archive's shape."),
+            QCDefinition("ARCHIVE WORST", "", "Largest deviation of shape, sensitivity less 1."),
+            QCDefinition("ARCHIVE WORST WAVE", "nm", "Where that is."),
+            QCDefinition("ARCHIVE COLOUR", "", "Red end over blue end against the archive, less 1."),
+            QCDefinition("ARCHIVE NEAREST", "", "Deviation of shape from the most similar curve."),
+            QCDefinition("ARCHIVE NEAREST MJD", "d", "When that was taken."),
+            QCDefinition("ARCHIVE USUAL", "", "Median deviation of the earlier curves themselves."),
+            QCDefinition("ARCHIVE TREND", "1/yr", "Change of sensitivity a year."),
         ),
-        algorithm_version=1,
+        algorithm_version=2,
     )
 
     def process(self, inputs, parameters, outputs):
         """Match the star, fit each exposure, average, compare, write."""
         from soxs_recipes.fits_files import response_hdus
-        from soxs_recipes.reduction.response_combination import combine_responses
+        from soxs_recipes.recipes.response_archive import add_archive, compare_with_earlier
+        from soxs_recipes.reduction.response_combination import arm_response, combine_responses
 
         paths = inputs.raw("FLUX_SLIT_ORDER1D")
         match, spectrum = _standard(inputs, parameters, paths[0])
-        _judge_slit(inputs, paths[0])
-        fits = [_fit(inputs, parameters, path, spectrum) for path in paths]
+        losses = [_slit_losses(inputs, parameters, path) for path in paths]
+        _judge_slit(inputs, parameters, paths[0])
+        fits = [_fit(inputs, parameters, path, spectrum, loss) for path, loss in zip(paths, losses, strict=True)]
         for order, reason in fits[0].failed:
             inputs.mark_partial(f"no response for order {order}: {reason}")
         response, spread = combine_responses([fit.response for fit in fits])
+        name, star = match.star.name, {"ESO QC STD NAME": (match.star.name, "standard star of the catalogue")}
+        comparison, archive_qc = compare_with_earlier(inputs, parameters, response, _moment(inputs, paths[0]))
         qc = [
             *_fit_qc(fits),
             *_efficiency_qc(inputs.arm, response),
-            *_archive_qc(inputs, parameters, response),
+            *_slit_qc(losses[0]),
+            *archive_qc,
             QCParameter("GREY SPREAD", spread),
             QCParameter("STAR SEPARATION", match.separation),
         ]
-        header = {"ESO QC STD NAME": (match.star.name, "standard star of the catalogue")}
-        hdus = response_hdus(response)
-        outputs.add("RESP_TAB", hdus, qc=qc, object_name=match.star.name, header=header)
-        outputs.add(
-            "EFFICIENCY_TAB", _efficiency_hdus(response), qc=qc, object_name=match.star.name, header=header
-        )
+        common = {"qc": qc, "object_name": name, "header": star}
+        arm = arm_response(response)
+        outputs.add("RESP_TAB", [*response_hdus(response, arm), *comparison], **common)
+        outputs.add("EFFICIENCY_TAB", _efficiency_hdus(response, arm), **common)
+        add_archive(inputs, parameters, outputs, response, name, _moment(inputs, paths[0]))
 
 
 def _standard(inputs, parameters, path: Path):
@@ -154,8 +201,11 @@ def _standard(inputs, parameters, path: Path):
     return match, read_star(catalogue, stars[match.star])
 
 
-def _judge_slit(inputs, path: Path) -> None:
+def _judge_slit(inputs, parameters, path: Path) -> None:
     """A standard belongs in the widest slit: through another one the response holds slit losses."""
+    if parameters["correct-slit-loss"]:
+        inputs.note("the response is that of all light of the star: slit losses were put back")
+        return
     name = str(inputs.keyword("SLIT", path, ""))
     widths = {slit.name: slit.width for slit in inputs.arm.slits}
     widest = max(widths.values())
@@ -163,7 +213,36 @@ def _judge_slit(inputs, path: Path) -> None:
         inputs.mark_partial(f"standard observed through {name}: its slit losses are in the response")
 
 
-def _fit(inputs, parameters, path: Path, star):
+def _moment(inputs, path: Path) -> float:
+    mjd = inputs.keyword("MJD_OBS", path, math.nan)
+    return float(mjd) if isinstance(mjd, int | float) else math.nan
+
+
+def _slit_losses(inputs, parameters, path: Path) -> dict[int, float]:
+    """Share of the star that the slit took in each order, where the header tells slit and profile."""
+    from soxs_recipes.reduction.slit_loss import slit_transmission
+
+    header = inputs.header(path)
+    widths = {slit.name: slit.width for slit in inputs.arm.slits}
+    width = widths.get(str(inputs.keyword("SLIT", path, "")))
+    seeing = {order.number: header.get(f"ESO QC ORD{order.number} SEEING") for order in inputs.arm.orders}
+    known = {number: float(fwhm) for number, fwhm in seeing.items() if isinstance(fwhm, int | float) and fwhm > 0}
+    if width is None or not known:
+        return {}
+    passed = slit_transmission(
+        list(known.values()), width, optics_fwhm=parameters["optics-fwhm"], beta=parameters["moffat-beta"]
+    )
+    return {number: 1.0 - float(share) for number, share in zip(known, passed, strict=True) if share == share}
+
+
+def _slit_qc(losses: dict[int, float]) -> list[QCParameter]:
+    if not losses:
+        return []
+    middle = sorted(losses.values())[len(losses) // 2]
+    return [QCParameter("SLIT LOSS", middle), *(QCParameter("SLIT LOSS", v, n) for n, v in losses.items())]
+
+
+def _fit(inputs, parameters, path: Path, star, losses: dict[int, float]):
     """Response of one exposure."""
     from soxs_recipes.fits_files import read_order_spectra
     from soxs_recipes.recipes.flux_tables import airmass_of, read_extinction, read_transmission
@@ -179,6 +258,8 @@ def _fit(inputs, parameters, path: Path, star):
     spectra = read_order_spectra(path)
     if any(spectrum.flux_unit != "electron" for spectrum in spectra):
         raise InputError(f"{path.name}: flux is in {spectra[0].flux_unit}; give the spectra in electrons")
+    if parameters["correct-slit-loss"]:
+        spectra = _with_slit_loss(inputs, path, spectra, losses)
     try:
         telluric = read_transmission(inputs.calibration("TELLURIC_TRANSMISSION"))
     except CalibrationMissing:
@@ -187,6 +268,21 @@ def _fit(inputs, parameters, path: Path, star):
     observation = StandardObservation(spectra, float(time), airmass, parameters["resolution"])
     extinction = read_extinction(inputs.calibration("EXTCOEFF_TABLE"))
     return derive_response(observation, star, extinction, inputs.instrument.telescope_area, telluric)
+
+
+def _with_slit_loss(inputs, path: Path, spectra, losses: dict[int, float]):
+    """Counts as they were before the slit."""
+    from dataclasses import replace
+
+    if not losses:
+        inputs.mark_partial(f"{path.name} states no width of its profile: slit losses are not put back")
+        return spectra
+    usual = sorted(losses.values())[len(losses) // 2]
+    passed = [1.0 - losses.get(spectrum.order, usual) for spectrum in spectra]
+    return [
+        replace(spectrum, flux=spectrum.flux / share, variance=spectrum.variance / share**2)
+        for spectrum, share in zip(spectra, passed, strict=True)
+    ]
 
 
 def _fit_qc(fits) -> list[QCParameter]:
@@ -230,23 +326,15 @@ def _efficiency_qc(arm, response) -> list[QCParameter]:
     ]
 
 
-def _archive_qc(inputs, parameters, response) -> list[QCParameter]:
-    """Level and scatter against the archive's curve; a deviant response is marked."""
-    from soxs_recipes.fits_files import read_response
-    from soxs_recipes.reduction.response import response_deviation
-
-    path = inputs.calibration("RESP_ARCHIVE")
-    if path is None:
-        return []
-    grey, drift = response_deviation(response, read_response(path))
-    if drift > parameters["drift-limit"]:
-        inputs.mark_partial(f"response deviates from {path.name} by {100 * drift:.0f} %")
-    return [QCParameter("ARCHIVE GREY", grey), QCParameter("ARCHIVE DRIFT", drift)]
-
-
-def _efficiency_hdus(response) -> list:
-    import numpy as np
+def _efficiency_hdus(response, arm) -> list:
+    """Per order, and of all orders together."""
     from astropy.io import fits
+
+    return [fits.PrimaryHDU(), _efficiency_hdu("EFFICIENCY", response), _efficiency_hdu("ARM", arm)]
+
+
+def _efficiency_hdu(name: str, response):
+    import numpy as np
 
     from soxs_recipes.fits_files import table_hdu
 
@@ -262,4 +350,4 @@ def _efficiency_hdus(response) -> list:
         "EFFICIENCY": "detected over arriving photons, no air",
         "ERR": "1 sigma of EFFICIENCY",
     }
-    return [fits.PrimaryHDU(), table_hdu("EFFICIENCY", columns, {"WAVE": "nm"}, comments)]
+    return table_hdu(name, columns, {"WAVE": "nm"}, comments)

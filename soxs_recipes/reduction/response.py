@@ -22,7 +22,6 @@ __all__ = [
     "StandardSpectrum",
     "TelluricTransmission",
     "derive_response",
-    "response_deviation",
 ]
 
 LIGHT_SPEED = 299792.458  # km/s
@@ -376,26 +375,3 @@ def _joined(parts: Sequence[Response]) -> Response:
         name: np.concatenate([getattr(part, name) for part in parts]) for name in Response.__dataclass_fields__
     }
     return replace(parts[0], **arrays)
-
-
-def response_deviation(response: Response, reference: Response) -> tuple[float, float]:
-    """(grey factor, rms deviation) of a response against another, over samples that neither extrapolates.
-
-    NaN, NaN when they share no order. The factor is response over reference; the deviation is relative, after it.
-    """
-    bad = int(QualityFlag.EXTRAPOLATED | QualityFlag.TELLURIC)
-    logarithms = []
-    for number in np.unique(response.order):
-        own = (response.order == number) & (response.quality & bad == 0)
-        other = (reference.order == number) & (reference.quality & bad == 0) & (reference.response > 0)
-        if not own.any() or other.sum() < 2:
-            continue
-        grid, values = reference.wavelength[other], np.log(reference.response[other])
-        at = response.wavelength[own]
-        shared = (at >= grid[0]) & (at <= grid[-1])
-        logarithms.append(np.log(response.response[own][shared]) - np.interp(at[shared], grid, values))
-    difference = np.concatenate(logarithms) if logarithms else np.zeros(0)
-    if difference.size == 0:
-        return float("nan"), float("nan")
-    grey = float(np.median(difference))
-    return float(np.exp(grey)), float(1.4826 * np.median(np.abs(difference - grey)))

@@ -10,7 +10,7 @@ import numpy as np
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.data.response import Response
 
-__all__ = ["combine_responses"]
+__all__ = ["arm_response", "combine_responses", "on_samples"]
 
 _UNFIT = int(QualityFlag.EXTRAPOLATED)
 
@@ -38,7 +38,7 @@ def combine_responses(responses: Sequence[Response]) -> tuple[Response, float]:
     first = responses[0]
     if len(responses) == 1:
         return first, 0.0
-    logarithms, errors = (np.array(rows) for rows in zip(*(_on_samples(r, first) for r in responses), strict=True))
+    logarithms, errors = (np.array(rows) for rows in zip(*(on_samples(r, first) for r in responses), strict=True))
     usable = np.isfinite(logarithms)
     both = usable.all(axis=0) & (first.quality & _UNFIT == 0)
     if not both.any():
@@ -64,8 +64,11 @@ def combine_responses(responses: Sequence[Response]) -> tuple[Response, float]:
     )
 
 
-def _on_samples(response: Response, samples: Response) -> tuple[np.ndarray, np.ndarray]:
-    """(ln response, relative error) of a response at another's samples; NaN where it has none."""
+def on_samples(response: Response, samples: Response) -> tuple[np.ndarray, np.ndarray]:
+    """(ln response, relative error) of a response at another's samples; NaN where it has none.
+
+    `samples` is anything with order and wavelength.
+    """
     logarithm = np.full(samples.wavelength.shape, np.nan)
     error = np.full(samples.wavelength.shape, np.nan)
     for number in np.unique(samples.order):
@@ -79,3 +82,34 @@ def _on_samples(response: Response, samples: Response) -> tuple[np.ndarray, np.n
         logarithm[own] = np.where(inside, values, np.nan)
         error[own] = np.where(inside, relative, np.nan)
     return logarithm, error
+
+
+def arm_response(response: Response, samples: int = 2000) -> Response:
+    """Response and efficiency of the whole arm: of the light of all orders together, order number 0.
+
+    Where orders overlap their sensitivities add up; errors count as independent.
+    """
+    grid = np.linspace(response.wavelength.min(), response.wavelength.max(), samples)
+    sensitivity, variance, efficiency = np.zeros(samples), np.zeros(samples), np.zeros(samples)
+    quality = np.zeros(samples, dtype=np.int32)
+    for number in np.unique(response.order):
+        own = response.order == number
+        at = response.wavelength[own]
+        inside = (grid >= at[0]) & (grid <= at[-1])
+        part = np.interp(grid[inside], at, 1.0 / response.response[own])
+        relative = np.interp(grid[inside], at, response.error[own] / response.response[own])
+        sensitivity[inside] += part
+        variance[inside] += (relative * part) ** 2
+        efficiency[inside] += np.interp(grid[inside], at, response.efficiency[own])
+        nearest = np.clip(np.searchsorted(0.5 * (at[1:] + at[:-1]), grid[inside]), 0, at.size - 1)
+        quality[inside] |= response.quality[own][nearest]
+    reached = sensitivity > 0
+    value = 1.0 / sensitivity[reached]
+    return Response(
+        order=np.zeros(int(reached.sum()), dtype=np.int16),
+        wavelength=grid[reached],
+        response=value,
+        error=value**2 * np.sqrt(variance[reached]),
+        efficiency=efficiency[reached],
+        quality=quality[reached],
+    )

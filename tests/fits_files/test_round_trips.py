@@ -18,6 +18,7 @@ from soxs_recipes.data.pixel_maps import PixelMaps
 from soxs_recipes.data.quality import QualityFlag, describe_quality
 from soxs_recipes.data.rectified_image import RectifiedImage
 from soxs_recipes.data.response import Response
+from soxs_recipes.data.response_archive import ResponseArchive
 from soxs_recipes.data.spectrum import MergedSpectrum, OrderSpectrum
 from soxs_recipes.errors import InputError, UnprocessableData
 from soxs_recipes.fits_files import write_product
@@ -348,6 +349,27 @@ def test_response(tmp_path):
     )
     path = write_product(tmp_path / "r.fits", fits_files.response_hdus(response))
     assert_same(response, fits_files.read_response(path))
+
+
+def test_response_archive(tmp_path):
+    generator = np.random.default_rng(6)
+    samples = [np.repeat([10, 11], 4).astype(np.int16), np.arange(8.0) + 1000, generator.uniform(1, 2, 8)]
+    curves = generator.uniform(1e-18, 1e-17, (3, 8))
+    curves[1, 4:] = np.nan
+    archive = ResponseArchive(
+        *samples, np.arange(8, dtype=np.int32), curves, 0.1 * curves, np.array([61000.25, 61001.5, 61010.0]),
+        ("LTT 3218", "", "Feige 110"),
+    )  # fmt: skip
+    median = Response(samples[0], samples[1], curves[0], curves[2], curves[0], archive.quality)
+    path = write_product(tmp_path / "a.fits", fits_files.response_archive_hdus(archive, median))
+    assert_same(archive, fits_files.read_response_archive(path))
+    assert_same(median, fits_files.read_response(path))
+    # A response alone is an archive of one.
+    header = fits.Header({"MJD-OBS": 61005.5})
+    path = write_product(tmp_path / "r.fits", fits_files.response_hdus(median), header)
+    single = fits_files.read_response_archive(path)
+    assert (single.count, single.mjd[0]) == (1, 61005.5)
+    assert np.array_equal(single.curves[0], median.response)
 
 
 @quick

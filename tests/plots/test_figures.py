@@ -154,6 +154,19 @@ def test_response_is_drawn_per_order():
     assert drawn(figure)
 
 
+def test_response_stands_before_earlier_nights():
+    n = 40
+    parts = np.repeat([1, 2], n // 2).astype(np.int16), np.linspace(400, 600, n)
+    ones, zeros = np.ones(n), np.zeros(n, np.int32)
+    new = Response(*parts, 2e-17 * ones, 1e-18 * ones, 0.15 * ones, zeros)
+    earlier = Response(*parts, 1.8e-17 * ones, 1e-18 * ones, 0.15 * ones, zeros)
+    figure = figure_response(new, "response", [(450, 460)], earlier)
+    ratios = [line.get_ydata() for line in figure.axes[2].lines if len(line.get_ydata()) > 2]
+    assert len(ratios) == 2
+    np.testing.assert_allclose(np.concatenate(ratios), 0.9)
+    assert drawn(figure)
+
+
 def rectified(number, unit):
     shape = (12, 300)
     flux = RNG.normal(1.0 if unit == "" else 0.0, 0.1, shape)

@@ -1,14 +1,23 @@
 """soxs_response on an extracted standard that was made from the catalogue, and on what users get wrong."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.io import fits
 from scipy.ndimage import gaussian_filter1d
 
 from soxs_recipes.data.spectrum import OrderSpectrum
-from soxs_recipes.fits_files import order_spectra_hdus, read_response, read_table, write_product
+from soxs_recipes.fits_files import (
+    order_spectra_hdus,
+    read_response,
+    read_response_archive,
+    read_table,
+    write_product,
+)
 from soxs_recipes.instrument import load_instrument, static_calibration_path
 from soxs_recipes.recipes.base import run_recipe
+from soxs_recipes.recipes.registry import recipe_class
 from soxs_recipes.recipes.response import ResponseRecipe
 
 EFFICIENCY = 0.15
@@ -104,7 +113,9 @@ def result(arm, standard, tmp_path_factory):
 
 def test_efficiency_and_response_are_recovered(arm, result):
     assert result.status == "COMPLETE", (result.message, result.reasons)
-    assert [product.tag for product in result.products] == [f"RESP_TAB_{arm.name}", f"EFFICIENCY_TAB_{arm.name}"]
+    assert [product.tag for product in result.products] == [
+        f"{kind}_{arm.name}" for kind in ("RESP_TAB", "EFFICIENCY_TAB", "RESP_ARCHIVE")
+    ]
     response = read_response(result.paths[0])
     errors = []
     for order in arm.orders:
@@ -175,17 +186,121 @@ def test_no_exposure_time_is_an_input_error(arm, standard, tmp_path):
     assert "EXPTIME" in result.message
 
 
-def test_two_exposures_and_an_archive(arm, standard, result, tmp_path):
-    from dataclasses import replace
-
-    dimmed = [replace(order, flux=0.8 * order.flux) for order in standard]
+def test_two_exposures(arm, standard, tmp_path):
     paths = [
         write_standard(tmp_path, arm, standard),
-        write_standard(tmp_path, arm, dimmed, "second.fits", **{"MJD-OBS": 61041.01}),
-        (result.paths[0], f"RESP_ARCHIVE_{arm.name}"),
+        write_standard(tmp_path, arm, scaled(standard, 0.8), "second.fits", **{"MJD-OBS": 61041.01}),
     ]
     both = run_recipe(ResponseRecipe, paths, {}, tmp_path / "out")
     assert both.status == "COMPLETE", (both.message, both.reasons)
     assert both.qc["ESO QC GREY SPREAD"] == pytest.approx(0.25, abs=0.02)
-    assert both.qc["ESO QC ARCHIVE GREY"] == pytest.approx(1.0, abs=0.02)
-    assert both.qc["ESO QC ARCHIVE DRIFT"] < 0.01
+
+
+def scaled(orders, factor, tilt=0.0):
+    """Counts that a less sensitive night, or one redder by `tilt` from end to end, would have given."""
+    low, high = (pick(order.wavelength) for pick, order in ((np.min, orders[0]), (np.max, orders[0])))
+    for order in orders:
+        low, high = min(low, order.wavelength.min()), max(high, order.wavelength.max())
+    changed = []
+    for order in orders:
+        share = factor * (1.0 + tilt * ((order.wavelength - low) / (high - low) - 0.5))
+        changed.append(replace(order, flux=share * order.flux, variance=share**2 * order.variance))
+    return changed
+
+
+@pytest.fixture(scope="module")
+def archive(arm, tmp_path_factory):
+    """Responses of four nights, each of which took the archive of the one before."""
+    folder = tmp_path_factory.mktemp("archive")
+    area = load_instrument().telescope_area
+    earlier = []
+    for night, level in enumerate((1.0, 0.97, 1.02, 1.0)):
+        orders = scaled(extracted_standard(arm, area, seed=10 + night), level)
+        path = write_standard(folder, arm, orders, f"{night}.fits", **{"MJD-OBS": 61041.0 + 20 * night})
+        done = run_recipe(ResponseRecipe, [path, *earlier], {}, folder / str(night))
+        assert done.status == "COMPLETE", (done.message, done.reasons)
+        (path,) = [item.path for item in done.products if item.tag == f"RESP_ARCHIVE_{arm.name}"]
+        earlier = [(path, f"RESP_ARCHIVE_{arm.name}")]
+    return path
+
+
+def compared(arm, archive, orders, folder, parameters=None):
+    path = write_standard(folder, arm, orders, **{"MJD-OBS": 61141.0})
+    return run_recipe(
+        ResponseRecipe, [path, (archive, f"RESP_ARCHIVE_{arm.name}")], parameters or {}, folder / "out"
+    )
+
+
+def test_the_archive_grows_and_its_median_is_a_response(arm, archive):
+    found = read_response_archive(archive)
+    assert found.count == 4
+    assert found.mjd.tolist() == [61041.0, 61061.0, 61081.0, 61101.0]
+    assert set(found.stars) == {"LTT 3218"}
+    median = read_response(archive)
+    for order in arm.orders:
+        useful = (median.wavelength > order.wavelength_min) & (median.wavelength < order.wavelength_max)
+        own = (median.order == order.number) & useful & (median.quality == 0)
+        truth = EFFICIENCY * blaze(order, median.wavelength[own])
+        assert np.median(median.efficiency[own] / truth) == pytest.approx(1.0, abs=0.02)
+
+
+def test_a_response_like_the_others(arm, archive, standard, tmp_path):
+    result = compared(arm, archive, standard, tmp_path)
+    assert result.status == "COMPLETE", result.reasons
+    assert result.qc["ESO QC ARCHIVE N CURVES"] == 4
+    assert abs(result.qc["ESO QC ARCHIVE DRIFT"]) < 0.02
+    assert result.qc["ESO QC ARCHIVE DEVIATION"] < 0.01
+    assert not any("drift" in note for note in result.notes)
+    (path,) = [item.path for item in result.products if item.tag == f"RESP_ARCHIVE_{arm.name}"]
+    assert read_response_archive(path).count == 5
+
+
+def test_a_grey_loss_is_named_as_drift(arm, archive, standard, tmp_path):
+    result = compared(arm, archive, scaled(standard, 0.9), tmp_path)
+    assert result.status == "COMPLETE", result.reasons
+    assert result.qc["ESO QC ARCHIVE DRIFT"] == pytest.approx(-0.1, abs=0.02)
+    assert result.qc["ESO QC ARCHIVE DEVIATION"] < 0.01
+    (note,) = [note for note in result.notes if note.startswith("drift")]
+    assert "10 % below" in note or "9 % below" in note or "11 % below" in note
+
+
+def test_a_great_loss_marks(arm, archive, standard, tmp_path):
+    result = compared(arm, archive, scaled(standard, 0.5), tmp_path)
+    assert any("50 % below" in reason for reason in result.reasons)
+
+
+def test_a_colour_error_marks_and_stays_out_of_the_archive(arm, archive, standard, tmp_path):
+    result = compared(arm, archive, scaled(standard, 1.0, tilt=0.2), tmp_path)
+    assert result.status == "PARTIAL"
+    assert any("shape deviates" in reason for reason in result.reasons)
+    assert result.qc["ESO QC ARCHIVE DEVIATION"] == pytest.approx(0.2 / np.sqrt(12), rel=0.3)
+    assert result.qc["ESO QC ARCHIVE COLOUR"] == pytest.approx(0.2, rel=0.3)
+    assert abs(result.qc["ESO QC ARCHIVE DRIFT"]) < 0.08
+    assert not any(item.tag.startswith("RESP_ARCHIVE") for item in result.products)
+
+
+def test_a_night_without_a_standard_takes_the_median(arm, archive, standard, tmp_path):
+    from soxs_recipes.recipes.flux_tables import flux_tables
+    from soxs_recipes.recipes.inputs import gather_inputs
+
+    path = write_standard(tmp_path, arm, standard, **{"ESO PRO CATG": f"SCI_SLIT_SKYSUB_{arm.name}"})
+    frames = [(path, f"SCI_SLIT_SKYSUB_{arm.name}"), (archive, f"RESP_ARCHIVE_{arm.name}")]
+    inputs = gather_inputs(recipe_class("soxs_straighten").declaration, frames)
+    response, _, airmass = flux_tables(inputs, [path])
+    assert airmass == pytest.approx(AIRMASS)
+    assert np.array_equal(response.response, read_response(archive).response)
+    assert any("archive" in reason for reason in inputs.partial_reasons)
+
+
+def test_slit_losses_are_told_and_put_back_when_asked(arm, standard, tmp_path):
+    seeing = {f"ESO__QC__ORD{order.number}__SEEING": 1.2 for order in arm.orders}
+    slit = {"ESO__INS__VISE__NAME": "SLIT1.0", "ESO__INS__NISE__NAME": "SLIT1.0"}
+    path = write_standard(tmp_path, arm, standard, **seeing, **slit)
+    told = run_recipe(ResponseRecipe, [path], {}, tmp_path / "told")
+    loss = told.qc["ESO QC SLIT LOSS"]
+    assert 0.3 < loss < 0.45
+    assert told.status == "PARTIAL"
+    mended = run_recipe(ResponseRecipe, [path], {"correct-slit-loss": True}, tmp_path / "mended")
+    assert mended.status == "COMPLETE", mended.reasons
+    first, second = (read_response(run.paths[0]).response for run in (told, mended))
+    np.testing.assert_allclose(second, first * (1.0 - loss), rtol=2e-3)

@@ -11,7 +11,6 @@ from soxs_recipes.reduction.response import (
     StandardSpectrum,
     TelluricTransmission,
     derive_response,
-    response_deviation,
 )
 
 AREA = 89000.0
@@ -207,15 +206,3 @@ def test_missing_data_are_flagged_as_extrapolated(scene):
 
 def test_identical_input_gives_identical_response(scene, fit):
     assert np.array_equal(derive(scene).response.response, fit.response.response)
-
-
-def test_deviation_from_an_archive_curve(fit):
-    from dataclasses import replace
-
-    tilted = replace(fit.response, response=fit.response.response * 1.1 * (fit.response.wavelength / 550.0) ** 0.2)
-    grey, scatter = response_deviation(tilted, fit.response)
-    assert grey == pytest.approx(1.1, rel=0.05)
-    assert 0.005 < scatter < 0.1
-    assert response_deviation(fit.response, fit.response) == (pytest.approx(1.0), pytest.approx(0.0, abs=1e-12))
-    other = replace(fit.response, order=fit.response.order + 50)
-    assert np.isnan(response_deviation(fit.response, other)).all()
