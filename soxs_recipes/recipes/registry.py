@@ -63,6 +63,7 @@ RECIPES = {
         RecipeEntry("soxs_straighten", "straighten", "Straighten", ("straighten", "rectify")),
         RecipeEntry("soxs_response", "response", "ResponseRecipe", ("response",)),
         RecipeEntry("soxs_line_check", "line_check", "LineCheck", ("line_check",)),
+        RecipeEntry("soxs_lingain", "lingain", "LinearityAndGain", ("lingain", "detlin")),
     )
 }
 _ALIASES = {command: entry.name for entry in RECIPES.values() for command in entry.commands}

@@ -175,7 +175,7 @@ def _observing(*science: dict[str, object], standard: tuple[str, Pattern] = _STA
 def _linearity() -> list[Template]:
     """Pairs of flats of rising exposure time up to saturation, with biases or lamp-off frames."""
     times = {
-        "VIS": (1, 2, 4, 7, 10, 14, 18, 22, 26, 30, 34, 38, 44),
+        "VIS": (1, 2, 4, 7, 10, 14, 18, 22, 26, 30, 34, 38, 46, 60),
         "NIR": (2, 4, 8, 12, 16, 20, 26, 32, 38, 44, 50, 58),
     }
     templates = [Template("VIS", "bias", 5)]
