@@ -153,13 +153,7 @@ def characterise(
     kept = np.where(used, level, np.nan)
     top = float(np.nanmax(kept)) if used.any() else 0.0
     curve = None if linearity is None else linearity.curve
-    # A pair in the middle of the range: much light, nothing saturated.
-    middle = pairs[int(np.argmin(np.abs(times - _RANGE_OF_RATES[1] * times[-1])))]
-    faintest = _FAINTEST_FOR_CORRELATION * top
-    masked = ~good | middle.bad | middle.saturated
-    correlation = neighbour_correlation(
-        middle.first, middle.second, masked, noise_floor or 0.0, max(faintest, 1.0)
-    )
+    correlation = _correlation(pairs, good, noise_floor or 0.0, top)
     variance_errors = np.array([one.variance_error for one in statistics])
     transfer = fit_transfer_curve(kept, variance, variance_errors, curve, noise_floor, correlation)
     deviations = None
@@ -168,6 +162,16 @@ def characterise(
     return AmplifierResult(
         columns, transfer, correlation, saturation, converter, linearity, deviations, times, statistics, used
     )
+
+
+def _correlation(pairs: Sequence[Pair], good: np.ndarray, noise_floor: float, top: float) -> Correlation:
+    """Of all pairs with light enough, at signals where nothing saturates."""
+    found = []
+    for pair in pairs:
+        masked = ~good | pair.bad | pair.saturated | (pair.mean > np.float32(max(top, 1.0)))
+        faintest = max(_FAINTEST_FOR_CORRELATION * top, 1.0)
+        found.append(neighbour_correlation(pair.first, pair.second, masked, noise_floor, faintest))
+    return Correlation.mean(found)
 
 
 def _deviations(

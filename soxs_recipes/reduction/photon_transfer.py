@@ -6,6 +6,7 @@ so that the pixels' own response cancels. Levels and variances are in ADU.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,7 +98,16 @@ class Correlation:
     @property
     def is_significant(self) -> bool:
         """Whether the neighbours share noise: charge that spreads makes the variance too small."""
-        return abs(self.total) > 5.0 * self.error
+        return abs(self.total) > 4.0 * self.error
+
+    @classmethod
+    def mean(cls, several: Sequence[Correlation]) -> Correlation:
+        """Weighted mean; infinite error when there is nothing."""
+        weights = np.array([1.0 / one.error**2 for one in several])
+        if not weights.sum() > 0.0:
+            return cls(0.0, np.inf)
+        total = float(np.dot(weights, [one.total for one in several]) / weights.sum())
+        return cls(total, float(1.0 / np.sqrt(weights.sum())))
 
 
 @dataclass(frozen=True, slots=True)
