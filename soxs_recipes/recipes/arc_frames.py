@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from soxs_recipes.data.qc import QCDefinition, QCParameter
 from soxs_recipes.recipes.declarations import CalibrationInput, Parameter
+from soxs_recipes.recipes.linearity_correction import CORRECT_LINEARITY
 from soxs_recipes.recipes.order_geometry import LAMP_CALIBRATIONS, lamp_exposures
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ ARC_CALIBRATIONS = (
 )
 
 ARC_PARAMETERS = (
+    CORRECT_LINEARITY,
     Parameter(
         "pinhole-detection-thres-sigma",
         float,

@@ -154,6 +154,7 @@ class Recipe(ui.PyRecipe):
         for reason in self.caller_notes[1]:
             self.inputs.mark_partial(reason)
         values = resolve_parameters(self.declaration, settings, self.inputs.arm)
+        self.inputs.parameters = values
         self._remember(settings)
         _log.info("%s: %s", self.name, _inputs_text(self.inputs))
         _log.info("to repeat: %s", repeat_command(self.declaration, self.inputs, settings, folder))

@@ -16,6 +16,9 @@ from soxs_recipes.recipes.two_dimensional import locate_again, product_exposures
 
 __all__ = ["Extract"]
 
+# What is done to raw frames only.
+_OF_RAW_FRAMES = ("correct-linearity", "subtract-background")
+
 
 class Extract(Recipe):
     """Extracts again what stands on the slit of sky-subtracted exposures."""
@@ -40,7 +43,7 @@ class Extract(Recipe):
             *RESPONSE_CALIBRATIONS,
         ),
         parameters=(
-            *(p for p in EXTRACTION_PARAMETERS if p.name != "subtract-background"),
+            *(p for p in EXTRACTION_PARAMETERS if p.name not in _OF_RAW_FRAMES),
             Parameter(
                 "measure-shift", bool, False, "", "Find the shift of the pixel maps anew, against the header's."
             ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +51,8 @@ class Inputs:
         Decisions, such as the rung of a ladder; written into every product.
     partial_reasons : list of str
         What makes all products PARTIAL.
+    parameters : mapping
+        Resolved values of the recipe's parameters.
     """
 
     def __init__(self, declaration: Declaration, instrument: Instrument, arm: Arm, files: Sequence[InputFile]):
@@ -59,6 +61,7 @@ class Inputs:
         self.arm = arm
         self.notes: list[str] = []
         self.partial_reasons: list[str] = []
+        self.parameters: Mapping[str, object] = {}
         self._files = tuple(files)
         self._headers = {file.path: file.header for file in files}
         self._static: dict[str, Path] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from soxs_recipes.data.qc import QCDefinition, QCParameter
 from soxs_recipes.recipes.base import Recipe
 from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
+from soxs_recipes.recipes.linearity_correction import CORRECT_LINEARITY
 from soxs_recipes.recipes.order_geometry import (
     LAMP_CALIBRATIONS,
     dispersion_solution,
@@ -20,6 +21,7 @@ _EXAMPLE_SIGNAL = 1000.0  # e-/px for which the cost of the flat's noise is stat
 _INNER = 3.0  # px inside the edges that QC leaves out
 
 _PARAMETERS = (
+    CORRECT_LINEARITY,
     Parameter(
         "stack-sigma",
         float,

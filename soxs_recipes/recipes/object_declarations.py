@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from soxs_recipes.data.qc import QCDefinition
 from soxs_recipes.recipes.declarations import CalibrationInput, Parameter, Product
+from soxs_recipes.recipes.linearity_correction import CORRECT_LINEARITY, LINEARITY_CALIBRATIONS
 
 __all__ = [
     "EXTRACTION_PARAMETERS",
@@ -31,6 +32,7 @@ _DETECTOR_CALIBRATIONS = (
         made_by="soxs_mdark",
     ),
     CalibrationInput("BP_MAP_REF_<ARM>", "bad pixels that are known", static=True, agree_binning=False),
+    *LINEARITY_CALIBRATIONS,
 )
 
 GEOMETRY_CALIBRATIONS = (
@@ -93,6 +95,7 @@ RESPONSE_CALIBRATIONS = (
 )
 
 EXTRACTION_PARAMETERS = (
+    CORRECT_LINEARITY,
     Parameter(
         "target-position",
         float,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from soxs_recipes.data.qc import QCDefinition, QCParameter
 from soxs_recipes.recipes.base import Recipe
 from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
+from soxs_recipes.recipes.linearity_correction import CORRECT_LINEARITY
 from soxs_recipes.recipes.order_geometry import (
     LAMP_CALIBRATIONS,
     dispersion_solution,
@@ -48,6 +49,7 @@ class OrderCentres(Recipe):
             *LAMP_CALIBRATIONS,
         ),
         parameters=(
+            CORRECT_LINEARITY,
             Parameter(
                 "disp-axis-deg",
                 int,

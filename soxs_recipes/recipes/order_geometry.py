@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from soxs_recipes.errors import InputError, UnprocessableData
 from soxs_recipes.recipes.declarations import CalibrationInput
+from soxs_recipes.recipes.linearity_correction import LINEARITY_CALIBRATIONS, curves_of, known_bad_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,7 @@ LAMP_CALIBRATIONS = (
         detector="infrared",
     ),
     CalibrationInput("BP_MAP_REF_<ARM>", "bad pixels that are known", static=True, agree_binning=False),
+    *LINEARITY_CALIBRATIONS,
     CalibrationInput(
         "SPECTRAL_FORMAT_<ARM>", "where wavelengths fall by the optical model", static=True, agree_binning=False
     ),
@@ -114,11 +116,11 @@ def _bad_pixels(inputs, darks):
     """Quality bits of the reference map, with those of a dark that is not subtracted but knows hot pixels."""
     from soxs_recipes.fits_files import read_frame, read_quality
 
-    known = inputs.calibration("BP_MAP_REF")
+    known = known_bad_pixels(inputs)
     if not darks:
         return known
     bits = read_frame(darks[0]).quality
-    reference = read_quality(known) if known is not None else None
+    reference = read_quality(known) if isinstance(known, Path) else known
     return bits | reference if reference is not None and reference.shape == bits.shape else bits
 
 
@@ -126,10 +128,17 @@ def _prepared(inputs, paths, bias, dark, bad_pixels, *, photon_noise):
     from soxs_recipes.recipes.preparation import prepare_detailed
 
     frames, used, notes, failures = [], [], [], []
+    curves = curves_of(inputs)
     for path in paths:
         try:
             prepared = prepare_detailed(
-                path, inputs.arm, master_bias=bias, dark=dark, bad_pixels=bad_pixels, poisson=photon_noise
+                path,
+                inputs.arm,
+                master_bias=bias,
+                dark=dark,
+                bad_pixels=bad_pixels,
+                linearity=curves,
+                poisson=photon_noise,
             )
         except (InputError, UnprocessableData) as error:
             inputs.mark_partial(f"left out: {error}")

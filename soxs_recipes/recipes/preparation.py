@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
 
     from soxs_recipes.data.frame import Frame
+    from soxs_recipes.data.linearity import LinearityCurve
     from soxs_recipes.instrument.model import Arm
     from soxs_recipes.reduction.preparation import ReadoutReport
     from soxs_recipes.reduction.reference_pixels import ReferencePattern
@@ -143,12 +144,14 @@ def prepare_detailed(
     dark: str | Path | Frame | Sequence[str | Path] | None = None,
     flat: str | Path | Frame | None = None,
     bad_pixels: str | Path | np.ndarray | None = None,
+    linearity: Sequence[LinearityCurve] = (),
     poisson: bool = True,
     pattern: ReferencePattern | None = None,
 ) -> PreparedFrame:
     """As `prepare_frame`, with the readout report, the header and the decisions; nothing is logged.
 
-    `pattern` is what a master dark in the making will keep of the reference pixels.
+    `pattern` is what a master dark in the making will keep of the reference pixels; `linearity` are the curves of
+    the amplifiers, applied before anything but the electronic level.
     """
     from soxs_recipes.fits_files import read_raw
     from soxs_recipes.reduction import preparation as pixels
@@ -165,7 +168,12 @@ def prepare_detailed(
     layout = replace(layout, reference_static=pattern)
     detector = arm.detector
     frame, report = pixels.prepare(
-        raw.data, layout, meta, saturation=detector.saturation, linear_limit=detector.linear_limit
+        raw.data,
+        layout,
+        meta,
+        saturation=detector.saturation,
+        linear_limit=detector.linear_limit,
+        curves=linearity,
     )
     if bad_pixels is not None:
         frame = frame.with_arrays(quality=frame.quality | _fitting_map(bad_pixels, frame, path))

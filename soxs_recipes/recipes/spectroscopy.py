@@ -186,6 +186,7 @@ def prepare_exposures(
 def _prepare(inputs: Inputs, path: Path, table: OrderTable | None, cancels: bool) -> Exposure:
     import numpy as np
 
+    from soxs_recipes.recipes.linearity_correction import curves_of, known_bad_pixels
     from soxs_recipes.recipes.preparation import prepare_detailed
 
     detector = inputs.arm.detector
@@ -201,7 +202,8 @@ def _prepare(inputs: Inputs, path: Path, table: OrderTable | None, cancels: bool
         inputs.arm,
         master_bias=bias,
         dark=darks or None,
-        bad_pixels=inputs.calibration("BP_MAP_REF"),
+        bad_pixels=known_bad_pixels(inputs),
+        linearity=curves_of(inputs),
         poisson=False,
     )
     for note in prepared.notes:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.ndimage import correlate1d, uniform_filter
 
 from soxs_recipes.data.frame import Frame, FrameMeta
+from soxs_recipes.data.linearity import LinearityCurve
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.errors import UnprocessableData
 from soxs_recipes.reduction.overscan import OverscanLevel, overscan_level
@@ -102,7 +103,13 @@ class ReadoutReport:
 
 
 def prepare(
-    data: np.ndarray, layout: ReadoutLayout, meta: FrameMeta, *, saturation: float, linear_limit: float = np.inf
+    data: np.ndarray,
+    layout: ReadoutLayout,
+    meta: FrameMeta,
+    *,
+    saturation: float,
+    linear_limit: float = np.inf,
+    curves: Sequence[LinearityCurve] = (),
 ) -> tuple[Frame, ReadoutReport]:
     """A trimmed frame in electrons, electronic level subtracted, with the variance of its readout.
 
@@ -117,6 +124,8 @@ def prepare(
         Raw value from which a pixel is saturated.
     linear_limit : float [e-]
         Signal beyond which it is not linear.
+    curves : sequence of LinearityCurve
+        Of the amplifiers: signals are made linear, those beyond a curve's limit marked NON_LINEAR.
 
     Returns
     -------
@@ -134,18 +143,32 @@ def prepare(
     _refuse_hopeless(science, finite, saturation, meta.name)
     finite &= ~_unread(science, saturation)
     signal, level_variance, report = _without_level(data, layout, meta.gain)
-    signal *= np.float32(meta.gain)
     quality = np.zeros(science.shape, np.int32)
+    readout = np.float32(meta.read_noise**2 + meta.gain**2 / 12.0 + level_variance)
+    variance = np.full(science.shape, readout, np.float32)
+    for curve in curves:
+        _make_linear(signal, variance, quality, curve, meta.binning[1])
+    signal *= np.float32(meta.gain)
     if not finite.all():
         signal[~finite] = 0.0
         quality[~finite] |= np.int32(QualityFlag.NO_DATA)
         science = np.where(finite, science, np.float32(0.0))
     quality[science >= saturation] |= np.int32(QualityFlag.SATURATED)
     quality[signal > linear_limit] |= np.int32(QualityFlag.NON_LINEAR)
-    readout = meta.read_noise**2 + meta.gain**2 / 12.0 + level_variance
-    variance = np.full(science.shape, readout, np.float32)
     full = saturation * meta.gain - report.level
     return Frame(signal, variance, quality, replace(meta, saturation=min(meta.saturation, full))), report
+
+
+def _make_linear(
+    signal: np.ndarray, variance: np.ndarray, quality: np.ndarray, curve: LinearityCurve, binning: int
+) -> None:
+    """Correct the columns of one amplifier in place; read noise is scaled by the slope of the curve."""
+    cut = (slice(None), slice(curve.columns[0] // binning, -(-curve.columns[1] // binning)))
+    read = signal[cut]
+    finite = np.where(np.isfinite(read), read, np.float32(0.0))
+    variance[cut] *= np.square(curve.slope(finite))
+    quality[cut][finite > curve.limit] |= np.int32(QualityFlag.NON_LINEAR)
+    signal[cut] = curve.corrected(read)
 
 
 def _refuse_hopeless(science: np.ndarray, finite: np.ndarray, saturation: float, name: str) -> None:

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter1d
 from soxs_recipes.simulator.effects import Effects
 from soxs_recipes.simulator.hardware import ArmHardware, arm_hardware, generator
 
-__all__ = ["DetectorState", "detector_state", "expose", "mean_curvature", "scattered_light"]
+__all__ = ["DetectorState", "detector_state", "expose", "limited", "mean_curvature", "scattered_light"]
 
 _COSMIC_RATE = 1.5 / 60.0  # events/s/cm2
 _BRIGHT = 50.0  # e-; above it a normal deviate stands for a Poisson one
@@ -223,7 +223,7 @@ def expose(
     signal = poisson(expected.astype(np.float32), random) if effects.photon_noise else expected.astype(np.float32)
     rays = cosmic_rays(hardware, exposure_time, random, effects)
     signal += rays
-    signal = _limit(state.recorded(signal), hardware, effects)
+    signal = limited(state.recorded(signal), hardware, effects)
     counts = np.array(state.bias[:: binning[0], :: binning[1]])
     if effects.bias_drift:
         counts += np.float32(effects.bias_drift * random.normal(0.0, 1.5))
@@ -256,7 +256,7 @@ def poisson(expected: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return drawn
 
 
-def _limit(signal: np.ndarray, hardware: ArmHardware, effects: Effects) -> np.ndarray:
+def limited(signal: np.ndarray, hardware: ArmHardware, effects: Effects) -> np.ndarray:
     """Departure from linearity above the linear limit, and the full well."""
     if effects.nonlinearity:
         excess = np.maximum(signal - np.float32(hardware.linear_limit), 0.0)
