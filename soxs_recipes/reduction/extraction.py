@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,24 +11,37 @@ from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.pixel_maps import PixelMaps
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.errors import AlgorithmError, UnprocessableData
+from soxs_recipes.reduction.asked import Asked, given_profiles, restrict_pixels
+from soxs_recipes.reduction.asked_sources import are_blended, forced_choice
 from soxs_recipes.reduction.cosmic_rays import find_cosmic_rays
 from soxs_recipes.reduction.object_trace import TraceQuality, start_profiles, update_profiles
 from soxs_recipes.reduction.order_fit import OrderFit
 from soxs_recipes.reduction.order_pixels import OrderGrid, cut_order, make_order_grid
 from soxs_recipes.reduction.order_spectrum import ExtractedOrder, order_spectrum
-from soxs_recipes.reduction.slit_sources import SlitSource, TargetChoice, choose_target, find_sources, slit_samples
+from soxs_recipes.reduction.slit_profile import SlitProfile
+from soxs_recipes.reduction.slit_sources import (
+    SlitSource,
+    TargetChoice,
+    choose_target,
+    find_sources,
+    light_along_slit,
+    slit_samples,
+)
 
 __all__ = [
     "ExposureResult",
     "ExtractionSettings",
     "collect_result",
     "extract_exposure",
+    "find_target",
     "fit_sources",
     "make_grids",
     "set_up_fits",
+    "sources_on_slit",
 ]
 
 _ROUNDS = 4
+_MORE_ROUNDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +65,8 @@ class ExtractionSettings:
         Sources beside the target that are fitted with it.
     refine_sky : bool
         Fit illumination, tilt and line width along the slit.
+    asked : Asked
+        Further wishes.
     """
 
     expected_position: float = 0.0
@@ -64,6 +79,17 @@ class ExtractionSettings:
     cosmic_ray_threshold: float = 5.0
     maximum_sources: int = 3
     refine_sky: bool = True
+    asked: Asked = field(default_factory=Asked)
+
+    @property
+    def holds_position(self) -> bool:
+        """Whether the target's trace stays where it was put."""
+        return self.forced_position is not None and not self.asked.may_move
+
+    @property
+    def holds_width(self) -> bool:
+        """Whether the target's width stays as it was given."""
+        return self.forced_fwhm is not None or self.asked.profiles is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +112,8 @@ class ExposureResult:
         The frame's bits and what was found here.
     cosmic_fraction : float
         Share of the order's pixels lost to cosmic rays.
+    profiles : tuple (source) of mapping order -> SlitProfile
+        Those of the fit.
     """
 
     orders: tuple[ExtractedOrder, ...]
@@ -98,6 +126,7 @@ class ExposureResult:
     quality: np.ndarray
     cosmic_fraction: float
     fits: tuple[OrderFit, ...] = field(default=(), repr=False)
+    profiles: tuple[Mapping[int, SlitProfile], ...] = field(default=(), repr=False)
 
     def without_images(self) -> ExposureResult:
         """The same without images and the state of the fits, which are large."""
@@ -164,7 +193,8 @@ def extract_exposure(
     fits = set_up_fits(frame, maps, dispersion_axis, base_variance, flat, grids, settings)
     for fit in fits:
         fit.estimate_sky()
-    choice = _find_target(fits, settings)
+    choice = settings.asked.without_host(find_target(fits, settings))
+    restrict_pixels(fits, choice, settings.asked)
     traces, hits = fit_sources(frame, fits, choice, settings)
     return collect_result(frame, fits, choice, traces, hits, bands, settings)
 
@@ -216,7 +246,35 @@ def fit_sources(
     return _iterate(frame, fits, starts, choice, settings, hits), hits
 
 
-def _find_target(fits: list[OrderFit], settings: ExtractionSettings) -> TargetChoice:
+def find_target(fits: list[OrderFit], settings: ExtractionSettings) -> TargetChoice:
+    """The target and the other sources on the slit, from the light above the first sky."""
+    cells = _slit_cells(fits)
+    sources = _inner_sources(cells)
+    if settings.forced_position is not None:
+        positions = (settings.forced_position, *settings.asked.further_positions)
+        light = light_along_slit(*cells)
+        return forced_choice(light, sources, positions, settings.forced_fwhm, settings.maximum_sources)
+    choice = choose_target(sources, settings.expected_position, tolerance=settings.position_tolerance)
+    if settings.forced_fwhm is not None:
+        changed = list(choice.sources)
+        changed[choice.index] = replace(changed[choice.index], fwhm=settings.forced_fwhm)
+        choice = replace(choice, sources=tuple(changed))
+    return _limit(choice, settings.maximum_sources)
+
+
+def sources_on_slit(fits: Sequence[OrderFit]) -> tuple[SlitSource, ...]:
+    """Every source that stands out above the first sky, by falling significance."""
+    return _inner_sources(_slit_cells(fits))
+
+
+def _inner_sources(cells):
+    low, high = cells[2][0], cells[2][-1]
+    margin = 0.4
+    return tuple(s for s in find_sources(*cells) if low + margin < s.position < high - margin)
+
+
+def _slit_cells(fits):
+    """Brightness above the sky and its weight in cells of (part of an order, slit position), and the positions."""
     low = min(fit.pixels.slit_range[0] for fit in fits)
     high = max(fit.pixels.slit_range[1] for fit in fits)
     grid = np.arange(low, high, 0.15)
@@ -228,28 +286,7 @@ def _find_target(fits: list[OrderFit], settings: ExtractionSettings) -> TargetCh
         value, weight = slit_samples(fit.pixels, residual, fit.variance / fit.sensitivity**2 + steep**2, grid)
         values.append(value)
         weights.append(weight)
-    sources = find_sources(np.concatenate(values), np.concatenate(weights), grid)
-    margin = 0.4
-    sources = tuple(s for s in sources if low + margin < s.position < high - margin)
-    if settings.forced_position is not None:
-        choice = _forced(sources, settings)
-    else:
-        choice = choose_target(sources, settings.expected_position, tolerance=settings.position_tolerance)
-    if settings.forced_fwhm is not None:
-        changed = list(choice.sources)
-        changed[choice.index] = replace(changed[choice.index], fwhm=settings.forced_fwhm)
-        choice = replace(choice, sources=tuple(changed))
-    return _limit(choice, settings.maximum_sources)
-
-
-def _forced(sources, settings):
-    position = settings.forced_position
-    fwhm = settings.forced_fwhm or (sources[0].fwhm if sources else 1.0)
-    others = tuple(s for s in sources if abs(s.position - position) > 0.7 * max(s.fwhm, fwhm))
-    forced = SlitSource(position, fwhm, 0.0, 0.0)
-    return TargetChoice(
-        len(others), (*others, forced), f"extracted at {position:+.2f} arcsec as asked", False, False
-    )
+    return np.concatenate(values), np.concatenate(weights), grid
 
 
 def _limit(choice: TargetChoice, most: int) -> TargetChoice:
@@ -260,8 +297,11 @@ def _limit(choice: TargetChoice, most: int) -> TargetChoice:
 
 
 def _start(fits, source, settings, *, is_target):
+    grids, asked = [fit.pixels.grid for fit in fits], settings.asked
+    if is_target and asked.profiles is not None:
+        return given_profiles(grids, asked.profiles, source.position, settings.forced_fwhm)
     kept = {"slope": 0.0} if is_target and settings.forced_fwhm is not None else {}
-    return start_profiles([fit.pixels.grid for fit in fits], source.position, source.fwhm, **kept)
+    return start_profiles(grids, source.position, source.fwhm, asked.tail, **kept)
 
 
 def _assign(fits, profiles_by_source):
@@ -292,14 +332,14 @@ def _preview_profiles(fits, starts, choice, settings, steps=6):
             return
         for source, asked in enumerate(choice.sources):
             # The rough sky holds light of blended sources; their start from the slit's profile is better.
-            if asked.significance == 0 or _is_blended(choice.sources, source):
+            if asked.significance == 0 or _is_blended(choice.sources, source) or settings.asked.host_degree >= 0:
                 continue
             equations = [fit.preview_equations(source, flux) for fit, flux in zip(fits, fluxes, strict=True)]
             moved, _ = update_profiles(
                 [fit.profiles[source] for fit in fits],
                 equations,
                 start=starts[source],
-                fit_width=not (source < choice.beams and settings.forced_fwhm is not None),
+                **_freedom(settings, is_target=source < choice.beams),
             )
             for fit, profile in zip(fits, moved, strict=True):
                 fit.profiles[source] = profile
@@ -345,19 +385,28 @@ def _first_tolerance(fit: OrderFit) -> np.ndarray:
 def _iterate(frame, fits, starts, choice, settings, hits):
     """Fit, refine and reject in turn; returns the target's trace quality per order."""
     traces: dict[int, TraceQuality] = {}
-    for round_number in range(_ROUNDS):
+    # Shapes that blended sources share settle slowly.
+    rounds = _ROUNDS + (_MORE_ROUNDS if _one_shape(choice, settings) else 0)
+    for round_number in range(rounds):
         for fit in fits:
             fit.solve()
             if round_number > 0:
                 fit.reject()
-        if round_number == _ROUNDS - 1:
+        if round_number == rounds - 1:
             break
         if settings.refine_sky:
             for fit in fits:
                 fit.refine_distortion()
+        shared = _one_shape(choice, settings)
+        if shared:
+            _refine_shape(fits, starts, shared, settings)
         for source in range(len(choice.sources)):
             quality = _refine_profile(
-                fits, starts, source, settings, is_target=source < choice.beams, correct=round_number >= 1
+                fits,
+                starts,
+                source,
+                _freedom(settings, is_target=source < choice.beams, is_shaped=source in shared),
+                correct=round_number >= 1,
             )
             if source == 0:
                 traces = quality
@@ -367,28 +416,75 @@ def _iterate(frame, fits, starts, choice, settings, hits):
     return traces
 
 
-def _refine_profile(fits, starts, source, settings, *, is_target, correct) -> dict[int, TraceQuality]:
+def _refine_profile(fits, starts, source, freedom, *, correct) -> dict[int, TraceQuality]:
     """Move and widen one source's profile in all orders, and let the data shape it when `correct`."""
     traces = {}
-    if not (is_target and settings.forced_position is not None):
+    if any(freedom.values()):
         moved, quality = update_profiles(
             [fit.profiles[source] for fit in fits],
             [fit.equations(source) for fit in fits],
             start=starts[source],
-            fit_width=not (is_target and settings.forced_fwhm is not None),
+            **freedom,
         )
         for fit, profile in zip(fits, moved, strict=True):
             fit.profiles[source] = profile
-        traces = {fit.pixels.order: item for fit, item in zip(fits, quality, strict=True)}
-    if correct and not (is_target and settings.forced_fwhm is not None):
+        if freedom["fit_centre"]:
+            traces = {fit.pixels.order: item for fit, item in zip(fits, quality, strict=True)}
+    if correct and freedom["fit_width"] and freedom["fit_tail"]:
         for fit in fits:
-            fit.correct_profile(source)
+            # A polynomial beneath and a free shape would share out the light at will.
+            if not fit.background.size:
+                fit.correct_profile(source)
     return traces
 
 
-def collect_result(frame, fits, choice, traces, hits, bands, settings) -> ExposureResult:
-    """Spectra and images of finished fits."""
+def _one_shape(choice: TargetChoice, settings: ExtractionSettings) -> range:
+    """Sources that share one shape: those that were asked for, where they overlap."""
+    several = bool(settings.asked.further_positions) and are_blended(choice.sources[: choice.beams])
+    return range(choice.beams if several else 0)
+
+
+def _refine_shape(fits, starts, shared, settings) -> None:
+    """Widen all sources of one shape together."""
+    freedom = {**_freedom(settings, is_target=True), "fit_centre": False}
+    if not freedom["fit_width"] and not freedom["fit_tail"]:
+        return
+    moved, _ = update_profiles(
+        [fit.profiles[0] for fit in fits],
+        [fit.equations(0, shared[1:]) for fit in fits],
+        start=starts[0],
+        **freedom,
+    )
+    for fit, shape in zip(fits, moved, strict=True):
+        fit.profiles = [
+            replace(profile, log_width=shape.log_width, tail=shape.tail) if k in shared else profile
+            for k, profile in enumerate(fit.profiles)
+        ]
+
+
+def _freedom(settings: ExtractionSettings, *, is_target: bool, is_shaped: bool = False) -> dict[str, bool]:
+    """Which of a profile's parameters may follow the data; `is_shaped` means that its shape is found already."""
+    width = not is_shaped and not (is_target and settings.holds_width)
+    return {
+        "fit_centre": not (is_target and settings.holds_position),
+        "fit_width": width,
+        "fit_tail": not is_shaped and settings.asked.frees_tail,
+    }
+
+
+def collect_result(
+    frame, fits, choice, traces, hits, bands, settings, extract: Callable | None = None
+) -> ExposureResult:
+    """Spectra and images of finished fits; `extract` (fit, band, shared variance) gives an order's spectra."""
     shape = frame.shape
+
+    def all_sources(fit, band, shared):
+        return [
+            order_spectrum(fit, source, band, aperture=settings.aperture, shared_variance=shared)
+            for source in range(len(choice.sources))
+        ]
+
+    extract = extract or all_sources
     sky, objects = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     variance, quality = frame.variance.copy(), frame.quality.copy()
     orders, others = [], []
@@ -403,10 +499,7 @@ def collect_result(frame, fits, choice, traces, hits, bands, settings) -> Exposu
         quality.reshape(-1)[fit.pixels.index] |= bits.astype(np.int32)
         band = bands.get(fit.pixels.order, str(fit.pixels.order))
         shared = None if frame.shared_variance is None else fit.pixels.take(frame.shared_variance)
-        extracted = [
-            order_spectrum(fit, source, band, aperture=settings.aperture, shared_variance=shared)
-            for source in range(len(choice.sources))
-        ]
+        extracted = extract(fit, band, shared)
         orders.append(extracted[0])
         others.append(extracted[1:])
         lost += int(cosmic.sum())
@@ -422,4 +515,7 @@ def collect_result(frame, fits, choice, traces, hits, bands, settings) -> Exposu
         quality=quality,
         cosmic_fraction=lost / max(total, 1),
         fits=tuple(fits),
+        profiles=tuple(
+            {fit.pixels.order: fit.profiles[source] for fit in fits} for source in range(len(fits[0].profiles))
+        ),
     )

@@ -74,25 +74,41 @@ class JointModel:
     sky_basis : SplineBasis
     offsets : sequence of float or None [bins]
         Added to the positions of each source's light, which may come from an exposure with other flexure.
+    background : ndarray (terms, pixels) or None
+        Courses along the slit of further light that counts as sky: each times a spectrum of its own, as fine as
+        the sky's.
     """
 
     def __init__(
-        self, position, bins, sensitivity, illumination, profiles, sky_basis: SplineBasis, *, offsets=None
+        self,
+        position,
+        bins,
+        sensitivity,
+        illumination,
+        profiles,
+        sky_basis: SplineBasis,
+        *,
+        offsets=None,
+        background=None,
     ):
         self.bins = bins
         self.sky_basis = sky_basis
         self._position = position
         self._flux_basis = uniform_basis(bins, _FLUX_KNOTS)
         self._at_bins = self._flux_basis.evaluate(np.arange(bins, dtype=np.float64))
-        self._ranks = interleaved([sky_basis] + [self._flux_basis] * len(profiles))
+        courses = [illumination] if background is None else [illumination, *background]
+        self._skies = len(courses)
+        self._ranks = interleaved([sky_basis] * self._skies + [self._flux_basis] * len(profiles))
         first, values = sky_basis.evaluate(position)
-        values *= sensitivity * illumination
-        self._columns = [SplineColumns(first, values, self._ranks[0])]
+        self._columns = [
+            SplineColumns(first, values * (sensitivity * course), rank)
+            for rank, course in zip(self._ranks, courses, strict=False)
+        ]
         for rank, profile, (first, values) in zip(
-            self._ranks[1:], profiles, self._flux_at(position, offsets, len(profiles)), strict=True
+            self._ranks[self._skies :], profiles, self._flux_at(position, offsets, len(profiles)), strict=True
         ):
             self._columns.append(SplineColumns(first, values * (sensitivity * profile), rank))
-        size = sky_basis.size + len(profiles) * self._flux_basis.size
+        size = self._skies * sky_basis.size + len(profiles) * self._flux_basis.size
         self._system = BandedSystem(self._columns, size)
 
     def _flux_at(self, position, offsets, sources):
@@ -115,10 +131,10 @@ class JointModel:
         return solution
 
     def _unpack(self, coefficients) -> JointSolution:
-        sky_coefficients = coefficients[self._ranks[0]]
-        sky = self._columns[0].model(sky_coefficients)
-        own = [coefficients[rank] for rank in self._ranks[1:]]
-        objects = [columns.model(row) for columns, row in zip(self._columns[1:], own, strict=True)]
+        own = [coefficients[rank] for rank in self._ranks]
+        light = [columns.model(row) for columns, row in zip(self._columns, own, strict=True)]
+        sky_coefficients, sky = own[0], sum(light[1 : self._skies], light[0])
+        own, objects = own[self._skies :], light[self._skies :]
         first, values = self._at_bins
         flux = [sum(values[k] * row[first + k] for k in range(4)) for row in own]
         return JointSolution(
@@ -139,16 +155,33 @@ class JointModel:
         covariance : ndarray (4, bins) [e-^2]
             With bins i + 1 ... i + 4; 0 beyond the last bin.
         """
-        inverse, start = blockwise_inverse(self._system.band)
         first, values = self._at_bins
         indices = first + np.arange(4)[:, None]
-        where = self._ranks[1 + source][indices]
-        beside = where if other is None else self._ranks[1 + other][indices]
+        where = self._ranks[self._skies + source][indices]
+        beside = where if other is None else self._ranks[self._skies + other][indices]
+        result = self._covariance(where, beside, values, _LAGS)
+        return result[0], result[1:]
+
+    def sky_covariance(self) -> np.ndarray:
+        """Covariance of the sky at mid-slit on a lattice of half bins, after `solve`.
+
+        Returns
+        -------
+        ndarray (11, 2 * bins) [(e-/bin/arcsec)^2]
+            Row k is that of lattice point i (position i / 2) with i + k; 0 beyond the last.
+        """
+        first, values = self.sky_basis.evaluate(0.5 * np.arange(2 * self.bins))
+        where = self._ranks[0][first + np.arange(4)[:, None]]
+        return self._covariance(where, where, values, 2 * _LAGS + 2)
+
+    def _covariance(self, where, beside, values, lags):
+        """Of sums over coefficients `where` with later ones over `beside`, both with weights `values`."""
+        inverse, start = blockwise_inverse(self._system.band)
         block, _ = locate(where[1])
-        length = inverse.shape[1]
-        result = np.zeros((_LAGS + 1, self.bins))
-        for lag in range(_LAGS + 1):
-            last = self.bins - lag
+        length, size = inverse.shape[1], where.shape[1]
+        result = np.zeros((lags + 1, size))
+        for lag in range(lags + 1):
+            last = size - lag
             rows = block[:last]
             for a in range(4):
                 for b in range(4):
@@ -156,7 +189,7 @@ class JointModel:
                     known = (i >= 0) & (i < length) & (j >= 0) & (j < length)
                     entry = inverse[rows, np.clip(i, 0, length - 1), np.clip(j, 0, length - 1)]
                     result[lag, :last] += np.where(known, values[a, :last] * values[b, lag:] * entry, 0.0)
-        return result[0], result[1:]
+        return result
 
     def per_bin(self, pixel_values: np.ndarray) -> np.ndarray:
         """Sum over pixels of values shared out to the bins they overlap."""

@@ -9,6 +9,7 @@ ladder of fallbacks is the prior.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +27,7 @@ _CENTRE_ORDER_PRIORS = (0.10, 0.08, 0.05, 0.03)
 _WIDTH_PRIORS = (0.4, 0.3)  # ln width: constant, slope against ln wavelength
 _WIDTH_ORDER_PRIORS = (0.08, 0.06, 0.04)
 _TAIL_PRIOR = 0.1
+_HELD = 1e12  # 1/prior^2 of what may not move
 _SEEING_SLOPE = -0.2
 
 
@@ -89,12 +91,24 @@ def chunk_equations(
     scale: np.ndarray,
     *,
     every: int = 1,
+    companions: Sequence[tuple[SlitProfile, np.ndarray]] = (),
+    nuisance: Sequence[np.ndarray] = (),
 ) -> ChunkEquations:
-    """Equations of one order; arguments as for `slit_profile.fit_correction`, `every` n-th pixel used."""
-    bins = np.arange(pixels.grid.size, dtype=np.float64)
-    reach = pixels.interpolate(5.0 * profile.fwhm_at(bins))
-    near = (np.abs(pixels.slit - pixels.interpolate(profile.centre_at(bins))) < reach) & (weight > 0)
-    near = np.flatnonzero(near)
+    """Equations of one order.
+
+    Parameters
+    ----------
+    pixels, profile, residual, weight, scale
+        As for `slit_profile.fit_correction`.
+    every : int
+        Only each n-th pixel is used.
+    companions : sequence of (SlitProfile, ndarray (pixels,))
+        Sources of the same shape with their scales: all move and widen together, each with a flux of its own.
+    nuisance : sequence of ndarray (pixels,) [e-]
+        Further light whose brightness in each chunk is free.
+    """
+    members = [(profile, scale), *companions]
+    near = np.flatnonzero(np.any([_is_near(pixels, member) for member, _ in members], axis=0) & (weight > 0))
     near = near[near % every == 0]
     chunk = np.clip((pixels.position.take(near) * (_CHUNKS / pixels.grid.size)).astype(np.uint8), 0, _CHUNKS - 1)
     near = near[np.argsort(chunk, kind="stable")]
@@ -105,9 +119,14 @@ def chunk_equations(
         slit=pixels.slit.take(near),
         footprint=pixels.footprint.take(near),
     )
-    base, derivatives = profile.with_derivatives(cut)
-    scale = scale.take(near)
-    columns = np.concatenate([derivatives * scale, [base * scale, scale, residual.take(near)]])
+    derivatives, amplitudes, pedestal = 0.0, [], 0.0
+    for member, own_scale in members:
+        base, own = member.with_derivatives(cut)
+        size = own_scale.take(near)
+        derivatives, pedestal = derivatives + own * size, pedestal + size
+        amplitudes.append(base * size)
+    others = [light.take(near) for light in nuisance]
+    columns = np.concatenate([derivatives, [*amplitudes, pedestal, *others, residual.take(near)]])
     weighted = columns * weight.take(near)
     ends = np.cumsum(np.bincount(chunk, minlength=_CHUNKS))
     products = np.stack(
@@ -118,6 +137,12 @@ def chunk_equations(
     curvature, gradient = _eliminate(normal, right, 3)
     wavelength = np.interp(middle, np.arange(pixels.grid.size), pixels.grid.wavelength)
     return ChunkEquations(curvature, gradient, middle, wavelength)
+
+
+def _is_near(pixels: OrderPixels, profile: SlitProfile) -> np.ndarray:
+    bins = np.arange(pixels.grid.size, dtype=np.float64)
+    reach = pixels.interpolate(5.0 * profile.fwhm_at(bins))
+    return np.abs(pixels.slit - pixels.interpolate(profile.centre_at(bins))) < reach
 
 
 def _eliminate(normal, right, keep):
@@ -137,7 +162,9 @@ def update_profiles(
     equations: list[ChunkEquations],
     *,
     start: list[SlitProfile],
+    fit_centre: bool = True,
     fit_width: bool = True,
+    fit_tail: bool = True,
 ) -> tuple[list[SlitProfile], list[TraceQuality]]:
     """One ridge step for all orders of one source.
 
@@ -148,13 +175,14 @@ def update_profiles(
     equations : list of ChunkEquations
     start : list of SlitProfile
         What the priors pull towards.
-    fit_width : bool
-        Whether width and tail move too.
+    fit_centre, fit_width, fit_tail : bool
+        Which of the three may move.
     """
     layout = _Layout(equations)
-    precision = layout.precision(fit_width)
+    precision = layout.precision(centre=fit_centre, width=fit_width, tail=fit_tail)
     normal = np.diag(precision)
-    right = -precision * layout.held(profiles, start)
+    # The priors pull towards the start; what is held stays where it is.
+    right = np.where(precision < _HELD, -precision * layout.held(profiles, start), 0.0)
     transfer = layout.transfer.reshape(-1, layout.size)
     curvature = np.stack([equation.curvature for equation in equations])
     normal += transfer.T @ (curvature @ layout.transfer).reshape(-1, layout.size)
@@ -181,16 +209,14 @@ class _Layout:
         self.size = self.common + self.own * len(equations)
         self.transfer = np.stack([self._transfer_of(order, equation) for order, equation in enumerate(equations)])
 
-    def precision(self, fit_width):
+    def precision(self, *, centre=True, width=True, tail=True):
+        """1/prior^2 of the unknowns; what shall not move is held."""
+        free = [centre] * len(_CENTRE_PRIORS) + [width] * len(_WIDTH_PRIORS) + [tail]
+        free += ([centre] * len(_CENTRE_ORDER_PRIORS) + [width] * len(_WIDTH_ORDER_PRIORS)) * len(self.equations)
         common = np.array([*_CENTRE_PRIORS, *_WIDTH_PRIORS, _TAIL_PRIOR])
         own = np.array([*_CENTRE_ORDER_PRIORS, *_WIDTH_ORDER_PRIORS])
         values = np.concatenate([common, np.tile(own, len(self.equations))]) ** -2.0
-        if not fit_width:
-            values[len(_CENTRE_PRIORS) : self.common] = 1e12
-            for order in range(len(self.equations)):
-                first = self.common + order * self.own + len(_CENTRE_ORDER_PRIORS)
-                values[first : first + len(_WIDTH_ORDER_PRIORS)] = 1e12
-        return values
+        return np.where(free, values, _HELD)
 
     def _courses(self, wavelength, position, bins):
         tau = 2.0 * (wavelength - self.low) / max(self.high - self.low, 1e-9) - 1.0
@@ -224,7 +250,7 @@ class _Layout:
             target.append(np.stack([shift, swell, tail], axis=1).ravel())
         design, target = self.transfer.reshape(-1, self.size), np.concatenate(target)
         if np.any(target):
-            precision = self.precision(True)
+            precision = self.precision()
             normal = design.T @ design * 1e8 + np.diag(precision)
             distance = np.linalg.solve(normal, design.T @ target * 1e8)
         return distance

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.ndimage import maximum_filter1d
 
@@ -47,7 +49,7 @@ class OrderFit:
         self.data = data
         self.base_variance = base_variance
         self.flat = flat
-        self._flat_share = flat_variance / np.maximum(flat, 0.02) ** 2
+        self.flat_share = flat_variance / np.maximum(flat, 0.02) ** 2  # relative variance that the flat leaves
         self.usable = usable & (flat > 0.02)
         self.rejected = np.zeros(data.size, dtype=bool)
         self.hits = np.zeros(data.size, dtype=bool)
@@ -56,6 +58,7 @@ class OrderFit:
         self.distortion = SkyDistortion.none(half_slit, pixels.grid.size)
         self.profiles: list[SlitProfile] = []
         self.offsets: list[float] = []  # of each source's light along the dispersion [bins]; none when empty
+        self.background = np.zeros((0, data.size))  # courses along the slit of light under the target
         self.knots: SplineBasis | None = None
         self.joint: JointModel | None = None
         self.solution: JointSolution | None = None
@@ -105,7 +108,7 @@ class OrderFit:
     @property
     def flat_part(self) -> np.ndarray:
         """Variance that the flat's own noise leaves [e-^2]."""
-        return self.expected**2 * self._flat_share
+        return self.expected**2 * self.flat_share
 
     @property
     def weight(self) -> np.ndarray:
@@ -202,6 +205,7 @@ class OrderFit:
             profiles,
             self.knots,
             offsets=self.offsets or None,
+            background=self.background,
         )
         extra = self._broadening(position)
         self.solution = self.joint.solve(self.data - extra, self.weight)
@@ -275,14 +279,40 @@ class OrderFit:
         flux = _shrunk(self.solution.flux[source])
         return self.pixels.interpolate(flux) * self.sensitivity
 
-    def equations(self, source: int) -> ChunkEquations:
-        """Normal equations of the source's centre, width and tail."""
-        return chunk_equations(self.pixels, self.profiles[source], self.residual, self.weight, self._scale(source))
+    def _other_light(self, source: int, apart: Sequence[int] = ()) -> list[np.ndarray]:
+        """Light that may be mistaken for this source's: overlapping neighbours, and what lies beneath."""
+        here = self.profiles[source]
+        middle = 0.5 * self.pixels.grid.size
+        reach = 3.0 * float(here.fwhm_at(middle))
+        light = [
+            profile.evaluate(self.pixels) * self._scale(other)
+            for other, profile in enumerate(self.profiles)
+            if other not in (source, *apart)
+            and abs(profile.centre_at(middle) - here.centre_at(middle)) < reach + float(profile.fwhm_at(middle))
+        ]
+        return [*light, *(course * self.sensitivity for course in self.background)]
+
+    def equations(self, source: int, companions: Sequence[int] = ()) -> ChunkEquations:
+        """Normal equations of the source's centre, width and tail; its companions have the same shape."""
+        return chunk_equations(
+            self.pixels,
+            self.profiles[source],
+            self.residual,
+            self.weight,
+            self._scale(source),
+            companions=[(self.profiles[other], self._scale(other)) for other in companions],
+            nuisance=self._other_light(source, companions),
+        )
 
     def correct_profile(self, source: int) -> None:
         """Let the residuals change the source's profile."""
         self.profiles[source] = fit_correction(
-            self.profiles[source], self.pixels, self.residual, self.weight, self._scale(source)
+            self.profiles[source],
+            self.pixels,
+            self.residual,
+            self.weight,
+            self._scale(source),
+            other_light=self._other_light(source),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -225,6 +226,7 @@ def fit_correction(
     scale: np.ndarray,
     *,
     prior: float = 0.006,
+    other_light: Sequence[np.ndarray] = (),
 ) -> SlitProfile:
     """Let the data change the profile's shape where their noise permits.
 
@@ -238,6 +240,8 @@ def fit_correction(
         flat * footprint * flux: what a profile of 1/arcsec would leave in each pixel.
     prior : float
         Expected size of the change, in 1/FWHM; a Gaussian prior, so noise alone changes little.
+    other_light : sequence of ndarray (pixels,) [e-]
+        Of neighbours; it may change in brightness, too, rather than this profile in shape.
     """
     bins = np.arange(pixels.grid.size, dtype=np.float64)
     widths = profile.fwhm_at(bins)
@@ -257,13 +261,14 @@ def fit_correction(
     for k in range(4):
         dense[first + k, np.arange(near.size)] = values[k]
     # A pedestal in proportion to the flux belongs to the sky, a factor to the flux: neither may leak in.
-    even = np.concatenate([dense[free], [scale, scale * profile.evaluate(pixels).take(near)]])
+    nuisance = [scale, scale * profile.evaluate(pixels).take(near), *(light.take(near) for light in other_light)]
+    even = np.concatenate([dense[free], nuisance])
     full = np.concatenate([even, even * profile.scaled(pixels.position.take(near))])
-    full = full[_corrections_first(free.size)]
+    full = full[_corrections_first(free.size, len(nuisance))]
     weighted = full * weight
     count = 2 * free.size
     held = np.zeros(count) if profile.correction is None else profile.correction[free].T.ravel()
-    precision = np.concatenate([np.full(count, prior**-2), np.full(4, 1e-6)])
+    precision = np.concatenate([np.full(count, prior**-2), np.full(2 * len(nuisance), 1e-6)])
     right = weighted @ residual
     right[:count] -= precision[:count] * held
     normal = full @ weighted.T
@@ -274,8 +279,8 @@ def fit_correction(
     return replace(profile, correction=coefficients, correction_step=step)
 
 
-def _corrections_first(free: int) -> np.ndarray:
+def _corrections_first(free: int, nuisances: int) -> np.ndarray:
     """Order of the rows in which the nuisances, behind each half of the corrections, come last."""
-    rows = np.arange(2 * (free + 2))
-    nuisance = rows % (free + 2) >= free
+    rows = np.arange(2 * (free + nuisances))
+    nuisance = rows % (free + nuisances) >= free
     return np.concatenate([rows[~nuisance], rows[nuisance]])

@@ -11,7 +11,7 @@ from soxs_recipes.reduction.order_pixels import OrderPixels
 from soxs_recipes.reduction.sky_model import binned_median
 from soxs_recipes.reduction.slit_blends import Component, resolve_blends
 
-__all__ = ["SlitSource", "TargetChoice", "choose_target", "find_sources", "slit_samples"]
+__all__ = ["SlitSource", "TargetChoice", "choose_target", "find_sources", "light_along_slit", "slit_samples"]
 
 _STEP = 0.15  # arcsec
 _CHUNKS = 12
@@ -109,12 +109,9 @@ def find_sources(
     tuple of SlitSource
         By falling significance; empty when nothing stands out.
     """
-    profile, error = _combine(values, weights)
-    known = np.isfinite(error)
-    if known.sum() < 10:
+    grid, profile, error = light_along_slit(values, weights, slit_grid)
+    if grid.size < 10:
         return ()
-    grid, profile, error = slit_grid[known], profile[known], error[known]
-    profile = profile - np.percentile(profile, 30)
     sigma = _PRIOR_FWHM / 2.3548 / _STEP
     smooth = gaussian_filter1d(profile, sigma, mode="nearest")
     noise = np.sqrt(gaussian_filter1d(error**2, sigma, mode="nearest") / (2.0 * np.sqrt(np.pi) * sigma))
@@ -128,6 +125,18 @@ def find_sources(
         if apart and _stands_out(smooth, grid, peak, found, noise):
             found.append(source)
     return _split(grid, profile, error, found[:limit])
+
+
+def light_along_slit(
+    values: np.ndarray, weights: np.ndarray, slit_grid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(grid, light, error) where anything is known, light above its lower part; arguments as `find_sources`."""
+    profile, error = _combine(values, weights)
+    known = np.isfinite(error)
+    if not known.any():
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    grid, profile, error = slit_grid[known], profile[known], error[known]
+    return grid, profile - np.percentile(profile, 30), error
 
 
 def _is_peak(smooth):
