@@ -194,7 +194,12 @@ def combined_qc(last: Sequence[QCParameter], combined: CombinedExposures) -> lis
 
 
 def add_images(
-    inputs: Inputs, outputs: Outputs, exposure: Exposure, result: ExposureResult, qc: list[QCParameter]
+    inputs: Inputs,
+    outputs: Outputs,
+    exposure: Exposure,
+    result: ExposureResult,
+    qc: list[QCParameter],
+    used: Sequence[Path] | None = None,
 ) -> None:
     """Sky-subtracted exposure (its cosmic rays and outliers in the quality map) and the sky model.
 
@@ -204,7 +209,7 @@ def add_images(
     from soxs_recipes.fits_files import image_hdus
 
     frame = exposure.frame
-    common = {"reference": exposure.path, "used": [exposure.path], "qc": qc}
+    common = {"reference": exposure.path, "used": used or [exposure.path], "qc": qc}
     subtracted = frame.with_arrays(
         data=frame.data - result.sky_model, variance=result.variance, quality=result.quality
     )

@@ -157,6 +157,11 @@ class Outputs:
         return parameter
 
     @property
+    def folder(self) -> Path:
+        """Where the products will be."""
+        return self._folder
+
+    @property
     def count(self) -> int:
         """Products so far."""
         return len(self._pending)

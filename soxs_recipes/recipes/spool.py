@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["HELD_BYTES", "Spool"]
+__all__ = ["HELD_BYTES", "Shelf", "Spool"]
 
 HELD_BYTES = 100_000_000  # what may wait in memory
 _LEAST_BYTES = 1_000_000  # smaller arrays are not worth a file
@@ -74,3 +75,37 @@ class _Waiting:
             data = np.load(stream, allow_pickle=False)
         self.path.unlink(missing_ok=True)
         return self.kind(data, self.header)
+
+
+class Shelf:
+    """Arrays that wait between two passes over the exposures, in a file without a name that ends with its user."""
+
+    def __init__(self, folder: Path):
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the shelf
+
+    def put(self, arrays: Sequence) -> list[int | None]:
+        """Write arrays (or None); hand what comes back to `get`."""
+        import numpy as np
+
+        places = []
+        for array in arrays:
+            self._file.seek(0, os.SEEK_END)
+            places.append(None if array is None else self._file.tell())
+            if array is not None:
+                np.save(self._file, array, allow_pickle=False)
+        return places
+
+    def get(self, places: Sequence[int | None]) -> list:
+        """The arrays again."""
+        import numpy as np
+
+        arrays = []
+        for place in places:
+            if place is not None:
+                self._file.seek(place)
+            arrays.append(None if place is None else np.load(self._file, allow_pickle=False))
+        return arrays
+
+    def close(self) -> None:
+        """Give the room back."""
+        self._file.close()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
 from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import Declaration, Parameter, RawInput
+from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, RawInput
 from soxs_recipes.recipes.object_declarations import (
     EXTRACTION_PARAMETERS,
     IMAGE_PRODUCTS,
@@ -13,20 +18,30 @@ from soxs_recipes.recipes.object_declarations import (
     SPECTRUM_PRODUCTS,
 )
 from soxs_recipes.recipes.spectroscopy import (
+    Exposure,
+    Location,
     binning_of,
-    extraction_settings,
     find_geometry,
-    locate_exposure,
-    master_flat,
     prepare_exposures,
     tell_choice,
 )
+
+if TYPE_CHECKING:
+    from soxs_recipes.reduction.extraction import ExposureResult
 
 __all__ = ["Stare"]
 
 _SETUP = ("READ_MODE_ID", "SLIT")
 
 _PARAMETERS = (
+    Parameter(
+        "combine",
+        str,
+        "extracted",
+        "",
+        "Combine several exposures after extraction, or as frames on the detector before it.",
+        choices=("extracted", "frames"),
+    ),
     Parameter(
         "synchronised-with",
         str,
@@ -53,9 +68,16 @@ class Stare(Recipe):
             "signal stand where the target was expected. Cosmic rays are found on what the model leaves. Noise is "
             "that of the model; the error of each bin holds what sky and masters cost.\n\n"
             "The target is the source at the expected position, never simply the brightest; all sources are "
-            "listed in the TRACE product. FLUX is all light that came through the slit. Several exposures are "
-            "extracted on the same bins and averaged, with outliers between them left out. Orders are merged on "
-            "one grid; with a RESP_TAB the flux-calibrated spectra are made, too."
+            "listed in the TRACE product. FLUX is all light that came through the slit. Orders are merged on one "
+            "grid; with a RESP_TAB the flux-calibrated spectra are made, too.\n\n"
+            "Several exposures are compared once each has its model: what only one of them holds beyond its model "
+            "is a cosmic ray, whatever seeing, clouds and airglow did meanwhile. Then each is extracted again on "
+            "the same bins with these masks, and the spectra are averaged, outliers between them left out. With "
+            "combine = frames they are added on the detector and extracted once, each pixel that an exposure has "
+            "lost made good by the others and the difference of the models; this asks for less than 0.1 px of "
+            "flexure and 0.15 arcsec of motion between them. A target too faint to show its trace in each is "
+            "sought in the sum, whose trace and width all exposures then share; one that is not seen at all is "
+            "extracted along the trace of a standard, when one is given."
         ),
         raws=(
             RawInput("OBJECT_STARE_<ARM>", "science", 1, None, False, _SETUP, 1, "exposure"),
@@ -65,6 +87,13 @@ class Stare(Recipe):
         calibrations=(
             *OBJECT_CALIBRATIONS,
             *RESPONSE_CALIBRATIONS,
+            CalibrationInput(
+                "<KIND>_SLIT_TRACE_<ARM>",
+                "trace of a standard, for targets that are not seen",
+                ladder="the target is extracted where it is expected",
+                made_by="soxs_stare",
+                agree_binning=False,
+            ),
         ),
         parameters=(*EXTRACTION_PARAMETERS, *_PARAMETERS),
         products=(*SPECTRUM_PRODUCTS, *IMAGE_PRODUCTS),
@@ -73,53 +102,79 @@ class Stare(Recipe):
     )
 
     def process(self, inputs, parameters, outputs):
-        """Prepare, locate, extract, combine, merge, calibrate."""
-        from soxs_recipes.recipes.object_products import (
-            add_images,
-            add_sky,
-            add_spectra,
-            add_trace,
-            combined_qc,
-            object_qc,
-            orders_in_common,
-            time_qc,
-        )
-        from soxs_recipes.reduction.exposure_combination import combine_extractions
-        from soxs_recipes.reduction.extraction import extract_exposure, make_grids
+        """Prepare, locate and extract each exposure, compare, extract again, combine, merge, calibrate."""
+        from soxs_recipes.recipes.exposure_series import Extractor, Series
 
         paths = inputs.all_raw
         geometry = find_geometry(inputs, binning_of(inputs, paths[0]))
-        settings, axis = extraction_settings(parameters), inputs.arm.dispersion_axis
-        other_arm = parameters["synchronised-with"]
-        bands = {order.number: order.band for order in inputs.arm.orders}
         table = geometry.table if parameters["subtract-background"] else None
-        flat = grids = None
-        results, times, used, qc = [], [], [], []
-        for exposure in prepare_exposures(inputs, paths, table):
-            frame = exposure.frame
-            if grids is None:
-                grids = make_grids(geometry.maps(inputs, frame.shape), axis)
-                flat = master_flat(inputs, frame.shape)
-            location = locate_exposure(inputs, exposure, geometry, grids, correct=parameters["correct-flexure"])
-            result = extract_exposure(
-                frame,
-                location.maps,
-                axis,
-                bands=bands,
-                base_variance=exposure.base_variance,
-                flat=flat,
-                grids=grids,
-                settings=settings,
+        extractor = Extractor(inputs, parameters, geometry)
+        exposures = prepare_exposures(inputs, paths, table)
+        if len(paths) == 1:
+            (exposure,) = exposures
+            location = extractor.locate(exposure)
+            single = _Extracted(exposure, location, extractor.extract_single(exposure, location), [exposure.path])
+            _add_products(inputs, parameters, outputs, geometry, [single])
+            return
+        with Series(extractor, outputs.folder) as series:
+            for exposure in exposures:
+                series.add(exposure)
+            series.find_hits()
+            if parameters["combine"] == "frames" and _can_be_added(inputs, series):
+                summed = _Extracted(*series.added(), series.paths)
+                _add_products(inputs, parameters, outputs, geometry, [summed], series.throughput())
+                return
+            again = (
+                _Extracted(*series.refit(number, state), [series.paths[number]])
+                for number, state in enumerate(series.states())
             )
-            tell_choice(inputs, exposure, result)
-            qc = object_qc(exposure, location, geometry, result)
-            own = [*qc, *time_qc(inputs, [exposure.path], other_arm)]
-            add_images(inputs, outputs, exposure, result, own)
-            results.append(result.without_images())
-            times.append(max(frame.meta.exposure_time, 1e-3))
-            used.append(exposure.path)
-        combined = combine_extractions(orders_in_common(inputs, results), times)
-        qc = [*combined_qc(qc, combined), *time_qc(inputs, used, other_arm)]
-        add_trace(outputs, combined, results, qc, used)
-        add_sky(outputs, combined, qc, used)
-        add_spectra(inputs, outputs, combined, sum(times), qc, used)
+            _add_products(inputs, parameters, outputs, geometry, again)
+
+
+class _Extracted(NamedTuple):
+    """An extraction and the raw frames that it is of."""
+
+    exposure: Exposure
+    location: Location
+    result: ExposureResult
+    used: list[Path]
+
+
+def _can_be_added(inputs, series) -> bool:
+    why = series.why_not_added()
+    if why:
+        inputs.note(f"{why}: the exposures are combined after extraction")
+    return not why
+
+
+def _add_products(inputs, parameters, outputs, geometry, extracted: Iterable[_Extracted], throughput=None) -> None:
+    """Images of each extraction as it comes, then the spectra of all together."""
+    from soxs_recipes.recipes.object_products import (
+        add_images,
+        add_sky,
+        add_spectra,
+        add_trace,
+        combined_qc,
+        object_qc,
+        orders_in_common,
+        time_qc,
+    )
+    from soxs_recipes.reduction.exposure_combination import combine_extractions
+
+    other_arm = parameters["synchronised-with"]
+    results, times, used, qc = [], [], [], []
+    for item in extracted:
+        tell_choice(inputs, item.exposure, item.result)
+        qc = object_qc(item.exposure, item.location, geometry, item.result)
+        own = [*qc, *time_qc(inputs, item.used, other_arm)]
+        add_images(inputs, outputs, item.exposure, item.result, own, item.used)
+        results.append(item.result.without_images())
+        times.append(max(item.exposure.frame.meta.exposure_time, 1e-3))
+        used += item.used
+    combined = combine_extractions(orders_in_common(inputs, results), times)
+    if throughput is not None:
+        combined = replace(combined, throughput=throughput)
+    qc = [*combined_qc(qc, combined), *time_qc(inputs, used, other_arm)]
+    add_trace(outputs, combined, results, qc, used)
+    add_sky(outputs, combined, qc, used)
+    add_spectra(inputs, outputs, combined, sum(times), qc, used)

@@ -13,6 +13,7 @@ from soxs_recipes.reduction.order_spectrum import ExtractedOrder, mean_correlati
 __all__ = ["CombinedExposures", "NoiseLink", "combine_extractions", "relative_throughput"]
 
 _OUTLIER = 5.0  # sigma
+_TEMPLATE = 41  # bins over which the template of the throughput is smoothed
 _ENOUGH_SIGNAL = 20.0  # Total signal-to-noise of an exposure from which its throughput is measured.
 
 
@@ -67,11 +68,19 @@ def relative_throughput(exposures: Sequence[Sequence[ExtractedOrder]], times: np
     calm = np.all(
         np.abs(rate - reference) * np.sqrt(weight) < 8.0 + 0.5 * np.abs(reference) * np.sqrt(weight), axis=0
     )
-    total = (rate * reference * common)[:, calm].sum(axis=1)
-    signal = np.sqrt(np.maximum((reference**2 * common)[calm].sum(), 0.0))
+    # Smoothed, for a template that holds an exposure's own noise finds itself in it.
+    template = _smoothed(reference, common * calm)
+    total = (rate * template * common)[:, calm].sum(axis=1)
+    signal = np.sqrt(np.maximum((template**2 * common)[calm].sum(), 0.0))
     if signal < _ENOUGH_SIGNAL or np.any(total <= 0):
         return np.ones(len(times))
     return total / total.mean()
+
+
+def _smoothed(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    kernel = np.ones(min(_TEMPLATE, values.size))
+    total = np.convolve(weight, kernel, mode="same")
+    return np.convolve(values * weight, kernel, mode="same") / np.where(total > 0, total, 1.0)
 
 
 def combine_extractions(
