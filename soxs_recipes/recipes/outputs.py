@@ -119,7 +119,7 @@ class Outputs:
         header : mapping or None
             Further keywords, value or (value, comment); they stand above what would be inherited.
         reference : Path or None
-            Raw frame whose header is inherited; the first raw frame by default.
+            Raw frame whose header is inherited; the first of those used by default.
         used : iterable of Path or None
             Raw frames that went in, when not all did.
 
@@ -137,8 +137,8 @@ class Outputs:
         """
         product = self._inputs.declaration.product(tag)
         raws = {file.path: file for file in self._inputs.raw_files}
-        source = raws[Path(reference)] if reference is not None else self._inputs.raw_files[0]
         chosen = [raws[Path(path)] for path in used] if used is not None else list(raws.values())
+        source = raws[Path(reference)] if reference is not None else (chosen or self._inputs.raw_files)[0]
         date = str(source.header.get("DATE-OBS") or "") or iso_from_mjd(observation_mjd(source.header))
         stem = resolved_tag(product.tag.replace("_<ARM>", ""), "", self._inputs.kind)
         path = self._folder / product_file_name(date, self._inputs.arm.name, stem, object_name or "")

@@ -21,6 +21,7 @@ from soxs_recipes.fits_files import (
     read_order_table,
     read_rectified_images,
     read_response,
+    read_slit_map,
     read_table,
 )
 from soxs_recipes.instrument import load_instrument
@@ -201,6 +202,13 @@ def _rectified_orders(path, run):
     return figure_rectified_orders(read_rectified_images(path), run.title(path))
 
 
+def _slit_map(path, run):
+    from soxs_recipes.plots.slit_map import figure_slit_map
+
+    positions, sources = (read_table(path, name) for name in ("POSITIONS", "SOURCES"))
+    return figure_slit_map(read_slit_map(path), positions, sources, run.title(path))
+
+
 _DRAWERS: tuple[tuple[str, Callable], ...] = (
     ("MASTER_BIAS", _master),
     ("MASTER_DARK", _master),
@@ -214,6 +222,7 @@ _DRAWERS: tuple[tuple[str, Callable], ...] = (
     ("MERGE1D", _merged),
     ("ORDER1D", _order_spectra),
     ("SKYSUB", _sky_subtraction),
+    ("SCI_MAP", _slit_map),
     ("MERGE2D", _rectified),
     ("ORDER2D", _rectified_orders),
 )

@@ -61,6 +61,7 @@ RECIPES = {
         RecipeEntry("soxs_offset", "offset", "Offset", ("offset",)),
         RecipeEntry("soxs_extract", "extract", "Extract", ("extract",)),
         RecipeEntry("soxs_straighten", "straighten", "Straighten", ("straighten", "rectify")),
+        RecipeEntry("soxs_mapping", "mapping", "Mapping", ("mapping", "map")),
         RecipeEntry("soxs_response", "response", "ResponseRecipe", ("response",)),
         RecipeEntry("soxs_line_check", "line_check", "LineCheck", ("line_check",)),
         RecipeEntry("soxs_lingain", "lingain", "LinearityAndGain", ("lingain", "detlin")),
