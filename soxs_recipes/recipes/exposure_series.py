@@ -146,7 +146,6 @@ class _Seen:
     images: list[int | None]
     location: Location
     state: ExposureState
-    residuals: ExposureResiduals
     spectra: tuple[ExtractedOrder, ...]
     variance: float
 
@@ -169,6 +168,8 @@ class Series:
         self._extractor = extractor
         self._shelf = Shelf(folder)
         self._seen: list[_Seen] = []
+        self._residuals: list[ExposureResiduals] = []
+        self._pixels = 0
         self.hits: list[np.ndarray] = []
 
     def __enter__(self) -> Series:
@@ -201,6 +202,8 @@ class Series:
         images = [frame.data, frame.variance, frame.quality, frame.shared_variance, exposure.base_variance]
         places = self._shelf.put([*images, maps.wavelength, maps.slit, maps.order, model])
         spread = [float(np.median(fit.variance)) for fit in result.fits]
+        self._residuals.append(exposure_residuals(result))
+        self._pixels += sum(fit.data.size for fit in result.fits)
         self._seen.append(
             _Seen(
                 exposure.path,
@@ -208,7 +211,6 @@ class Series:
                 places,
                 replace(location, maps=None),
                 exposure_state(result),
-                exposure_residuals(result),
                 result.orders,
                 float(np.median(spread)),
             )
@@ -220,13 +222,12 @@ class Series:
 
         from soxs_recipes.reduction.exposure_hits import hits_between
 
-        residuals = [item.residuals for item in self._seen]
-        if self._extractor.settings.find_cosmic_rays:
-            self.hits = hits_between(
-                residuals, self.times, threshold=self._extractor.settings.cosmic_ray_threshold
-            )
+        settings = self._extractor.settings
+        if settings.find_cosmic_rays:
+            self.hits = hits_between(self._residuals, self.times, threshold=settings.cosmic_ray_threshold)
         else:
-            self.hits = [np.zeros(item.shape, dtype=bool) for item in residuals]
+            self.hits = [np.zeros(item.shape, dtype=bool) for item in self._residuals]
+        self._residuals.clear()
 
     def refit(self, number: int, state: ExposureState) -> tuple[Exposure, Location, ExposureResult]:
         """An exposure extracted again with all that the series has shown."""
@@ -271,6 +272,14 @@ class Series:
 
     def added(self) -> tuple[Exposure, Location, ExposureResult]:
         """The sum of the exposures on the detector, extracted with the maps of the one nearest to their mean."""
+        frame, base = self._sum()
+        location = self._fetch(self._middle())[1]
+        summed = Exposure(self._seen[0].path, frame, base)
+        result = self._extractor.extract(summed, location, find_cosmic_rays=False)
+        lost = sum(int(hits.sum()) for hits in self.hits) / self._pixels
+        return summed, location, replace(result, cosmic_fraction=lost)
+
+    def _sum(self) -> tuple[Frame, np.ndarray]:
         from soxs_recipes.reduction.frame_sum import FrameSum, exposure_weights
 
         throughput = self.throughput()
@@ -279,12 +288,7 @@ class Series:
         for number, hits in enumerate(self.hits):
             exposure, _, model = self._fetch(number)
             total.add(exposure.frame, exposure.base_variance, model, hits)
-        frame, base = total.result()
-        _, location, _ = self._fetch(self._middle())
-        summed = Exposure(self._seen[0].path, frame, base)
-        result = self._extractor.extract(summed, location, find_cosmic_rays=False)
-        pixels = sum(order.index.size for item in self._seen for order in item.residuals.orders.values())
-        return summed, location, replace(result, cosmic_fraction=sum(hits.sum() for hits in self.hits) / pixels)
+        return total.result()
 
     def _middle(self) -> int:
         """The exposure whose maps are nearest to the mean of all."""

@@ -179,6 +179,7 @@ def prepare_exposures(
             continue
         prepared += 1
         yield exposure
+        del exposure
     if not prepared:
         raise UnprocessableData(f"{inputs.declaration.name}: no exposure holds anything to work on")
 

@@ -119,6 +119,7 @@ class Stare(Recipe):
         with Series(extractor, outputs.folder) as series:
             for exposure in exposures:
                 series.add(exposure)
+                del exposure  # before the next one is read
             series.find_hits()
             if parameters["combine"] == "frames" and _can_be_added(inputs, series):
                 summed = _Extracted(*series.added(), series.paths)
@@ -171,6 +172,7 @@ def _add_products(inputs, parameters, outputs, geometry, extracted: Iterable[_Ex
         results.append(item.result.without_images())
         times.append(max(item.exposure.frame.meta.exposure_time, 1e-3))
         used += item.used
+        del item  # its fits are large, and the next one is made when it is asked for
     combined = combine_extractions(orders_in_common(inputs, results), times)
     if throughput is not None:
         combined = replace(combined, throughput=throughput)
