@@ -58,7 +58,14 @@ class Mapping(Recipe):
         """Prepare, locate and extract each position, place it on the sky, lay the map out."""
         from soxs_recipes.recipes.exposure_series import Extractor
         from soxs_recipes.recipes.map_products import MapGrid, add_map
-        from soxs_recipes.recipes.object_products import add_images, add_spectra, add_trace, object_qc, time_qc
+        from soxs_recipes.recipes.object_products import (
+            add_images,
+            add_sky,
+            add_spectra,
+            add_trace,
+            object_qc,
+            time_qc,
+        )
         from soxs_recipes.reduction.exposure_combination import combine_extractions
 
         paths = inputs.all_raw
@@ -76,6 +83,7 @@ class Mapping(Recipe):
             add_images(inputs, outputs, exposure, result, qc)
             combined = combine_extractions([result.orders], [time])
             add_trace(outputs, combined, [result], qc, own)
+            add_sky(outputs, combined, qc, own)
             add_spectra(inputs, outputs, combined, time, qc, own)
             positions.append(grid.position(exposure.path, time, result))
         add_map(inputs, outputs, grid, positions)

@@ -111,10 +111,12 @@ class Stare(Recipe):
         extractor = Extractor(inputs, parameters, geometry)
         exposures = prepare_exposures(inputs, paths, table)
         if len(paths) == 1:
-            (exposure,) = exposures
-            location = extractor.locate(exposure)
-            single = _Extracted(exposure, location, extractor.extract_single(exposure, location), [exposure.path])
-            _add_products(inputs, parameters, outputs, geometry, [single])
+            alone = (
+                _Extracted(exposure, place, extractor.extract_single(exposure, place), [exposure.path])
+                for exposure in exposures
+                for place in [extractor.locate(exposure)]
+            )
+            _add_products(inputs, parameters, outputs, geometry, alone)
             return
         with Series(extractor, outputs.folder) as series:
             for exposure in exposures:
