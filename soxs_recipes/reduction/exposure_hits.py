@@ -90,7 +90,7 @@ def exposure_residuals(result: ExposureResult) -> ExposureResiduals:
 
 
 def hits_between(
-    exposures: Sequence[ExposureResiduals], times: Sequence[float], *, threshold: float = 5.0, growth: float = 1.5
+    exposures: Sequence[ExposureResiduals], times: Sequence[float], *, threshold: float = 5.0, growth: float = 1.8
 ) -> list[np.ndarray]:
     """Pixels of each exposure hit by cosmic rays.
 
