@@ -16,6 +16,7 @@ from soxs_recipes.fits_files import (
     read_frame,
     read_header,
     read_line_table,
+    read_linearity,
     read_merged_spectrum,
     read_order_spectra,
     read_order_table,
@@ -160,6 +161,18 @@ def _earlier(path):
     )
 
 
+def _photon_transfer(path, run):
+    from soxs_recipes.plots.linearity import figure_photon_transfer
+
+    return figure_photon_transfer(read_table(path, "POINTS"), read_table(path, "GAIN"), run.title(path))
+
+
+def _linearity(path, run):
+    from soxs_recipes.plots.linearity import figure_linearity
+
+    return figure_linearity(read_table(path, "POINTS"), read_linearity(path), run.title(path))
+
+
 def _merged(path, run):
     from soxs_recipes.plots.spectra import figure_merged
 
@@ -213,6 +226,8 @@ _DRAWERS: tuple[tuple[str, Callable], ...] = (
     ("MASTER_BIAS", _master),
     ("MASTER_DARK", _master),
     ("MASTER_FLAT", _flat),
+    ("GAIN_INFO", _photon_transfer),
+    ("LINEARITY_COEFF", _linearity),
     ("ORDER_TAB_CENTR", _orders),
     ("DISP_TAB", _lines),
     ("DISP_TAB_2D", _lines),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from soxs_recipes.data.frame import Frame
+from soxs_recipes.data.linearity import LinearityCurve
 from soxs_recipes.data.order_table import OrderTable, OrderTrace
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.data.rectified_image import RectifiedImage
@@ -13,6 +14,7 @@ from soxs_recipes.data.response import Response
 from soxs_recipes.data.spectrum import MergedSpectrum, OrderSpectrum
 from soxs_recipes.plots.calibration import figure_line_residuals, figure_response
 from soxs_recipes.plots.detector import figure_master, figure_order_table, figure_sky_subtraction
+from soxs_recipes.plots.linearity import figure_linearity, figure_photon_transfer
 from soxs_recipes.plots.rectified import figure_rectified, figure_rectified_orders
 from soxs_recipes.plots.spectra import binned, figure_all_arms, figure_merged, figure_orders
 
@@ -202,3 +204,50 @@ def test_straightened_arm(unit):
     profile = figure.axes[1].lines[0]
     if unit:
         assert profile.get_ydata()[np.argmax(profile.get_xdata())] == pytest.approx(-1.8 + 6 * 0.33)
+
+
+def transfer_points(gain, used):
+    level = np.geomspace(50.0, 40000.0, 60)
+    return {
+        "AMPLIFIER": np.repeat([1, 2], 30),
+        "LEVEL": level,
+        "VARIANCE": level / gain + 10.0,
+        "ERROR": 0.02 * level,
+        "MODEL": np.where(used, level / gain + 10.0, np.nan),
+        "USED": used,
+        "RESIDUAL": np.where(used, 1e-4, np.nan),
+        "EXPTIME": np.linspace(1.0, 60.0, 60),
+    }
+
+
+def test_photon_transfer_tells_every_output():
+    used = np.arange(60) % 10 != 9
+    amplifiers = {
+        "AMPLIFIER": np.array([1, 2]),
+        "GAIN": np.array([2.0, 1.9]),
+        "GAIN_ERR": np.array([0.001, 0.002]),
+        "READ_NOISE": np.array([3.8, 4.1]),
+        "FULL_WELL": np.array([130000.0, np.nan]),
+    }
+    figure = figure_photon_transfer(transfer_points(2.0, used), amplifiers, "GAIN_INFO")
+    text = " ".join(entry.get_text() for entry in figure.axes[0].get_legend().get_texts())
+    assert "output 1: 2.0000" in text
+    assert "stops at 130.0" in text
+    assert text.count("stops at") == 1
+    assert "[ADU" in labels(figure)
+    shown = [np.asarray(artist.get_offsets()).shape[0] for artist in figure.axes[0].collections]
+    assert sum(shown) == 60
+    assert drawn(figure)
+
+
+def test_linearity_shows_the_departure_and_what_is_left():
+    curves = [LinearityCurve((0, 400), 40000.0, (0.03, 0.01), limit) for limit in (40000.0, 36000.0)]
+    figure = figure_linearity(transfer_points(2.0, np.ones(60, bool)), curves, "LINEARITY_COEFF")
+    line = figure.axes[0].lines[0]
+    assert line.get_ydata()[-1] == pytest.approx(100.0 * (1.0 / 1.04 - 1.0), abs=1e-6)
+    assert "[%]" in labels(figure)
+    low, high = figure.axes[1].get_ylim()
+    assert low <= -0.1 < 0.1 <= high
+    assert drawn(figure)
+    empty = {name: values[:0] for name, values in transfer_points(2.0, np.ones(60, bool)).items()}
+    assert drawn(figure_linearity(empty, curves, "nothing"))

@@ -43,7 +43,7 @@ def products(tmp_path):
         "b_SLIT_SKYSUB": ("SCI_SLIT_SKYSUB_VIS", image_hdus(frame(0))),
         "b_SLIT_SKYMODEL": ("SCI_SLIT_SKYMODEL_VIS", image_hdus(frame(50))),
         "c_MASTER_BIAS": ("MASTER_BIAS_VIS", image_hdus(frame(0))),
-        "d_GAIN": ("GAIN_INFO_VIS", [fits.PrimaryHDU(), table_hdu("T", {"A": np.arange(3)})]),
+        "d_ODD": ("BP_MAP_NL_VIS", [fits.PrimaryHDU(), table_hdu("T", {"A": np.arange(3)})]),
     }
     return [write_product(tmp_path / f"{stem}.fits", hdus, header(tag)) for stem, (tag, hdus) in parts.items()]
 
