@@ -40,7 +40,7 @@ def order_table_hdus(table: OrderTable) -> list[fits.hdu.base._BaseHDU]:
         columns[curve.upper()] = matrix
         columns[f"N_{curve.upper()}"] = np.array(counts, dtype=np.int16)
         units[curve.upper()] = "pixel"
-        comments[curve.upper()] = "Legendre coefficients across the dispersion axis"
+        comments[curve.upper()] = "Legendre coefficients across the dispersion"
         comments[f"N_{curve.upper()}"] = "how many are used, 0 when unknown"
     hdu = table_hdu("ORDERS", columns, units, comments)
     primary = fits.PrimaryHDU()

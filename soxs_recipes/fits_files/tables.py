@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from soxs_recipes.fits_files.reading import open_product
 
 __all__ = ["columns_of", "find_extension", "read_table", "table_hdu"]
 
+_CARD_ROOM, _LEAST_VALUE = 67, 20  # of a card: for value and comment, and what a value takes at least
 _FORMATS = {"f4": "E", "f8": "D", "i2": "I", "i4": "J", "i8": "K", "u1": "B", "b1": "L"}
 
 
@@ -46,7 +48,8 @@ def table_hdu(
     hdu = fits.BinTableHDU.from_columns(listed, name=name)
     for number, key in enumerate(columns, start=1):
         if key in comments:
-            hdu.header.comments[f"TTYPE{number}"] = comments[key]
+            room = _CARD_ROOM - max(len(key) + 2, _LEAST_VALUE)
+            hdu.header.comments[f"TTYPE{number}"] = textwrap.shorten(comments[key], room, placeholder="")
     if header is not None:
         hdu.header.extend(header, update=True)
     return hdu

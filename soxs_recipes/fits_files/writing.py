@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import io
 import os
@@ -94,12 +95,13 @@ def product_bytes(hdus: Sequence[fits.hdu.base._BaseHDU], header: fits.Header | 
 
 def _signable(hdu: fits.hdu.base._BaseHDU) -> fits.hdu.base._BaseHDU:
     """A shallow copy with room for the checksums; data are shared, the caller's header is not touched."""
-    copy = type(hdu)(data=hdu.data, header=hdu.header.copy())
+    double = copy.copy(hdu)
+    double.header = hdu.header.copy()
     for key in _RESERVED:
-        copy.header.remove(key, ignore_missing=True, remove_all=True)
-    copy.header["CHECKSUM"] = ("0" * 16, "HDU checksum")
-    copy.header["DATASUM"] = ("0", "data unit checksum")
-    return copy
+        double.header.remove(key, ignore_missing=True, remove_all=True)
+    double.header["CHECKSUM"] = ("0" * 16, "HDU checksum")
+    double.header["DATASUM"] = ("0", "data unit checksum")
+    return double
 
 
 def _patch(content: bytearray, span: HduSpan, key: str, value: str) -> None:

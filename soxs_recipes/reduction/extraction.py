@@ -282,7 +282,7 @@ def _slit_cells(fits):
     for fit in fits:
         residual = np.where(fit.good, (fit.data - fit.model) / fit.sensitivity, np.nan)
         # Where the binned sky is steep it is wrong; let those pixels count less.
-        steep = np.interp(fit.pixels.position, np.arange(fit.binned_sky.size), np.abs(np.gradient(fit.binned_sky)))
+        steep = fit.pixels.interpolate(np.abs(np.gradient(fit.binned_sky)))
         value, weight = slit_samples(fit.pixels, residual, fit.variance / fit.sensitivity**2 + steep**2, grid)
         values.append(value)
         weights.append(weight)
@@ -377,7 +377,7 @@ def _mask_cosmic_rays(frame: Frame, fits: list[OrderFit], settings: ExtractionSe
 def _first_tolerance(fit: OrderFit) -> np.ndarray:
     """The first model is rough: a fifth of the object, half of what the sky changes within a bin."""
     slope = np.abs(np.gradient(fit.binned_sky))
-    steep = np.interp(fit.pixels.position, np.arange(slope.size), slope) * fit.sensitivity
+    steep = fit.pixels.interpolate(slope) * fit.sensitivity
     sky = fit._sky_at(fit.binned_sky) * fit.sensitivity
     return 0.2 * np.abs(fit.model - sky) + 0.5 * steep
 

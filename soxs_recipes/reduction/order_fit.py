@@ -59,6 +59,7 @@ class OrderFit:
         self.profiles: list[SlitProfile] = []
         self.offsets: list[float] = []  # of each source's light along the dispersion [bins]; none when empty
         self.background = np.zeros((0, data.size))  # courses along the slit of light under the target
+        self._evaluated: dict[int, tuple[SlitProfile, np.ndarray]] = {}
         self.knots: SplineBasis | None = None
         self.joint: JointModel | None = None
         self.solution: JointSolution | None = None
@@ -119,6 +120,13 @@ class OrderFit:
         """Data in e-/bin/arcsec, NaN where masked."""
         return np.where(self.good, self.data / self.sensitivity, np.nan)
 
+    def profile_values(self, source: int) -> np.ndarray:
+        """A source's profile in every pixel [1/arcsec], kept until the profile changes."""
+        profile, known = self.profiles[source], self._evaluated.get(source)
+        if known is None or known[0] is not profile:
+            known = self._evaluated[source] = profile, profile.evaluate(self.pixels)
+        return known[1]
+
     # -- first, robust estimates ------------------------------------------------------------------------------
 
     def estimate_sky(self, away: np.ndarray | None = None) -> None:
@@ -143,16 +151,17 @@ class OrderFit:
         """
         residual = self.data - self.model
         fluxes = []
-        for profile in self.profiles:
-            expected = profile.evaluate(self.pixels) * self.sensitivity
-            core = (
-                np.abs(self.pixels.slit - profile.centre_at(self.pixels.position))
-                < np.maximum(0.6 * profile.fwhm_at(self.pixels.position), 1.3 * self.pixels.footprint)
-            ) & self.good
+        bins = np.arange(self.pixels.grid.size)
+        for source, profile in enumerate(self.profiles):
+            expected = self.profile_values(source) * self.sensitivity
+            centre, width = (
+                self.pixels.interpolate(course(bins)) for course in (profile.centre_at, profile.fwhm_at)
+            )
+            core = np.abs(self.pixels.slit - centre) < np.maximum(0.6 * width, 1.3 * self.pixels.footprint)
+            core &= self.good
             ratio = np.where(core, residual / np.maximum(expected, 1e-6), np.nan)
             flux, _ = binned_median(self.pixels.position, ratio, self.pixels.grid.size)
             known = np.flatnonzero(np.isfinite(flux))
-            bins = np.arange(flux.size)
             flux = np.interp(bins, known, flux[known]) if known.size else np.zeros(flux.size)
             light = self.pixels.interpolate(flux) * expected
             residual = residual - light
@@ -165,8 +174,8 @@ class OrderFit:
         """Equations of a source about the first model, before any joint fit; fluxes (sources, bins)."""
         light = [self.pixels.interpolate(flux) * self.sensitivity for flux in fluxes]
         model = self._sky_at(self.binned_sky) * self.sensitivity
-        for scale, profile in zip(light, self.profiles, strict=True):
-            model = model + scale * profile.evaluate(self.pixels)
+        for number, scale in enumerate(light):
+            model = model + scale * self.profile_values(number)
         self.model = model
         steep = np.abs(np.gradient(self.binned_sky))
         variance = self.variance + (self.pixels.interpolate(steep) * self.sensitivity) ** 2
@@ -195,7 +204,7 @@ class OrderFit:
         pixels = self.pixels
         position = np.clip(pixels.position + self.distortion.shift_at(pixels), -0.99, pixels.grid.size - 0.01)
         illumination = self.distortion.illumination_at(pixels)
-        profiles = np.array([profile.evaluate(pixels) for profile in self.profiles])
+        profiles = np.array([self.profile_values(source) for source in range(len(self.profiles))])
         # The object lies on the refined wavelengths too.
         self.joint = JointModel(
             position,

@@ -61,7 +61,7 @@ def order_spectrum(
     grid = fit.pixels.grid
     flux = fit.solution.flux[source]
     variance, covariance = fit.joint.flux_covariance(source)
-    expected = fit.profiles[source].evaluate(fit.pixels) * fit.pixels.footprint
+    expected = fit.profile_values(source) * fit.pixels.footprint
     coverage = fit.joint.per_bin(np.where(fit.good, expected, 0.0))
     lost = (coverage < _LOST) | ~(variance > 0)
     shares = _variance_shares(fit, source, expected, shared_variance)
@@ -123,8 +123,9 @@ def _bin_quality(fit, expected, coverage, lost):
 def _boxcar(fit: OrderFit, source: int, aperture: float):
     """Plain sum within the aperture, sky and other sources subtracted; masked pixels give their model value."""
     profile, pixels = fit.profiles[source], fit.pixels
-    half = aperture * profile.fwhm_at(pixels.position)
-    distance = np.abs(pixels.slit - profile.centre_at(pixels.position))
+    bins = np.arange(pixels.grid.size)
+    half = pixels.interpolate(aperture * profile.fwhm_at(bins))
+    distance = np.abs(pixels.slit - pixels.interpolate(profile.centre_at(bins)))
     inside = np.clip((half - distance) / pixels.footprint + 0.5, 0.0, 1.0)
     own = fit.solution.objects[source]
     light = np.where(fit.good, fit.residual + own, own) / np.maximum(fit.flat, 0.02)
@@ -159,7 +160,7 @@ def sky_residual_widths(fit: OrderFit) -> tuple[float, float]:
     away = fit.good & (objects < 0.02 * np.sqrt(fit.variance) + 0.01 * np.abs(fit.sky))
     sky = fit.line_sky
     continuum = np.maximum(np.percentile(sky, 30), 1e-6)
-    line = np.interp(fit.pixels.position, np.arange(sky.size), sky) > 5.0 * continuum
+    line = fit.pixels.interpolate(sky) > 5.0 * continuum
     pull = fit.residual / np.sqrt(fit.variance)
     return _robust_width(pull[away & line]), _robust_width(pull[away & ~line])
 

@@ -426,3 +426,14 @@ def test_every_public_name_exists():
         assert getattr(fits_files, name) is not None
     with pytest.raises(AttributeError):
         _ = fits_files.nothing
+
+
+def test_what_columns_mean_is_told_in_the_file(tmp_path):
+    meanings = {"A": "short", "B": "a sentence of many words that is longer than a card of a table can ever hold"}
+    hdu = fits_files.table_hdu("T", {"A": np.arange(3), "B": np.arange(3.0)}, {}, meanings)
+    path = write_product(tmp_path / "t.fits", [hdu])
+    with fits_files.open_product(path) as hdus:
+        comments = hdus["T"].header.comments
+        assert comments["TTYPE1"] == "short"
+        assert meanings["B"].startswith(comments["TTYPE2"])
+        assert len(comments["TTYPE2"]) > 30
