@@ -17,7 +17,7 @@ def figure_master(frame: Frame, title: str, unit: str = "e$^-$") -> Figure:
 
     Unusable pixels are left out of histogram and profiles.
     """
-    figure, axes = new_figure(title, rows=2, columns=2, size=(12, 8.5))
+    figure, axes = new_figure(title, rows=2, columns=2, size=(12, 8.5), bars=True)
     show_image(axes[0, 0], frame.data, unit)
     axes[0, 0].set_title("signal", fontsize=9, loc="left")
     show_image(axes[0, 1], np.sqrt(frame.variance), unit, cmap="magma")
@@ -38,7 +38,7 @@ def figure_master(frame: Frame, title: str, unit: str = "e$^-$") -> Figure:
 
 def figure_order_table(image: np.ndarray | None, table: OrderTable, title: str, unit: str = "") -> Figure:
     """Order centres and edges, over the frame when there is one."""
-    figure, axes = new_figure(title, size=(10, 8))
+    figure, axes = new_figure(title, size=(10, 8), bars=image is not None)
     axis = axes[0, 0]
     if image is not None:
         lit = image[image != 1.0]  # a flat is exactly 1 between its orders
@@ -76,7 +76,7 @@ def figure_sky_subtraction(
     order_image : ndarray (ny, nx) int, optional
         0 outside orders; the histogram takes pixels inside only.
     """
-    figure, axes = new_figure(title, rows=2, columns=2, size=(13, 9))
+    figure, axes = new_figure(title, rows=2, columns=2, size=(13, 9), bars=True)
     before = subtracted.data + sky
     turn = (lambda image: image.T) if dispersion_axis == 0 else (lambda image: image)
     inside = subtracted.usable & (subtracted.variance > 0)

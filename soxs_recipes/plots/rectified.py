@@ -27,7 +27,9 @@ _UNITS = {
 
 def figure_rectified(image: RectifiedImage, title: str) -> Figure:
     """The merged image in stretches of wavelength, each with its mean along the slit."""
-    figure, axes = new_figure(title, rows=_PANELS, columns=2, size=(13, 9), width_ratios=(9, 1))
+    figure, axes = new_figure(
+        title, rows=_PANELS, columns=2, size=(13, 9), layout="constrained", width_ratios=(9, 1)
+    )
     norm = _stretch(image)
     first, last = np.flatnonzero(image.known.any(axis=0))[[0, -1]]
     limits = np.linspace(first, last + 1, _PANELS + 1).astype(int)
@@ -47,7 +49,9 @@ def figure_rectified_orders(images: Sequence[RectifiedImage], title: str) -> Fig
     """One strip an order: signal over error, or, of a flat, the relative response."""
     columns = 1 if len(images) <= 6 else 2
     rows = -(-len(images) // columns)
-    figure, axes = new_figure(title, rows=rows, columns=columns, size=(13, max(1.15 * rows + 1.0, 5.0)))
+    figure, axes = new_figure(
+        title, rows=rows, columns=columns, size=(13, max(1.15 * rows + 1.0, 5.0)), layout="constrained"
+    )
     values = [_over_error(image) for image in images]
     inner = [_away_from_ends(image, value) for image, value in zip(images, values, strict=True)]
     norm = _common_stretch(inner, is_flat=images[0].unit == "")

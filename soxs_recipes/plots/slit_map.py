@@ -37,7 +37,9 @@ def figure_slit_map(
     """
     planes = _chosen(slit_map)
     ratios = [*[1.0] * len(planes), 1.6]
-    figure, axes = new_figure(title, columns=len(planes) + 1, size=(13, 6.5), width_ratios=ratios)
+    figure, axes = new_figure(
+        title, columns=len(planes) + 1, size=(13, 6.5), layout="constrained", width_ratios=ratios
+    )
     for axis, plane in zip(axes[0], planes, strict=False):
         shown = _image(axis, slit_map, plane)
         _mark(axis, positions, sources)

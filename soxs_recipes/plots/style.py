@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
 __all__ = [
@@ -18,6 +20,8 @@ __all__ = [
     "new_figure",
     "order_colour",
     "robust_limits",
+    "save_pdf",
+    "save_png",
     "shade_bands",
     "show_image",
 ]
@@ -26,28 +30,80 @@ INK = "#1f2430"
 MUTED = "#8a919e"
 ERROR = "#c3c8d1"
 ACCENT = "#c2410c"
+_DPI = 110.0
+_MARGINS = (0.8, 0.25, 0.55, 0.6)  # inches: left, right, bottom, top
+_BAR = 0.55  # inches for the labels of a colour bar
+_GAP_ACROSS, _GAP_DOWN, _GAP_TIGHT = 0.95, 0.75, 0.15  # inches between axes
 BAND = "#dfe5ee"
 # Neighbouring orders must differ for colour-blind readers too: blue, orange, green, purple by turns.
 ORDER_COLOURS = ("#1d6fb8", "#d9730d", "#2c8a57", "#8250a8")
 
 
 def new_figure(
-    title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (11.0, 6.0), **grid
+    title: str,
+    rows: int = 1,
+    columns: int = 1,
+    size: tuple[float, float] = (11.0, 6.0),
+    *,
+    bars: bool = False,
+    layout: str | None = None,
+    **grid,
 ) -> tuple[Figure, np.ndarray]:
     """A figure with a title and a grid of styled axes.
+
+    Margins are fixed, wide enough for labels and, where `bars` says so, for colour bars; `layout` "constrained"
+    finds them from the labels, which takes as long as drawing.
 
     Returns
     -------
     Figure
     ndarray (rows, columns) of Axes
     """
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout=layout)
     FigureCanvasAgg(figure)
-    figure.suptitle(_plain(title), fontsize=11, color=INK, x=0.01, ha="left")
     axes = figure.subplots(rows, columns, squeeze=False, **grid)
+    if layout is None:
+        _set_margins(figure, rows, columns, tight=bool(grid.get("sharex")), bars=bars)
+        place = {"y": 1.0 - 0.12 / size[1], "va": "top"}
+    else:
+        place = {}
+    figure.suptitle(_plain(title), fontsize=11, color=INK, x=0.01, ha="left", **place)
     for axis in axes.flat:
         _style(axis)
     return figure, axes
+
+
+def _set_margins(figure: Figure, rows: int, columns: int, *, tight: bool, bars: bool) -> None:
+    """Room about the axes; rows that share their x axis stand close."""
+    width, height = figure.get_size_inches()
+    left, right, bottom, top = _MARGINS
+    bar = _BAR if bars else 0.0
+    right += bar
+    inner_width, inner_height = width - left - right, height - bottom - top
+    across, down = _GAP_ACROSS + bar, _GAP_TIGHT if tight else _GAP_DOWN
+    figure.subplots_adjust(
+        left=left / width,
+        right=1.0 - right / width,
+        bottom=bottom / height,
+        top=1.0 - top / height,
+        # Gaps count in units of the mean axes.
+        wspace=across * columns / max(inner_width - across * (columns - 1), 1.0),
+        hspace=down * rows / max(inner_height - down * (rows - 1), 1.0),
+    )
+
+
+def save_png(figure: Figure, path: str | PathLike, dpi: float = _DPI) -> None:
+    """Draw a figure into a PNG file, once (`savefig` draws it twice)."""
+    figure.set_dpi(dpi)
+    FigureCanvasAgg(figure).print_png(path)
+
+
+def save_pdf(figure: Figure, path: str | PathLike) -> None:
+    """Draw a figure into a PDF file, once."""
+    dpi = figure.get_dpi()
+    FigureCanvasPdf(figure).print_pdf(path)
+    figure.set_dpi(dpi)
+    FigureCanvasAgg(figure)
 
 
 def order_colour(position: int) -> str:
@@ -80,7 +136,9 @@ def show_image(
     axis: Axes, image: np.ndarray, unit: str, limits: tuple[float, float] | None = None, cmap: str = "viridis"
 ):
     """Draw a detector frame, thinned to what a screen can show, with its colour bar."""
-    step = max(1, int(np.ceil(max(image.shape) / 1100)))
+    place = axis.get_position()
+    shown_size = _DPI * axis.figure.get_size_inches() * (place.width, place.height)
+    step = max(1, int(max(image.shape[1] / shown_size[0], image.shape[0] / shown_size[1])))
     thin = image[::step, ::step]
     low, high = limits or robust_limits(thin, 1, 99)
     shown = axis.imshow(

@@ -244,9 +244,12 @@ _DRAWERS: tuple[tuple[str, Callable], ...] = (
 
 
 def _save(figure, folder: Path, stem: str, *, pdf: bool) -> list[Path]:
+    from soxs_recipes.plots.style import save_pdf, save_png
+
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{stem}.{kind}" for kind in (("png", "pdf") if pdf else ("png",))]
-    for path in paths:
-        figure.savefig(path, dpi=110)
-        figure.set_layout_engine("none")  # the layout is found once
-    return paths
+    written = [folder / f"{stem}.png"]
+    save_png(figure, written[0])
+    if pdf:
+        written.append(folder / f"{stem}.pdf")
+        save_pdf(figure, written[1])
+    return written
