@@ -11,6 +11,8 @@ from soxs_recipes.recipes.declarations import resolved_tag
 # edges; a standard is what a response is made from.
 LATER = {("flat", "DISP_TAB_2D")}
 LATER |= {(f"standard{mode}", tag) for mode in ("", "_nod", "_offset") for tag in ("RESP_TAB", "RESP_ARCHIVE")}
+# A standard's trace, for targets that are not seen.
+LATER |= {(name, "SCI_SLIT_TRACE") for name in ("standard", "telluric", "science")}
 ARMS = load_instrument().arms
 
 
