@@ -400,18 +400,20 @@ class _StarInOrder:
         position = self.position(wavelength)
         s = position[:, None] + np.linspace(-8.0, 8.0, 801)[None, :]
         grid_v = np.broadcast_to(v[:, None], s.shape)[::64]
-        inside = (self._density(grid_v, s[::64], position[::64, None]) * self.surface(grid_v, s[::64])).sum(
-            1
-        ) * 0.02
-        kept = np.interp(v, v[::64], inside)
+        light = self._density(grid_v, s[::64], position[::64, None])
+        rough, even = (
+            np.interp(v, v[::64], (light * surface(grid_v, s[::64])).sum(1) * 0.02)
+            for surface in (self.surface, spectrograph.slit_surface(self.order, even=True))
+        )
         counts = self.spectrum.integral(v + 0.5) - self.spectrum.integral(v - 0.5)
         return {
             "object_order": np.full(v.size, self.order),
             "object_dispersion_pixel": v,
             "object_wavelength": wavelength,
             "object_wavelength_step": geometry.wavelength_step(v),
-            "object_electrons": counts * kept,
-            "object_in_slit": kept,
+            "object_electrons": counts * rough,
+            "object_in_slit": even,
+            "object_jaws": rough / even,
             "object_slit_position": position,
             "object_fwhm": np.hypot(self.seeing(wavelength), 2.3548 * spectrograph.sigma_slit(self.order)(v)),
             "object_slit_transmission": self.transmission(wavelength),

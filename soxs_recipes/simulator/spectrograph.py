@@ -86,11 +86,11 @@ class Spectrograph:
         t = 2.0 * np.asarray(v) / (self.hardware.along - 1.0) - 1.0
         return width / self.hardware.dispersion_scale * (1.0 + 0.06 * self.effects.anamorphism * t)
 
-    def slit_surface(self, order: int) -> Profile:
+    def slit_surface(self, order: int, even: bool = False) -> Profile:
         """Transmission along the slit for light that fills it: 1 with soft ends, jaws uneven by some 0.3 %."""
         random = generator(self.seed, "slit", self.hardware.name)
         phase, period = random.uniform(0.0, 2.0 * np.pi), random.uniform(5.0, 15.0)
-        roughness = 0.003 * self.effects.pixel_response
+        roughness = 0.0 if even else 0.003 * self.effects.pixel_response
         sigma = float(self.sigma_slit(order)(np.array(0.5 * self.hardware.along)))
         return slit_profile(
             SLIT_LENGTH, sigma, lambda s: 1.0 + roughness * np.sin(2.0 * np.pi * s / period + phase)

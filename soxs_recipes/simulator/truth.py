@@ -32,8 +32,13 @@ class TableTruth:
 
     tables: dict[str, np.ndarray]
 
-    def truth_counts(self, order: int, wavelength_edges: np.ndarray, which: str = "object") -> np.ndarray:
+    def truth_counts(
+        self, order: int, wavelength_edges: np.ndarray, which: str = "object", *, through_jaws: bool = False
+    ) -> np.ndarray:
         """Electrons expected between wavelength edges, summed over the slit.
+
+        Slit flats have the unevenness of the jaws along the slit (0.3 %), so a spectrum that was divided by one is
+        free of it.
 
         Parameters
         ----------
@@ -42,13 +47,15 @@ class TableTruth:
             Ascending or descending.
         which : {"object", "object2", "lamp", "sky"}
             Lamp and sky are per arcsec of slit.
+        through_jaws : bool
+            An object's electrons as the detector gets them, rather than as a flat-fielded spectrum holds them.
 
         Returns
         -------
         ndarray (n,) float64 [e-]
             NaN where an edge lies off the detector.
         """
-        wavelength, cumulative = self._cumulative(order, which)
+        wavelength, cumulative = self._cumulative(order, which, through_jaws=through_jaws)
         inner = CubicSpline(wavelength, cumulative, extrapolate=False)
         return np.abs(np.diff(inner(np.asarray(wavelength_edges, float))))
 
@@ -71,11 +78,14 @@ class TableTruth:
             raise InputError(f"order {order} has no {which} truth in this frame")
         return rows
 
-    def _cumulative(self, order: int, which: str) -> tuple[np.ndarray, np.ndarray]:
+    def _cumulative(self, order: int, which: str, *, through_jaws: bool) -> tuple[np.ndarray, np.ndarray]:
         """Wavelengths of pixel edges, ascending, and electrons below each."""
         rows = self._rows(order, which)
         centre = self.tables[f"{which}_wavelength"][rows]
         counts = self.tables[f"{which}_electrons"][rows]
+        jaws = f"{which}_jaws"
+        if jaws in self.tables and not through_jaws:
+            counts = counts / self.tables[jaws][rows]
         if centre[0] > centre[-1]:
             centre, counts = centre[::-1], counts[::-1]
         # Edges between pixel centres to fourth order, one pixel shorter at both ends.

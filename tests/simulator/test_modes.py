@@ -233,7 +233,7 @@ def test_sky_frames_and_calibrations_have_no_slit_position():
     assert (_circumstances(bias)["mode"], _circumstances(bias)["slit_position"]) == ("", None)
 
 
-def test_truth_counts_hold_the_roughness_of_the_jaws():
+def test_truth_knows_the_roughness_of_the_jaws():
     from soxs_recipes.simulator.light import source_light
     from soxs_recipes.simulator.spectrograph import Spectrograph
 
@@ -248,6 +248,10 @@ def test_truth_counts_hold_the_roughness_of_the_jaws():
             table = source_light(spectrograph, image, supernova(slit_position=position), _OBSERVATION)
             chosen = table["object_order"] == 1
             images.append((image[:, 100:230].sum(), table["object_electrons"][chosen].sum()))
+            edges = np.array([560.0, 660.0])
+            flat_fielded = TableTruth(table).truth_counts(1, edges)
+            through = TableTruth(table).truth_counts(1, edges, through_jaws=True)
+            assert through / flat_fielded == pytest.approx(np.median(table["object_jaws"][chosen]), abs=1e-5)
         (light, truth), (even_light, even_truth) = images
         assert light / even_light == pytest.approx(truth / even_truth, abs=2e-5)
         ratios.append(truth / even_truth - 1.0)
