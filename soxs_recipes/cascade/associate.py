@@ -103,8 +103,9 @@ def shared_facts(frames: Iterable[FrameRecord]) -> dict[str, object]:
 def associate(
     association: Association,
     facts: Mapping[str, object],
-    candidates: Callable[[str, tuple[str, ...]], Iterable[Candidate]],
+    candidates: Callable[[Rung, tuple[str, ...]], Iterable[Candidate]],
     accepted: Callable[[str], bool] = lambda tag: True,
+    other_arms: tuple[str, ...] = (),
 ) -> Link | None:
     """The best that serves frames with these facts, None when nothing does.
 
@@ -114,16 +115,20 @@ def associate(
     facts : mapping
         Of the frames to be calibrated.
     candidates : callable
-        (source, resolved tags) -> candidates of that kind.
+        (rung, resolved tags) -> candidates of that kind.
     accepted : callable
         Whether the recipe takes a tag; a rung none of whose tags it takes is passed over.
+    other_arms : tuple of str
+        Names of the arms that the frames are not of.
     """
     arm = str(facts["arm"])
     for rung in association.rungs:
-        tags = tuple(tag for tag in (resolved_tag(tag, arm) for tag in rung.tags) if accepted(tag))
+        taken = [tag for tag in rung.tags if accepted(resolved_tag(tag, arm))]
+        arms = other_arms if rung.of_other_arm else (arm,)
+        tags = tuple(resolved_tag(tag, name) for tag in taken for name in arms)
         if not tags:
             continue
-        ranked = _ranked(rung, facts, candidates(rung.source, tags))
+        ranked = _ranked(rung, facts, candidates(rung, tags))
         if not ranked:
             continue
         chosen = _chosen(rung, facts, ranked)

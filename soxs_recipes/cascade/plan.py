@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from soxs_recipes.cascade.associate import Candidate, Link, associate, shared_facts
 from soxs_recipes.cascade.frames import CLASSIFYING_FACTS, FrameRecord
-from soxs_recipes.cascade.tasks import TASKS, Association, Task
+from soxs_recipes.cascade.tasks import TASKS, Association, Rung, Task
 from soxs_recipes.cascade.workspace import safe_name
 from soxs_recipes.instrument import load_instrument
 from soxs_recipes.recipes.declarations import Declaration, resolved_tag
@@ -211,7 +211,9 @@ class _Planner:
         for association in task.associations:
             if not _serves(association, arm) or not _wanted(association, arm_name, accepted):
                 continue
-            link = associate(association, facts, self._candidates_for(facts, frames), accepted.__contains__)
+            candidates = self._candidates_for(facts, frames)
+            others = tuple(name for name in self.arms if name != arm_name)
+            link = associate(association, facts, candidates, accepted.__contains__, others)
             if link is not None:
                 links.append(link)
             mark = link.mark if link else association.otherwise
@@ -228,23 +230,24 @@ class _Planner:
 
     def _candidates_for(
         self, facts: Mapping[str, object], own: tuple[FrameRecord, ...]
-    ) -> Callable[[str, tuple[str, ...]], list[Candidate]]:
+    ) -> Callable[[Rung, tuple[str, ...]], list[Candidate]]:
         arm = facts["arm"]
         own_paths = {frame.path for frame in own}
 
-        def candidates(source: str, tags: tuple[str, ...]) -> list[Candidate]:
-            if source == "raw":
+        def candidates(rung: Rung, tags: tuple[str, ...]) -> list[Candidate]:
+            if rung.source == "raw":
                 frames = (f for f in self.raw if f.tag == tags[0] and f.path not in own_paths)
                 return [Candidate(f.facts, frames=(f,)) for f in frames]
-            if source == "static":
+            if rung.source == "static":
                 table = self.inputs.static(tags[0])
                 return [Candidate({"arm": arm}, frames=(table,))] if table else []
             found = [
                 Candidate(job.facts, job.name, is_marked=job.name in self.inputs.marked)
-                for job in self.by_task[source]
-                if job.arm == arm and self._is_available(job, tags[0])
+                for job in self.by_task[rung.source]
+                if (job.arm == arm) != rung.of_other_arm
+                and self._is_available(job, resolved_tag(rung.tags[0], job.arm))
             ]
-            made = (f for f in self.earlier if f.tag == tags[0] and f.facts.get("arm") == arm)
+            made = (f for f in self.earlier if f.tag == tags[0] and f.tag == resolved_tag(rung.tags[0], f.arm))
             return found + [Candidate(f.facts, frames=(f,)) for f in made]
 
         return candidates

@@ -51,6 +51,8 @@ class Rung:
         Fact that needs one candidate below and one above, between which the recipe interpolates.
     mark : str
         What the product is told when this rung is used; "" when it is as planned.
+    of_other_arm : bool
+        Whether it is made in another arm.
     """
 
     source: str
@@ -60,6 +62,7 @@ class Rung:
     nearest: str = ""
     mark: str = ""
     bracket: str = ""
+    of_other_arm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +302,10 @@ RESPONSE = Association(
     ),
     otherwise="no standard star: spectrum in counts",
 )
+OTHER_ARM = Association(
+    "line check of the other arm",
+    (Rung("line_check", ("LINE_CHECK_<ARM>",), ("target", "night"), UP_TO_A_WEEK, of_other_arm=True),),
+)
 ARCHIVE = Association("archive response", (Rung("static", ("RESP_ARCHIVE_<ARM>",)),))
 DETECTOR = (BIAS, DARK, CCD_DARK)
 
@@ -422,6 +429,17 @@ TASKS = (
     ),
     *_TELLURICS,
     *_SCIENCE,
+    Task(
+        name="line_check",
+        recipe="soxs_line_check",
+        main=("SCI_SLIT_ORDER1D_<ARM>",),
+        main_from=tuple(task.name for task in _SCIENCE),
+        group=(),
+        associations=(OTHER_ARM,),
+        label=("target", "slit"),
+        seconds=2.0,
+        megabytes=2.0,
+    ),
     Task(
         name="straighten",
         recipe="soxs_straighten",

@@ -13,6 +13,12 @@ LATER = {("flat", "DISP_TAB_2D")}
 LATER |= {(f"standard{mode}", tag) for mode in ("", "_nod", "_offset") for tag in ("RESP_TAB", "RESP_ARCHIVE")}
 # A standard's trace, for targets that are not seen.
 LATER |= {(name, "SCI_SLIT_TRACE") for name in ("standard", "telluric", "science")}
+# The cascade checks extracted spectra; what raw exposures would need as well, spectra have behind them.
+LATER |= {
+    ("line_check", tag)
+    for tag in ("MASTER_BIAS", "MASTER_DARK", "MASTER_FLAT", "ORDER_TAB_EDGES", "ORDER_TAB_CENTR", "DISP_TAB",
+                "DISP_TAB_2D", "DISP_IMAGE", "BP_MAP_RP")
+}  # fmt: skip
 ARMS = load_instrument().arms
 
 

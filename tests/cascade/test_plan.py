@@ -102,6 +102,19 @@ def test_each_mode_has_its_recipe_and_any_standard_gives_the_response(night):
     assert [Path(path).name for path in plan.unused] == ["SOXS.lost.01.fits"]
 
 
+def test_the_arms_line_checks_are_compared(complete_night):
+    checks = declaration(
+        "soxs_line_check", [raw("<KIND>_SLIT_ORDER1D_<ARM>")], ["LINE_CHECK_<ARM>"],
+        [CalibrationInput("LINE_CHECK_<ARM>", "of the other arm", any_arm=True)],
+    )  # fmt: skip
+    plan = plan_of(complete_night, declarations={**DECLARATIONS, "soxs_line_check": checks})
+    first, second = (job for job in plan.jobs if job.task.name == "line_check")
+    assert {first.arm, second.arm} == {"VIS", "NIR"}
+    assert [one.name for one in first.links] == ["main input"]
+    assert link(second, "line check of the other arm").jobs == (first.name,)
+    assert link(second, "line check of the other arm").tags == (f"LINE_CHECK_{first.arm}",)
+
+
 def test_optional_products_are_made_when_asked_for(complete_night):
     assert named(plan_of(complete_night), "straighten", "NIR") == []
     plan = plan_of(complete_night, also=frozenset({"straighten"}))
@@ -393,7 +406,8 @@ def test_the_table_is_sound():
             assert association.rungs
             for rung in association.rungs:
                 assert rung.source in known
-                assert rung.source in {"raw", "static"} | earlier, (
+                of_itself = {task.name} if rung.of_other_arm else set()
+                assert rung.source in {"raw", "static"} | earlier | of_itself, (
                     f"{task.name} needs {rung.source} before it is made"
                 )
                 assert rung.tags
