@@ -178,15 +178,17 @@ class _PeerNight:
     def maps(self, arm: str):
         path = self._find("soxs-spat-solution", arm, "_IMAGE")[0]
         wavelength, slit, order = _images(path, ("WAVELENGTH", "SLIT", "ORDER"))
-        return air_to_vacuum(wavelength), slit, order, _peer_raw(path)[0]
+        # 0 where it was not solved.
+        return air_to_vacuum(np.where(wavelength > 0, wavelength, np.nan)), slit, order, _peer_raw(path)[0]
 
     def false_bad_pixels(self, night: NightTruth, arm: str, master: str) -> dict[str, float]:
         return _false_bad(self._find(f"soxs-m{master}", arm, "_SOXS"), "QUAL", night, arm)
 
     def science(self, arm: str, mode: str, night: NightTruth) -> Spectrum:
-        path = self._find(f"soxs-{mode}-obj", arm, "FLUXCAL")[0]
+        path = self._find(f"soxs-{mode}", arm, "FLUXCAL")[0]
         flux = read_table(path, 1)
-        counts = read_table(path.with_name(path.name.replace("_FLUXCAL", "")), 1)
+        extracted = sorted(path.parent.glob(path.name.replace("_FLUXCAL.fits", "_EXTRACTED_MERGED*.fits")))
+        counts = read_table(next(one for one in extracted if "NOTFLAT" not in one.name), 1)
         signal = np.interp(flux["WAVE"], counts["WAVE"], counts["SNR"])
         value = np.asarray(flux["FLUX_CALIBRATED"], float)
         with np.errstate(divide="ignore", invalid="ignore"):
