@@ -206,7 +206,10 @@ class _Planner:
         links = [main_link] if main_link else []
         marks = []
         accepted = {
-            resolved_tag(e.tag, arm_name) for e in (*declaration.calibrations, *declaration.raws) if e.serves(arm)
+            resolved_tag(entry.tag, arm_name, kind)
+            for entry in (*declaration.calibrations, *declaration.raws)
+            if entry.serves(arm)
+            for kind in ("SCI", "FLUX", "TELL")
         }
         for association in task.associations:
             if not _serves(association, arm) or not _wanted(association, arm_name, accepted):

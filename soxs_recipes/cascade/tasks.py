@@ -307,7 +307,18 @@ OTHER_ARM = Association(
     (Rung("line_check", ("LINE_CHECK_<ARM>",), ("target", "night"), UP_TO_A_WEEK, of_other_arm=True),),
 )
 ARCHIVE = Association("archive response", (Rung("static", ("RESP_ARCHIVE_<ARM>",)),))
-DETECTOR = (BIAS, DARK, CCD_DARK)
+LINEARITY = Association(
+    "linearity", (Rung("lingain", ("LINEARITY_COEFF_<ARM>", "BP_MAP_NL_<ARM>"), SETUP, ALWAYS),)
+)
+# Where faint targets should run: along the slit's ends as a bright star does.
+STANDARD_TRACE = Association(
+    "trace of a standard",
+    tuple(
+        Rung(f"standard{mode}", ("FLUX_SLIT_TRACE_<ARM>",), ("binning",), UP_TO_A_WEEK)
+        for mode in ("", "_nod", "_offset")
+    ),
+)
+DETECTOR = (BIAS, DARK, CCD_DARK, LINEARITY)
 
 
 # How an object is observed: end of the task's name -> recipe, word in the tag, typical seconds and megabytes.
@@ -330,7 +341,7 @@ def _observed(name: str, prefix: str, mode: str, *, is_standard: bool = False) -
         companions=("SKY_OFFSET_<ARM>",) if is_offset else (),
         # Sky apart from the object need not be exposed as long.
         group=("arm", *SETUP, "slit", "night", "observation", *(() if is_offset else ("exptime",))),
-        associations=(*DETECTOR, FLAT, SPATIAL, *(() if is_standard else (RESPONSE,))),
+        associations=(*DETECTOR, FLAT, SPATIAL, *(() if is_standard else (RESPONSE, STANDARD_TRACE))),
         label=("target", "slit"),
         seconds=seconds,
         megabytes=megabytes,
@@ -347,6 +358,19 @@ _SCIENCE = tuple(_observed("science", "OBJECT", mode) for mode in _MODES)
 
 TASKS = (
     Task(
+        name="lingain",
+        recipe="soxs_lingain",
+        main=("DETLIN_<ARM>", "DETLIN_<ARM>_ON"),
+        companions=("DETLIN_<ARM>_OFF",),
+        group=("arm", *SETUP, "slit", "night"),
+        associations=(
+            Association("biases", (Rung("raw", ("BIAS_<ARM>",), SETUP, UP_TO_A_WEEK),), detector="ccd"),
+        ),
+        label=("read_mode",),
+        seconds=10.0,
+        megabytes=20.0,
+    ),
+    Task(
         name="bias",
         recipe="soxs_mbias",
         main=("BIAS_<ARM>",),
@@ -361,7 +385,7 @@ TASKS = (
         recipe="soxs_mdark",
         main=("DARK_<ARM>",),
         group=("arm", *SETUP, "exptime", "night"),
-        associations=(BIAS,),
+        associations=(BIAS, LINEARITY),
         label=("exptime",),
         seconds=2.5,
         megabytes=65.0,
@@ -383,7 +407,7 @@ TASKS = (
         recipe="soxs_disp_solution",
         main=("WAVE_PIN_<ARM>", "WAVE_PIN_<ARM>_ON"),
         group=("arm", *SETUP, "night", "template_start", "exptime"),
-        associations=(BIAS, CCD_DARK, _lamp_off("WAVE_PIN_<ARM>_OFF")),
+        associations=(BIAS, CCD_DARK, LINEARITY, _lamp_off("WAVE_PIN_<ARM>_OFF")),
         seconds=1.5,
         megabytes=2.0,
     ),
@@ -392,7 +416,7 @@ TASKS = (
         recipe="soxs_order_centres",
         main=("ORDERDEF_<ARM>", "ORDERDEF_<ARM>_ON"),
         group=("arm", *SETUP, "night", "template_start", "exptime"),
-        associations=(BIAS, CCD_DARK, _lamp_off("ORDERDEF_<ARM>_OFF"), DISPERSION),
+        associations=(BIAS, CCD_DARK, LINEARITY, _lamp_off("ORDERDEF_<ARM>_OFF"), DISPERSION),
         seconds=1.5,
         megabytes=2.0,
     ),
@@ -401,7 +425,7 @@ TASKS = (
         recipe="soxs_mflat",
         main=("FLAT_SLIT_<ARM>", "FLAT_SLIT_<ARM>_QTH", "FLAT_SLIT_<ARM>_D2", "FLAT_SLIT_<ARM>_ON"),
         group=("arm", *SETUP, "slit", "night"),
-        associations=(BIAS, CCD_DARK, _lamp_off("FLAT_SLIT_<ARM>_OFF"), ORDER_CENTRES, DISPERSION),
+        associations=(BIAS, CCD_DARK, LINEARITY, _lamp_off("FLAT_SLIT_<ARM>_OFF"), ORDER_CENTRES, DISPERSION),
         label=("slit",),
         seconds=5.0,
         megabytes=100.0,
@@ -411,7 +435,15 @@ TASKS = (
         recipe="soxs_spatial_solution",
         main=("WAVE_MPH_<ARM>", "WAVE_MPH_<ARM>_ON"),
         group=("arm", *SETUP, "night", "template_start", "exptime"),
-        associations=(BIAS, CCD_DARK, _lamp_off("WAVE_MPH_<ARM>_OFF"), DISPERSION, KNOWN_CENTRES, EDGES),
+        associations=(
+            BIAS,
+            CCD_DARK,
+            LINEARITY,
+            _lamp_off("WAVE_MPH_<ARM>_OFF"),
+            DISPERSION,
+            KNOWN_CENTRES,
+            EDGES,
+        ),
         seconds=4.0,
         megabytes=75.0,
     ),

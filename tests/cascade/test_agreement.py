@@ -11,13 +11,13 @@ from soxs_recipes.recipes.declarations import resolved_tag
 # edges; a standard is what a response is made from.
 LATER = {("flat", "DISP_TAB_2D")}
 LATER |= {(f"standard{mode}", tag) for mode in ("", "_nod", "_offset") for tag in ("RESP_TAB", "RESP_ARCHIVE")}
-# A standard's trace, for targets that are not seen.
+# A standard's trace, for targets that are not seen, is offered as FLUX_SLIT_TRACE; standards are seen.
 LATER |= {(name, "SCI_SLIT_TRACE") for name in ("standard", "telluric", "science")}
 # The cascade checks extracted spectra; what raw exposures would need as well, spectra have behind them.
 LATER |= {
     ("line_check", tag)
     for tag in ("MASTER_BIAS", "MASTER_DARK", "MASTER_FLAT", "ORDER_TAB_EDGES", "ORDER_TAB_CENTR", "DISP_TAB",
-                "DISP_TAB_2D", "DISP_IMAGE", "BP_MAP_RP")
+                "DISP_TAB_2D", "DISP_IMAGE", "BP_MAP_RP", "LINEARITY_COEFF", "BP_MAP_NL")
 }  # fmt: skip
 ARMS = load_instrument().arms
 
@@ -68,6 +68,7 @@ def test_every_calibration_that_a_recipe_takes_is_looked_for(task, arm):
         for rung in association.rungs
         for tag in rung.tags
     }
+    offered |= {resolved_tag(tag, arm.name) for tag in task.companions}
     wanted = {resolved_tag(c.tag, arm.name) for c in declaration.calibrations if c.serves(arm) and not c.static}
     wanted |= {resolved_tag(r.tag, arm.name) for r in declaration.raws if r.serves(arm) and r.tag.endswith("_OFF")}
     later = {f"{tag}_{arm.name}" for name, tag in LATER if name == task.name}
