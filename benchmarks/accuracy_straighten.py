@@ -9,19 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
-from numpy.polynomial.legendre import Legendre
+from true_calibrations import header_of, true_calibrations
 
-from soxs_recipes.data.dispersion_solution import DispersionBlock, DispersionSolution
 from soxs_recipes.data.frame import Frame, FrameMeta
-from soxs_recipes.data.order_table import OrderTable, OrderTrace
-from soxs_recipes.fits_files import (
-    dispersion_solution_hdus,
-    image_hdus,
-    order_table_hdus,
-    read_rectified_images,
-    write_product,
-)
+from soxs_recipes.fits_files import image_hdus, read_rectified_images, write_product
 from soxs_recipes.instrument import load_instrument
 from soxs_recipes.recipes.base import run_recipe
 from soxs_recipes.recipes.registry import recipe_class
@@ -60,7 +51,7 @@ def _measure_arm(arm, seed: int, folder: Path) -> dict[str, float]:
     options = {"seed": seed, "exposure_time": 600.0, "effects": clean}
     _, header, truth = simulate_frame("science", arm.name, **options)
     _, _, sky = simulate_frame("science", arm.name, **options, sources=())
-    calibrations = _true_calibrations(arm, truth.model, header, folder)
+    calibrations = true_calibrations(arm, truth.model, header, folder)
     light = truth.electrons - sky.electrons
     orders, _ = _straightened(folder / "light", light, np.ones_like(light), header, arm, calibrations)
     figures = _light(orders, light, truth, arm, calibrations) | _positions(orders, truth.tables)
@@ -81,7 +72,7 @@ def _places(arm, seed: int, folder: Path) -> dict[str, float]:
     """Lines of an arc through pinholes: where they come to lie against where they belong."""
     options = {"seed": seed, "exposure_time": 60.0, "effects": Effects.none()}
     _, header, truth = simulate_frame("multi_pinhole_arc", arm.name, **options)
-    calibrations = _true_calibrations(arm, truth.model, header, folder)
+    calibrations = true_calibrations(arm, truth.model, header, folder)
     images, _ = _straightened(
         folder / "arc", truth.electrons, np.ones_like(truth.electrons), header, arm, calibrations
     )
@@ -196,47 +187,6 @@ def _width(values: np.ndarray) -> float:
     return float(0.5 * (high - low))
 
 
-def _true_calibrations(arm, model, header, folder: Path):
-    """(solution, order table, paths) that say what the simulator's optics do."""
-    blocks, traces = [], []
-    axis = arm.dispersion_axis
-    shape = arm.detector.science_shape()
-    for order in arm.orders:
-        limits = (order.wavelength_min_full, order.wavelength_max_full)
-        wavelength, slit = (v.ravel() for v in np.meshgrid(np.linspace(*limits, 120), np.linspace(-6.2, 6.2, 9)))
-        terms = np.array([(0, j, k) for j in range(10) for k in range(4)])
-        empty = np.zeros((len(terms), len(terms)))
-        block = DispersionBlock(
-            (order.number,), terms, empty[0], empty[0], empty, empty, (0.0, 0.0), limits, (-6.2, 6.2)
-        )
-        design = block.design_matrix(order.number, wavelength, slit)
-        x, y = (np.linalg.lstsq(design, v, rcond=None)[0] for v in model.evaluate(order.number, wavelength, slit))
-        blocks.append(DispersionBlock((order.number,), terms, x, y, empty, empty, (0.0, 0.0), limits, (-6.2, 6.2)))
-        traces.append(_trace(order.number, model, limits, axis, shape[axis]))
-    solution, table = DispersionSolution(tuple(blocks)), OrderTable(tuple(traces), axis)
-    paths = []
-    for tag, hdus in (
-        ("DISP_TAB_2D", dispersion_solution_hdus(solution, None, None)),
-        ("ORDER_TAB_EDGES", order_table_hdus(table)),
-    ):
-        path = write_product(folder / f"{tag}.fits", hdus, _cards(header, f"{tag}_{arm.name}"))
-        paths.append((str(path), f"{tag}_{arm.name}"))
-    return solution, table, paths
-
-
-def _trace(number, model, limits, axis, pixels) -> OrderTrace:
-    wavelength = np.linspace(*limits, 300)
-    courses = []
-    for slit in (0.0, -5.8, 5.8):
-        place = model.evaluate(number, wavelength, np.full(300, slit))
-        courses.append((place[1], place[0]) if axis == 0 else place)
-    low = max(courses[0][0].min(), 3.0)
-    high = min(courses[0][0].max(), pixels - 4.0)
-    centre, *edges = (Legendre.fit(*course, 8, domain=(low, high)).coef for course in courses)
-    lower, upper = edges if edges[0][0] < edges[1][0] else edges[::-1]
-    return OrderTrace(number, (low, high), centre, lower, upper, 0.0)
-
-
 def _straightened(folder: Path, data, variance, header, arm, calibrations):
     """(orders, merged) that the recipe makes of light on the detector."""
     folder.mkdir(exist_ok=True)
@@ -245,19 +195,10 @@ def _straightened(folder: Path, data, variance, header, arm, calibrations):
         np.asarray(data, np.float32), np.asarray(variance, np.float32), np.zeros(data.shape, np.int32), meta
     )
     tag = f"SCI_SLIT_SKYSUB_{arm.name}"
-    path = write_product(folder / "SKYSUB.fits", image_hdus(frame), _cards(header, tag))
+    path = write_product(folder / "SKYSUB.fits", image_hdus(frame), header_of(header, tag))
     run = run_recipe(recipe_class("soxs_straighten"), [(str(path), tag), *calibrations[2]], {}, str(folder))
     found = {product.tag: product.path for product in run.products}
     return (
         read_rectified_images(found[f"SCI_SLIT_ORDER2D_{arm.name}"]),
         read_rectified_images(found[f"SCI_SLIT_MERGE2D_{arm.name}"])[0],
     )
-
-
-def _cards(header, tag: str) -> fits.Header:
-    cards = fits.Header()
-    for key in ("INSTRUME", "DATE-OBS", "MJD-OBS", "OBJECT", "ESO SEQ ARM"):
-        if key in header:
-            cards[f"HIERARCH {key}" if key.startswith("ESO") else key] = header[key]
-    cards["HIERARCH ESO PRO CATG"] = tag
-    return cards

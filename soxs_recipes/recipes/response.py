@@ -248,9 +248,7 @@ def _fit(inputs, parameters, path: Path, star, losses: dict[int, float]):
     from soxs_recipes.recipes.flux_tables import airmass_of, read_extinction, read_transmission
     from soxs_recipes.reduction.response import StandardObservation, derive_response
 
-    time = inputs.keyword("EXPTIME", path)
-    if not isinstance(time, int | float) or not time > 0:
-        raise InputError(f"{path.name}: EXPTIME is {time!r}; a response needs the exposure time")
+    time = _seconds_of_light(inputs, path)
     airmass = airmass_of(inputs, path)
     if not math.isfinite(airmass):
         airmass = 1.3
@@ -265,9 +263,17 @@ def _fit(inputs, parameters, path: Path, star, losses: dict[int, float]):
     except CalibrationMissing:
         telluric = None
         inputs.mark_partial("no table of telluric transmission: absorption bands are not masked")
-    observation = StandardObservation(spectra, float(time), airmass, parameters["resolution"])
+    observation = StandardObservation(spectra, time, airmass, parameters["resolution"])
     extinction = read_extinction(inputs.calibration("EXTCOEFF_TABLE"))
     return derive_response(observation, star, extinction, inputs.instrument.telescope_area, telluric)
+
+
+def _seconds_of_light(inputs, path: Path) -> float:
+    """What the counts were collected over: of all exposures where several made the spectrum."""
+    time = inputs.header(path).get("TEXPTIME", inputs.keyword("EXPTIME", path))
+    if not isinstance(time, int | float) or not time > 0:
+        raise InputError(f"{path.name}: EXPTIME is {time!r}; a response needs the exposure time")
+    return float(time)
 
 
 def _with_slit_loss(inputs, path: Path, spectra, losses: dict[int, float]):

@@ -39,6 +39,7 @@ __all__ = [
     "locate_exposure",
     "master_flat",
     "measure_flexure",
+    "moved_orders",
     "prepare_exposures",
     "sky_lines",
     "slit_image_width",
@@ -333,7 +334,7 @@ def locate_exposure(
     zero, edges, _ = measure_flexure(inputs, exposure, geometry, maps, grids, across_known=correct)
     if correct and geometry.rung > 0 and not inputs.arm.echelle and zero.is_significant:
         # A poor solution of several gratings is off by another amount in each.
-        geometry = _moved_orders(geometry, zero, axis)
+        geometry = moved_orders(geometry, zero, axis)
         return Location(geometry.maps(inputs, frame.shape), zero, None, (zero.shift, 0.0))
     across = edges.shift if correct and edges is not None and edges.is_significant else 0.0
     along = zero.shift if correct and zero.is_significant else 0.0
@@ -344,7 +345,7 @@ def locate_exposure(
     return Location(maps, zero, edges, (along, across))
 
 
-def _moved_orders(geometry: Geometry, zero: ZeroPoint, axis: int) -> Geometry:
+def moved_orders(geometry: Geometry, zero: ZeroPoint, axis: int) -> Geometry:
     """Each order moved by its own sky lines, or by those of the arm where it has too few."""
     blocks = []
     for block in geometry.solution.blocks:

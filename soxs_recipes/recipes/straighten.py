@@ -172,10 +172,9 @@ def _laid_straight(inputs, parameters, path: Path, frame, sky, *, average: bool 
     """(straightened orders, QC parameters) of a frame."""
     from soxs_recipes.reduction.rectify import RectifiedGrid, rectify_orders
 
-    binning = frame.meta.binning
-    geometry = find_geometry(inputs, binning)
+    geometry = find_geometry(inputs, frame.meta.binning)
     applied = _applied_shift(inputs, path) if parameters["correct-flexure"] else (0.0, 0.0)
-    shift = applied[::-1] if inputs.arm.dispersion_axis == 0 else applied
+    geometry, shift = _moved(inputs, geometry, path, applied)
     maps, corners = _maps(inputs, geometry, frame.shape, shift)
     grid = RectifiedGrid(parameters["wavelength-step"], parameters["slit-step"])
     bands = {order.number: order.band for order in inputs.arm.orders}
@@ -215,6 +214,23 @@ def _applied_shift(inputs, path: Path) -> tuple[float, float]:
     if any(known):
         _log.info("%s: the solution is moved by (%.3f, %.3f) px along and across", path.name, *known)
     return known[0], known[1]
+
+
+def _moved(inputs, geometry, path: Path, applied: tuple[float, float]):
+    """(solution, shift (dx, dy)) of the exposure; a poor solution's orders were moved each by its own lines."""
+    from soxs_recipes.recipes.spectroscopy import moved_orders
+    from soxs_recipes.reduction.flexure import ZeroPoint
+
+    axis = inputs.arm.dispersion_axis
+    if geometry.rung == 0 or inputs.arm.echelle or not any(applied):
+        return geometry, (applied[::-1] if axis == 0 else applied)
+    header, own = inputs.header(path), {}
+    for order in geometry.solution.orders:
+        values = [header.get(f"ESO QC ORD{order} ZP {name}") for name in ("SHIFT", "ERR", "N LINES")]
+        if all(isinstance(value, int | float) for value in values):
+            own[order] = (float(values[0]), float(values[1]), int(values[2]))
+    zero = ZeroPoint(applied[0], math.nan, len(own), own, math.nan, math.nan)
+    return moved_orders(geometry, zero, axis), (0.0, 0.0)
 
 
 def _image_qc(orders) -> list[QCParameter]:

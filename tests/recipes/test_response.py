@@ -196,6 +196,13 @@ def test_two_exposures(arm, standard, tmp_path):
     assert both.qc["ESO QC GREY SPREAD"] == pytest.approx(0.25, abs=0.02)
 
 
+def test_counts_of_several_exposures_are_over_all_their_time(arm, standard, result, tmp_path):
+    path = write_standard(tmp_path, arm, scaled(standard, 3.0), TEXPTIME=3 * SECONDS)
+    summed = run_recipe(ResponseRecipe, [path], {}, tmp_path / "out")
+    first, second = (read_response(run.paths[0]).response for run in (result, summed))
+    assert np.median(second / first) == pytest.approx(1.0, abs=1e-3)
+
+
 def scaled(orders, factor, tilt=0.0):
     """Counts that a less sensitive night, or one redder by `tilt` from end to end, would have given."""
     low, high = (pick(order.wavelength) for pick, order in ((np.min, orders[0]), (np.max, orders[0])))

@@ -129,6 +129,19 @@ def test_the_shift_of_the_exposure_is_used(light, tmp_path):
     )
 
 
+def test_each_order_of_a_poor_solution_is_moved_as_it_was(light, tmp_path):
+    data, header = light
+    cards = {"ZP_APPLIED": 2.0, "ORD1_ZP_SHIFT": 40.0, "ORD1_ZP_ERR": 0.01, "ORD1_ZP_N_LINES": 9}
+    path = product(tmp_path, "a.fits", "SCI_SLIT_SKYSUB_VIS", data, header, **cards)
+    result = run_recipe(Straighten, [str(path)], {}, str(tmp_path / "out"))
+    own = product(tmp_path, "b.fits", "SCI_SLIT_SKYSUB_VIS", np.roll(data, -38, axis=0), header, ZP_APPLIED=2.0)
+    rolled = run_recipe(Straighten, [str(own)], {}, str(tmp_path / "rolled"))
+    first, second = (images(run, "SCI_SLIT_ORDER2D_VIS")[0] for run in (result, rolled))
+    middle = [image.flux[10:-10, (image.wavelength > 560) & (image.wavelength < 640)] for image in (first, second)]
+    assert middle[0].size > 40_000
+    np.testing.assert_allclose(*middle, rtol=2e-3, atol=0.5)
+
+
 def test_a_flat_alone_is_laid_straight(light, tmp_path):
     data, header = light
     path = product(tmp_path, "c.fits", "MASTER_FLAT_VIS", np.full(data.shape, 0.9, np.float32), header, level=1e-4)
