@@ -96,6 +96,10 @@ class OrderTable:
         )
         return replace(self, traces=traces, binning=tuple(binning))
 
+    def shifted(self, along: float, across: float) -> OrderTable:
+        """The same table moved along and across the dispersion [px], as flexure moves an exposure."""
+        return replace(self, traces=tuple(_moved_trace(trace, along, across) for trace in self.traces))
+
     def order_image(self, shape: tuple[int, int], margin: float = 0.0) -> np.ndarray:
         """Order number of each pixel, 0 between orders.
 
@@ -132,3 +136,13 @@ def _scaled_curve(coefficients: np.ndarray | None, factor: float) -> np.ndarray 
     moved = coefficients / factor
     moved[0] += 0.5 / factor - 0.5
     return moved
+
+
+def _moved_trace(trace: OrderTrace, along: float, across: float) -> OrderTrace:
+    low, high = trace.along_domain
+    moved = {}
+    for name in ("centre", "lower", "upper"):
+        curve = getattr(trace, name)
+        if curve is not None:
+            moved[name] = np.concatenate([[curve[0] + across], curve[1:]])
+    return replace(trace, along_domain=(low + along, high + along), **moved)

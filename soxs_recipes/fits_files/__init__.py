@@ -11,6 +11,7 @@ _HOMES = {
     "RawFrame": "reading",
     "ascii_spectrum": "ascii_spectrum",
     "dispersion_solution_hdus": "dispersion",
+    "extension_names": "tables",
     "image_hdus": "frames",
     "linearity_hdu": "linearity",
     "merged_spectrum_hdus": "spectra",

@@ -12,7 +12,7 @@ from astropy.io import fits
 from soxs_recipes.errors import InputError
 from soxs_recipes.fits_files.reading import open_product
 
-__all__ = ["columns_of", "find_extension", "read_table", "table_hdu"]
+__all__ = ["columns_of", "extension_names", "find_extension", "read_table", "table_hdu"]
 
 _CARD_ROOM, _LEAST_VALUE = 67, 20  # of a card: for value and comment, and what a value takes at least
 _FORMATS = {"f4": "E", "f8": "D", "i2": "I", "i4": "J", "i8": "K", "u1": "B", "b1": "L"}
@@ -89,6 +89,12 @@ def find_extension(hdus: fits.HDUList, name: str, path: Path | str) -> fits.hdu.
         return hdus[name]
     held = ", ".join(hdu.name or "(no name)" for hdu in hdus)
     raise InputError(f"{path}: has no extension {name}; it holds {held}")
+
+
+def extension_names(path: str | Path) -> tuple[str, ...]:
+    """EXTNAME of every extension of a file."""
+    with open_product(path) as hdus:
+        return tuple(hdu.name for hdu in hdus[1:])
 
 
 def read_table(path: str | Path, name: str | int) -> dict[str, np.ndarray]:

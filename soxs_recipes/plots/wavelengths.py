@@ -18,7 +18,7 @@ from soxs_recipes.plots.style import (
     shade_bands,
 )
 
-__all__ = ["figure_line_check"]
+__all__ = ["figure_drift", "figure_line_check"]
 
 _LIGHT_SPEED = 299792.458  # km/s
 
@@ -122,3 +122,30 @@ def _residuals(axis, lines, numbers):
     axis.set_ylabel("measured $-$ listed [km/s]")
     axis.set_xlabel("wavelength [nm, vacuum]")
     axis.set_title(f"{used.sum()} lines used, {(~used).sum()} left out", fontsize=9, loc="left")
+
+
+def figure_drift(rows: Mapping[str, np.ndarray], title: str) -> Figure:
+    """Shifts of the user's arcs in time, and the one taken at the time of the exposure.
+
+    Parameters
+    ----------
+    rows : mapping of column name -> ndarray (n,)
+        `FRAME`, `MJD`, `ALONG`, `ALONG_ERROR`, `ACROSS`, `ACROSS_ERROR` [px]; the last row is the exposure.
+    title : str
+    """
+    figure, axes = new_figure(title, rows=2, size=(10, 7), sharex=True)
+    hours = 24.0 * (rows["MJD"] - rows["MJD"][-1])
+    arcs = np.argsort(hours[:-1])
+    for axis, name, direction in zip(axes[:, 0], ("ALONG", "ACROSS"), ("along", "across"), strict=True):
+        value, error = rows[name], rows[f"{name}_ERROR"]
+        axis.plot(hours[arcs], value[arcs], color=MUTED, lw=0.8, ls="--", zorder=1)
+        style = {"fmt": "o", "ms": 6, "lw": 1.3, "capsize": 3}
+        axis.errorbar(hours[arcs], value[arcs], error[arcs], color=INK, label="arcs", **style)
+        axis.errorbar(
+            hours[-1:], value[-1:], error[-1:], color=ACCENT, label=f"exposure ({rows['FRAME'][-1]})", **style
+        )
+        axis.set_ylabel(f"shift {direction} the\ndispersion [px]")
+        axis.axvline(0.0, color=ERROR, lw=0.8, zorder=0)
+    axes[0, 0].legend(fontsize=8, frameon=False, ncols=2)
+    axes[1, 0].set_xlabel("time from the middle of the exposure [h]")
+    return figure

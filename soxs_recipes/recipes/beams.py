@@ -131,7 +131,7 @@ class _Bench:
         from soxs_recipes.reduction.difference import slit_cells
 
         self.inputs, self.parameters, self.sequence = inputs, parameters, sequence
-        self.geometry = find_geometry(inputs, binning_of(inputs, sequence.paths[0]))
+        self.geometry = find_geometry(inputs, binning_of(inputs, sequence.paths[0]), arcs=parameters["use-arcs"])
         self.settings, self.axis = extraction_settings(parameters), inputs.arm.dispersion_axis
         self.cells = slit_cells(0.5 * inputs.arm.slit_length + 0.5)
         self.flat = self.grids = None

@@ -5,17 +5,9 @@ from __future__ import annotations
 from soxs_recipes.data.qc import QCDefinition
 from soxs_recipes.recipes.base import Recipe
 from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
-from soxs_recipes.recipes.object_declarations import OBJECT_CALIBRATIONS
+from soxs_recipes.recipes.object_declarations import OBJECT_CALIBRATIONS, ON_SKY_TAGS
 
 __all__ = ["LineCheck"]
-
-_MODES = ("STARE", "NOD", "OFFSET")
-_RAWS = (
-    *((f"OBJECT_{mode}_<ARM>", "science") for mode in (*_MODES, "MAP")),
-    ("SKY_OFFSET_<ARM>", "sky"),
-    *((f"STD_FLUX_{mode}_<ARM>", "flux standard") for mode in _MODES),
-    *((f"STD_TELL_{mode}_<ARM>", "telluric standard") for mode in _MODES),
-)
 
 _QC = (
     QCDefinition("SHIFT", "px", "Shift along the dispersion by sky lines.", per_order=True),
@@ -64,7 +56,7 @@ class LineCheck(Recipe):
             RawInput(
                 "<KIND>_SLIT_ORDER1D_<ARM>", "spectra per order with their sky", required=False, one_of="light"
             ),
-            *(RawInput(tag, text, required=False, one_of="light") for tag, text in _RAWS),
+            *(RawInput(tag, text, required=False, one_of="light") for tag, text in ON_SKY_TAGS),
         ),
         calibrations=(
             *OBJECT_CALIBRATIONS,

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Check", "check_exposures", "check_spectra", "write_check"]
 
 _LIGHT_SPEED = 299792.458  # km/s
-_PIXEL = 2.3548**2 / 12.0  # px^2: what a pixel's width adds to the square of a FWHM
 _NAN = float("nan")
 _FEWEST_LINES = 2  # an order with fewer takes the shift of the arm
 
@@ -254,27 +253,17 @@ def _quality(inputs: Inputs, check: Check, applied: float, across: float) -> lis
 
         shift, error, _ = robust_mean(*np.array(list(check.tellurics.values())).T)
         qc += [QCParameter("TELL SHIFT", shift), QCParameter("TELL ERR", error)]
-    resolutions = _resolutions(check)
+    resolutions = _resolving_powers(check)
     qc += [QCParameter("R SKY", value, order) for order, value in resolutions.items()]
     if resolutions:
         qc.append(QCParameter("R SKY", sorted(resolutions.values())[len(resolutions) // 2]))
     return [*qc, *_velocities(inputs, check, applied)]
 
 
-def _resolutions(check: Check) -> dict[int, float]:
-    """Median resolving power of each order's lines, for lines that stand alone."""
-    import numpy as np
+def _resolving_powers(check: Check) -> dict[int, float]:
+    from soxs_recipes.reduction.zero_point import resolving_powers
 
-    lines = check.zero_point.residuals
-    if lines is None or check.zero_point.by_template:
-        return {}
-    width = np.sqrt(np.maximum(lines.fwhm**2 - check.boxes * _PIXEL, 0.25)) * np.abs(lines.pixel)
-    power = lines.wavelength / width
-    return {
-        int(order): float(np.median(power[own]))
-        for order in np.unique(lines.order)
-        if (own := lines.used & (lines.order == order)).sum() >= 2
-    }
+    return resolving_powers(check.zero_point, check.boxes)
 
 
 def _velocities(inputs: Inputs, check: Check, applied: float) -> list[QCParameter]:
@@ -347,7 +336,7 @@ def _order_table(inputs: Inputs, check: Check):
 
     bands = {order.number: order.band for order in inputs.arm.orders}
     shift, error, source = check.arm_shift
-    resolutions = _resolutions(check)
+    resolutions = _resolving_powers(check)
     rows = []
     for order, (wavelength, pixel) in sorted(check.pixels.items()):
         value, sigma, lines = check.zero_point.order_shift.get(order, (shift, error, 0))

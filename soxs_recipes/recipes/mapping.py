@@ -12,6 +12,8 @@ from soxs_recipes.recipes.object_declarations import (
     OBJECT_QC,
     RESPONSE_CALIBRATIONS,
     SPECTRUM_PRODUCTS,
+    USER_ARC_CALIBRATIONS,
+    USER_ARC_PARAMETERS,
 )
 from soxs_recipes.recipes.spectroscopy import binning_of, find_geometry, prepare_exposures, tell_choice
 
@@ -43,8 +45,8 @@ class Mapping(Recipe):
             "RESP_TAB the map is in flux."
         ),
         raws=(RawInput("OBJECT_MAP_<ARM>", "positions of a map", 1, None, True, ("READ_MODE_ID", "SLIT"), 2),),
-        calibrations=(*OBJECT_CALIBRATIONS, *RESPONSE_CALIBRATIONS),
-        parameters=EXTRACTION_PARAMETERS,
+        calibrations=(*OBJECT_CALIBRATIONS, *RESPONSE_CALIBRATIONS, *USER_ARC_CALIBRATIONS),
+        parameters=(*EXTRACTION_PARAMETERS, *USER_ARC_PARAMETERS),
         products=(
             Product("SCI_MAP_<ARM>", "map of the field with its positions, sources and their spectra"),
             *SPECTRUM_PRODUCTS,
@@ -69,7 +71,7 @@ class Mapping(Recipe):
         from soxs_recipes.reduction.exposure_combination import combine_extractions
 
         paths = inputs.all_raw
-        geometry = find_geometry(inputs, binning_of(inputs, paths[0]))
+        geometry = find_geometry(inputs, binning_of(inputs, paths[0]), arcs=parameters["use-arcs"])
         table = geometry.table if parameters["subtract-background"] else None
         extractor = Extractor(inputs, parameters, geometry)
         grid = MapGrid(inputs, paths)

@@ -14,6 +14,8 @@ from soxs_recipes.recipes.object_declarations import (
     OBJECT_QC,
     RESPONSE_CALIBRATIONS,
     SPECTRUM_PRODUCTS,
+    USER_ARC_CALIBRATIONS,
+    USER_ARC_PARAMETERS,
 )
 
 __all__ = ["Nod"]
@@ -44,9 +46,10 @@ class Nod(Recipe):
             RawInput("STD_FLUX_NOD_<ARM>", "flux standard", 1, None, False, _SETUP, 1, "exposure"),
             RawInput("STD_TELL_NOD_<ARM>", "telluric standard", 1, None, False, _SETUP, 1, "exposure"),
         ),
-        calibrations=(*OBJECT_CALIBRATIONS, *RESPONSE_CALIBRATIONS),
+        calibrations=(*OBJECT_CALIBRATIONS, *RESPONSE_CALIBRATIONS, *USER_ARC_CALIBRATIONS),
         parameters=(
             *EXTRACTION_PARAMETERS,
+            *USER_ARC_PARAMETERS,
             Parameter(
                 "use-odd",
                 bool,

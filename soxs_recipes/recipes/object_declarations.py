@@ -12,10 +12,22 @@ __all__ = [
     "IMAGE_PRODUCTS",
     "OBJECT_CALIBRATIONS",
     "OBJECT_QC",
+    "ON_SKY_TAGS",
     "RESPONSE_CALIBRATIONS",
     "SPECTRUM_PRODUCTS",
     "TRACE_RUNGS",
+    "USER_ARC_CALIBRATIONS",
+    "USER_ARC_PARAMETERS",
 ]
+
+_MODES = ("STARE", "NOD", "OFFSET")
+# (tag, what it is) of all exposures on sky.
+ON_SKY_TAGS = (
+    *((f"OBJECT_{mode}_<ARM>", "science") for mode in (*_MODES, "MAP")),
+    ("SKY_OFFSET_<ARM>", "sky"),
+    *((f"STD_FLUX_{mode}_<ARM>", "flux standard") for mode in _MODES),
+    *((f"STD_TELL_{mode}_<ARM>", "telluric standard") for mode in _MODES),
+)
 
 _DETECTOR_CALIBRATIONS = (
     CalibrationInput(
@@ -73,6 +85,30 @@ GEOMETRY_CALIBRATIONS = (
     ),
     CalibrationInput("SPECTRAL_FORMAT_<ARM>", "optical model", static=True, agree_binning=False),
     CalibrationInput("SKY_LINE_LIST", "night-sky lines", static=True, agree_binning=False),
+)
+
+# The user's own wavelength calibration: arcs before and after the exposures; without them nothing changes.
+USER_ARC_CALIBRATIONS = (
+    CalibrationInput("WAVE_SLIT_<ARM>", "arcs of the user's own, through the slit", ladder="not needed"),
+    CalibrationInput(
+        "WAVE_PIN_<ARM>", "arcs of the user's own, through the pinhole", ladder="not needed", detector="ccd"
+    ),
+    CalibrationInput(
+        "WAVE_PIN_<ARM>_ON",
+        "arcs of the user's own, through the pinhole",
+        ladder="not needed",
+        detector="infrared",
+    ),
+    CalibrationInput("ARC_LINE_LIST_<ARM>", "lamp lines", static=True, agree_binning=False),
+)
+USER_ARC_PARAMETERS = (
+    Parameter(
+        "use-arcs",
+        bool,
+        True,
+        "",
+        "With arcs before and after the exposure, move the solution to its mid-time between them.",
+    ),
 )
 
 OBJECT_CALIBRATIONS = (*_DETECTOR_CALIBRATIONS, *GEOMETRY_CALIBRATIONS)

@@ -23,6 +23,8 @@ from soxs_recipes.recipes.object_declarations import (
     OBJECT_QC,
     RESPONSE_CALIBRATIONS,
     SPECTRUM_PRODUCTS,
+    USER_ARC_CALIBRATIONS,
+    USER_ARC_PARAMETERS,
 )
 
 __all__ = ["Offset"]
@@ -54,9 +56,10 @@ class Offset(Recipe):
             RawInput("STD_TELL_OFFSET_<ARM>", "telluric standard", 1, None, False, _SETUP, 1, "exposure"),
             RawInput("SKY_OFFSET_<ARM>", "sky apart from the object", required=False, agree=_SETUP),
         ),
-        calibrations=(*OBJECT_CALIBRATIONS, *RESPONSE_CALIBRATIONS),
+        calibrations=(*OBJECT_CALIBRATIONS, *RESPONSE_CALIBRATIONS, *USER_ARC_CALIBRATIONS),
         parameters=(
             *EXTRACTION_PARAMETERS,
+            *USER_ARC_PARAMETERS,
             Parameter(
                 "sky-frames",
                 str,

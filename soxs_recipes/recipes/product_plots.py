@@ -13,6 +13,7 @@ import numpy as np
 
 from soxs_recipes.errors import InputError
 from soxs_recipes.fits_files import (
+    extension_names,
     read_frame,
     read_header,
     read_line_table,
@@ -137,7 +138,13 @@ def _orders(path, run):
 
 def _lines(path, run):
     from soxs_recipes.plots.calibration import figure_line_residuals
+    from soxs_recipes.plots.wavelengths import figure_drift
 
+    held = extension_names(path)
+    if "DRIFT" in held:
+        return figure_drift(read_table(path, "DRIFT"), run.title(path))
+    if "LINES" not in held:
+        return None  # a solution that was only moved
     return figure_line_residuals(read_line_table(path), run.title(path))
 
 

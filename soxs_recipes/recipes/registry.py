@@ -65,6 +65,9 @@ RECIPES = {
         RecipeEntry("soxs_response", "response", "ResponseRecipe", ("response",)),
         RecipeEntry("soxs_line_check", "line_check", "LineCheck", ("line_check",)),
         RecipeEntry("soxs_lingain", "lingain", "LinearityAndGain", ("lingain", "detlin")),
+        RecipeEntry(
+            "soxs_wave_interpolate", "wave_interpolate", "WaveInterpolate", ("wave_interpolate", "user_arcs")
+        ),
     )
 }
 _ALIASES = {command: entry.name for entry in RECIPES.values() for command in entry.commands}

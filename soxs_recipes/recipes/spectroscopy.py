@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from soxs_recipes.data.order_table import OrderTable
     from soxs_recipes.data.pixel_maps import PixelMaps
     from soxs_recipes.recipes.inputs import Inputs
+    from soxs_recipes.recipes.user_arcs import MeasuredArc
     from soxs_recipes.reduction.extraction import ExposureResult, ExtractionSettings
     from soxs_recipes.reduction.order_pixels import OrderGrid
     from soxs_recipes.reduction.slit_ends import EdgeShift
@@ -77,11 +78,14 @@ class Geometry:
     table : OrderTable or None
     rung : int
         0 two-dimensional solution, 1 first solution, 2 spectral format.
+    arcs : tuple of MeasuredArc
+        The user's own, which tell the shift at the time of an exposure.
     """
 
     solution: DispersionSolution
     table: OrderTable | None
     rung: int
+    arcs: tuple[MeasuredArc, ...] = ()
     _unshifted: dict[tuple[int, int], PixelMaps] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -249,8 +253,8 @@ def _without_scattered_light(inputs, frame: Frame, base, table: OrderTable):
     return frame.with_arrays(data=frame.data - light.model), base.astype(np.float32)
 
 
-def find_geometry(inputs: Inputs, binning: tuple[int, int]) -> Geometry:
-    """Solution and edges in the exposure's pixels, by the ladder."""
+def find_geometry(inputs: Inputs, binning: tuple[int, int], *, arcs: bool = False) -> Geometry:
+    """Solution and edges in the exposure's pixels, by the ladder; with `arcs`, the user's own arcs as well."""
     from soxs_recipes.fits_files import read_dispersion_solution, read_order_table
 
     edges = inputs.calibration("ORDER_TAB_EDGES")
@@ -270,8 +274,17 @@ def find_geometry(inputs: Inputs, binning: tuple[int, int]) -> Geometry:
             inputs.mark_partial("no DISP_TAB_2D: the first solution with the tilt of the spectral format is used")
         if rung == 2:
             inputs.mark_partial("no dispersion solution: the spectral format is shifted to the sky lines")
-        return Geometry(solution, table, rung)
+        geometry = Geometry(solution, table, rung)
+        return _with_arcs(inputs, geometry) if arcs else geometry
     raise InputError(f"{inputs.declaration.name}: no dispersion solution; add DISP_TAB_2D_{inputs.arm.name}")
+
+
+def _with_arcs(inputs: Inputs, geometry: Geometry) -> Geometry:
+    from soxs_recipes.recipes.user_arcs import ARC_TAGS, measure_arcs
+
+    known = {entry.short for entry in inputs.declaration.calibrations}
+    paths = [path for tag in ARC_TAGS if tag in known for path in inputs.calibrations(tag)]
+    return replace(geometry, arcs=tuple(measure_arcs(inputs, paths, geometry)))
 
 
 def master_flat(inputs: Inputs, shape: tuple[int, int]) -> Frame | None:
@@ -329,6 +342,12 @@ def locate_exposure(
     from soxs_recipes.reduction.extraction import make_grids
 
     axis, frame = inputs.arm.dispersion_axis, exposure.frame
+    begin = (0.0, 0.0)  # along, across: what the user's arcs tell
+    if geometry.arcs and correct:
+        from soxs_recipes.recipes.user_arcs import geometry_at, mid_time_of, shift_at
+
+        point = shift_at(inputs, geometry.arcs, mid_time_of(inputs, exposure.path), frame.meta.name)
+        begin, geometry = (point.along, point.across), geometry_at(inputs, geometry, point)
     maps = geometry.maps(inputs, frame.shape)
     grids = grids or make_grids(maps, axis)
     zero, edges, _ = measure_flexure(inputs, exposure, geometry, maps, grids, across_known=correct)
@@ -342,7 +361,7 @@ def locate_exposure(
     if any(shift):
         _log.info("%s: maps shifted by (%.3f, %.3f) px", frame.meta.name, *shift)
         maps = geometry.maps(inputs, frame.shape, shift)
-    return Location(maps, zero, edges, (along, across))
+    return Location(maps, zero, edges, (begin[0] + along, begin[1] + across))
 
 
 def moved_orders(geometry: Geometry, zero: ZeroPoint, axis: int) -> Geometry:

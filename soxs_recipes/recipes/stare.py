@@ -16,6 +16,8 @@ from soxs_recipes.recipes.object_declarations import (
     OBJECT_QC,
     RESPONSE_CALIBRATIONS,
     SPECTRUM_PRODUCTS,
+    USER_ARC_CALIBRATIONS,
+    USER_ARC_PARAMETERS,
 )
 from soxs_recipes.recipes.spectroscopy import (
     Exposure,
@@ -60,8 +62,9 @@ class Stare(Recipe):
         synopsis="Reduce exposures in stare mode: sky, sources on the slit, extraction, merging, flux.",
         description=(
             "Each exposure is located first: sky lines give its shift along the dispersion, the slit's ends that "
-            "across, and the pixel maps follow where the shift is beyond 2 sigma and 0.05 px. Sky and sources of "
-            "an order are then fitted together on the detector's own pixels, each with its wavelength and slit "
+            "across, and the pixel maps follow where the shift is beyond 2 sigma and 0.05 px; arcs of the user's "
+            "own, taken before and after it, move them first. Sky and sources of an order are then fitted "
+            "together on the detector's own pixels, each with its wavelength and slit "
             "position: the sky as a spline in wavelength, dense where lines stand, times the slit's illumination, "
             "with small corrections of tilt and line width along the slit; every source as profile times "
             "spectrum. Profile and trace are smooth, shared among orders as far as the signal asks, and without "
@@ -94,11 +97,12 @@ class Stare(Recipe):
                 made_by="soxs_stare",
                 agree_binning=False,
             ),
+            *USER_ARC_CALIBRATIONS,
         ),
-        parameters=(*EXTRACTION_PARAMETERS, *_PARAMETERS),
+        parameters=(*EXTRACTION_PARAMETERS, *USER_ARC_PARAMETERS, *_PARAMETERS),
         products=(*SPECTRUM_PRODUCTS, *IMAGE_PRODUCTS),
         qc=OBJECT_QC,
-        algorithm_version=3,
+        algorithm_version=4,
     )
 
     def process(self, inputs, parameters, outputs):
@@ -106,7 +110,7 @@ class Stare(Recipe):
         from soxs_recipes.recipes.exposure_series import Extractor, Series
 
         paths = inputs.all_raw
-        geometry = find_geometry(inputs, binning_of(inputs, paths[0]))
+        geometry = find_geometry(inputs, binning_of(inputs, paths[0]), arcs=parameters["use-arcs"])
         table = geometry.table if parameters["subtract-background"] else None
         extractor = Extractor(inputs, parameters, geometry)
         exposures = prepare_exposures(inputs, paths, table)

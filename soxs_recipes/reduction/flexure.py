@@ -90,17 +90,25 @@ def sky_spectra(
     dispersion_axis: int,
     *,
     base_variance: np.ndarray,
+    slit_range: tuple[float, float] | None = None,
 ) -> list[SkySpectrum]:
-    """Sky of every order as the median along the slit, with its error; orders outside the maps are left out."""
+    """Sky of every order as the median along the slit, with its error; orders outside the maps are left out.
+
+    `slit_range` (low, high) [arcsec] takes a part of the slit alone.
+    """
     present = set(maps.orders)
     return [
-        _sky_spectrum(frame, maps, grid, dispersion_axis, base_variance) for grid in grids if grid.order in present
+        _sky_spectrum(frame, maps, grid, dispersion_axis, base_variance, slit_range)
+        for grid in grids
+        if grid.order in present
     ]
 
 
-def _sky_spectrum(frame, maps, grid, dispersion_axis, base_variance) -> SkySpectrum:
+def _sky_spectrum(frame, maps, grid, dispersion_axis, base_variance, slit_range) -> SkySpectrum:
     pixels = cut_order(maps, grid, dispersion_axis, edge_margin=2.0)
     good = pixels.take(frame.usable) > 0
+    if slit_range is not None:
+        good &= (pixels.slit > slit_range[0]) & (pixels.slit < slit_range[1])
     data = pixels.take(frame.data)
     sky = first_sky(pixels, np.where(good, data / pixels.footprint, np.nan))
     which = np.clip(np.rint(pixels.position).astype(np.int64), 0, grid.size - 1)

@@ -17,6 +17,7 @@ __all__ = [
     "ZeroPoint",
     "combine_residuals",
     "measure_lines",
+    "resolving_powers",
     "robust_mean",
     "weighted_mean",
 ]
@@ -28,6 +29,7 @@ _FEWEST_FOR_SCALE = 8
 _NEAR = 1.5  # bins about the common shift in which a line is looked for
 _CONTINUUM_WINDOW = 41  # bins
 _CAP = 30.0  # sigma above which brighter lines weigh no more in the first search
+_PIXEL = 2.3548**2 / 12.0  # px^2: what a pixel's width adds to the square of a FWHM
 _ENDS = 8  # bins at either end of an order in which no line is measured
 
 
@@ -291,6 +293,24 @@ def _scale(found: LineResiduals, good: np.ndarray) -> tuple[float, float]:
     pulls = found.shift[good] / sigma - design @ solution
     widened = max(1.0, float(np.sqrt(np.mean(pulls**2))))
     return float(solution[1]), float(np.sqrt(covariance[1, 1])) * widened
+
+
+def resolving_powers(zero_point: ZeroPoint, boxes: int) -> dict[int, float]:
+    """Median resolving power of each order's lines, for lines that were fitted one by one.
+
+    `boxes` is how often a pixel's width is in their FWHM: once as the detector counts light, once more in the
+    median along a slit whose pixels are taken to the nearest bin.
+    """
+    lines = zero_point.residuals
+    if lines is None or zero_point.by_template:
+        return {}
+    width = np.sqrt(np.maximum(lines.fwhm**2 - boxes * _PIXEL, 0.25)) * np.abs(lines.pixel)
+    power = lines.wavelength / width
+    return {
+        int(order): float(np.median(power[own]))
+        for order in np.unique(lines.order)
+        if (own := lines.used & (lines.order == order)).sum() >= 2
+    }
 
 
 def weighted_mean(values: np.ndarray, errors: np.ndarray) -> tuple[float, float]:

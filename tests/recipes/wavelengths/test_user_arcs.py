@@ -1,0 +1,158 @@
+"""The user's own arcs: a drift between them is followed to the middle of an exposure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.time import Time, TimeDelta
+
+from soxs_recipes.data.order_table import OrderTable, OrderTrace
+from soxs_recipes.fits_files import read_dispersion_solution, read_table
+from soxs_recipes.instrument import load_instrument
+from soxs_recipes.recipes.base import run_recipe
+from soxs_recipes.recipes.inputs import gather_inputs
+from soxs_recipes.recipes.product_plots import for_products
+from soxs_recipes.recipes.spectroscopy import find_geometry, locate_exposure, prepare_exposures
+from soxs_recipes.recipes.stare import Stare
+from soxs_recipes.recipes.wave_interpolate import WaveInterpolate
+from soxs_recipes.simulator import simulate_frame
+
+SEED, START = 5, Time("2026-03-02T02:00:00.000")
+BEGIN, DRIFT = np.array([-0.2, 0.3]), np.array([0.6, 0.9])  # px (x, y), px/h
+SCIENCE_HOURS = 0.4
+
+
+def expose(kind, arm, hours, folder, *, length, index=0):
+    """A raw frame that starts after some hours, at the flexure of its middle; (path, truth)."""
+    middle = hours + length / 7200.0
+    flexure = tuple(BEGIN + DRIFT * middle)
+    start = START + TimeDelta(3600.0 * hours, format="sec")
+    data, header, truth = simulate_frame(
+        kind, arm, seed=SEED, flexure=flexure, index=index, start=start, exposure_time=length
+    )
+    path = folder / f"SOXS.{start.isot}_{kind}.fits"
+    fits.PrimaryHDU(data, header).writeto(path)
+    return path, truth
+
+
+@pytest.fixture(scope="module", params=["VIS", "NIR"])
+def bracket(request, tmp_path_factory, known_geometry):
+    """(arm, [arc, science, arc], calibrations, truth of the science exposure)."""
+    arm, folder = request.param, tmp_path_factory.mktemp(f"arcs_{request.param}")
+    length = 60.0 if arm == "VIS" else 20.0
+    before, _ = expose("slit_arc", arm, 0.0, folder, length=length)
+    science, truth = expose("science", arm, SCIENCE_HOURS, folder, length=600.0, index=1)
+    after, _ = expose("slit_arc", arm, 1.0, folder, length=length, index=2)
+    return arm, [before, science, after], known_geometry(arm, SEED, folder), truth
+
+
+one_arm = pytest.mark.parametrize("bracket", ["VIS"], indirect=True)  # the steps are the same in the other
+
+
+def run(frames, calibrations, folder, **parameters):
+    result = run_recipe(WaveInterpolate, [*((str(f), "") for f in frames), *calibrations], parameters, str(folder))
+    assert result.status != "FAILED", result.message
+    return result
+
+
+def offsets(solution, model, arm_name):
+    """(along, across) of true minus given places, median per order."""
+    arm = load_instrument().arm(arm_name)
+    found = []
+    for order in arm.orders:
+        wavelength = np.linspace(order.wavelength_min, order.wavelength_max, 20)
+        true = np.array(model.evaluate(order.number, wavelength, 0.0))
+        off = true - np.array(solution.surface(order.number).evaluate(wavelength, np.zeros(20)))
+        found.append(np.median(off, axis=1)[:: -1 if arm.dispersion_axis == 0 else 1])
+    return np.array(found)
+
+
+def test_a_linear_drift_is_recovered_to_a_fiftieth_of_a_pixel(bracket, tmp_path):
+    arm, frames, calibrations, truth = bracket
+    result = run(frames, calibrations, tmp_path)
+    (product,) = result.products
+    assert product.tag == f"DISP_TAB_2D_{arm}"
+    assert not any("arc" in reason for reason in result.reasons)
+    off = offsets(read_dispersion_solution(product.path), truth.model, arm)
+    assert off.shape == (len(load_instrument().arm(arm).orders), 2)
+    # The arm as a whole; single orders keep what their lines' tilt makes of an error across.
+    assert abs(np.median(off[:, 0])) < 0.02
+    assert np.abs(off[:, 0]).max() < 0.04
+    assert np.abs(off[:, 1]).max() < 0.1
+    header = fits.getheader(product.path)
+    along, across = DRIFT[::-1] if arm == "VIS" else DRIFT
+    assert header["ESO QC DRIFT"] == pytest.approx(along, abs=0.02)
+    assert header["ESO QC DRIFT ACROSS"] == pytest.approx(across, abs=0.1)
+    assert header["ESO QC BRACKETED"] is True
+    assert header["ESO QC N LINES"] > 50
+    assert header["ESO QC R SLIT"] > 3000
+    assert abs(header["ESO QC SLIT TILT CHANGE"]) < 0.06
+    drift = read_table(product.path, "DRIFT")
+    assert list(drift["FRAME"]) == [frames[0].name, frames[2].name, "interpolated"]
+    # Without the arcs the solution would be off by far more than it is.
+    unmoved = offsets(read_dispersion_solution(calibrations[0][0]), truth.model, arm)
+    assert np.abs(np.median(unmoved[:, 0])) > 0.08
+    assert [path.suffix for path in for_products([product.path], tmp_path / "plots")] == [".png"]
+
+
+@one_arm
+def test_one_arc_alone_is_used_and_marked_and_so_is_a_time_outside(bracket, tmp_path):
+    _, frames, calibrations, _ = bracket
+    single = run(frames[:2], calibrations, tmp_path / "single")
+    assert single.status == "PARTIAL"
+    assert any("one arc alone" in reason for reason in single.reasons)
+    late = run([frames[0], frames[2]], calibrations, tmp_path / "late", mjd=START.mjd + 0.5)
+    assert any("not between arcs" in reason for reason in late.reasons)
+    header = fits.getheader(late.products[0].path)
+    assert header["ESO QC BRACKETED"] is False
+    assert header["ESO QC SHIFT"] == pytest.approx(BEGIN[1] + DRIFT[1], abs=0.05)
+
+
+@one_arm
+def test_neither_exposure_nor_time_is_an_error_that_says_so(bracket, tmp_path):
+    _, frames, calibrations, _ = bracket
+    frames = [(str(frames[0]), ""), *calibrations]
+    result = run_recipe(WaveInterpolate, frames, {}, str(tmp_path))
+    assert result.status == "FAILED"
+    assert "mjd" in result.message
+
+
+@one_arm
+def test_an_arc_without_light_is_left_out(bracket, tmp_path):
+    _, frames, calibrations, _ = bracket
+    dark = tmp_path / "dark.fits"
+    with fits.open(frames[2]) as hdus:
+        hdus[0].data = np.full_like(hdus[0].data, 500) + np.arange(4, dtype=np.uint16)[:, None].repeat(1024, 0)
+        hdus.writeto(dark)
+    result = run([*frames[:2], dark], calibrations, tmp_path / "out")
+    assert any("left out" in reason and "dark.fits" in reason for reason in result.reasons)
+    assert any("one arc alone" in reason for reason in result.reasons)
+
+
+@one_arm
+def test_arcs_among_the_frames_of_an_exposure_move_its_maps(bracket):
+    arm, frames, calibrations, _ = bracket
+    given = [(str(frames[1]), ""), *calibrations]
+    given += [(str(frames[i]), f"WAVE_SLIT_{arm}") for i in (0, 2)]
+    inputs = gather_inputs(Stare.declaration, given)
+    geometry = find_geometry(inputs, (1, 1), arcs=True)
+    assert len(geometry.arcs) == 2
+    exposure = next(prepare_exposures(inputs, [frames[1]], None))
+    location = locate_exposure(inputs, exposure, geometry, None, correct=True)
+    flexure = BEGIN + DRIFT * (SCIENCE_HOURS + 600.0 / 7200.0)
+    assert location.applied[0] == pytest.approx(flexure[1], abs=0.05)
+    assert location.applied[1] == pytest.approx(flexure[0], abs=0.1)
+    # What the sky then finds is little: the arcs have told it.
+    assert abs(location.zero_point.shift) < 0.06
+    plain = find_geometry(inputs, (1, 1))
+    assert plain.arcs == ()
+
+
+def test_order_tables_move_along_and_across():
+    trace = OrderTrace(3, (0.0, 99.0), np.array([20.0, 5.0]), np.array([10.0, 5.0]), np.array([30.0, 5.0]))
+    moved = OrderTable((trace,), 0).shifted(4.0, -1.5)[3]
+    along = np.array([10.0, 60.0])
+    assert np.allclose(moved.centre_at(along + 4.0), trace.centre_at(along) - 1.5)
+    for edge, before in zip(moved.edges_at(along + 4.0), trace.edges_at(along), strict=True):
+        assert np.allclose(edge, before - 1.5)
