@@ -60,6 +60,12 @@ def _chosen(slit_map: SlitMap) -> list[int]:
     return [lit[place] for place in places]
 
 
+def _name(slit_map: SlitMap, plane: int) -> str:
+    """The order, with its band where that has a name of its own."""
+    order, band = f"order {slit_map.orders[plane]}", slit_map.bands[plane]
+    return order if band == str(slit_map.orders[plane]) else f"{band} ({order})"
+
+
 def _signal(slit_map: SlitMap, plane: int) -> np.ndarray:
     ratio = slit_map.flux[plane] / slit_map.error[plane]
     return np.where(np.isfinite(ratio), ratio, -np.inf)
@@ -85,7 +91,7 @@ def _image(axis: Axes, slit_map: SlitMap, plane: int):
         interpolation="nearest",
     )
     axis.grid(visible=False)
-    axis.set_title(f"{slit_map.bands[plane]} (order {slit_map.orders[plane]})", fontsize=9, color=INK)
+    axis.set_title(_name(slit_map, plane), fontsize=9, color=INK)
     axis.set_xlabel("across the slit [arcsec]")
     return shown
 
@@ -137,7 +143,8 @@ def _profiles(axis: Axes, slit_map: SlitMap, plane: int, positions) -> None:
         axis.plot(slit_map.along, flux, style, color=colour, lw=0.9, label=f"{round(across, 1) + 0.0:+.1f} arcsec")
         axis.fill_between(slit_map.along, flux - error, flux + error, color=colour, alpha=0.25, lw=0)
     axis.axhline(0.0, color=MUTED, lw=0.6)
-    axis.set_title(f"{slit_map.bands[plane]}: {len(positions['EXPOSURE'])} positions", fontsize=9, color=INK)
+    count = len(positions["EXPOSURE"])
+    axis.set_title(f"{_name(slit_map, plane)}: {count} positions", fontsize=9, color=INK)
     axis.set_xlabel("along the slit [arcsec]")
     axis.set_ylabel(_UNITS.get(slit_map.unit, slit_map.unit))
     axis.legend(fontsize=7, frameon=False, title="across", title_fontsize=7)

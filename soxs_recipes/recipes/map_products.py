@@ -119,7 +119,7 @@ class MapGrid:
             factors[item.spectrum.order] = factor
             moved = self.place[path][1]
             lights.append(slit_light(fit, item.spectrum.band, self.along, factor, moved=moved))
-        spectra = (tuple(item.spectrum for item in result.orders), *result.others)
+        spectra = tuple(tuple(item.spectrum for item in orders) for orders in (result.orders, *result.others))
         return Position(path, time, tuple(lights), result.choice.sources, spectra, factors)
 
     def on_sky(self, path: Path, slit_position: float) -> tuple[float, float]:

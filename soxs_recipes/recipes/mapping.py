@@ -15,7 +15,7 @@ from soxs_recipes.recipes.object_declarations import (
     USER_ARC_CALIBRATIONS,
     USER_ARC_PARAMETERS,
 )
-from soxs_recipes.recipes.spectroscopy import binning_of, find_geometry, prepare_exposures, tell_choice
+from soxs_recipes.recipes.spectroscopy import binning_of, find_geometry, prepare_exposures
 
 __all__ = ["Mapping"]
 
@@ -79,7 +79,8 @@ class Mapping(Recipe):
         for exposure in prepare_exposures(inputs, paths, table):
             location = extractor.locate(exposure)
             result = extractor.extract_single(exposure, location)
-            tell_choice(inputs, exposure, result)
+            # A position without the target is no fault of a map.
+            inputs.note(f"{exposure.path.name}: {result.choice.reason}")
             own, time = [exposure.path], max(exposure.frame.meta.exposure_time, 1e-3)
             qc = [*object_qc(exposure, location, geometry, result), *time_qc(inputs, own)]
             add_images(inputs, outputs, exposure, result, qc)

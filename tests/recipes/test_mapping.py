@@ -16,6 +16,7 @@ from soxs_recipes.simulator.headers import Offset
 
 START = Time("2026-03-02T01:00:00")
 STARS = {-2.0: 1.5, 2.0: -1.0}  # arcsec across: along
+ANOTHER = (-2.0, -3.0)  # beside the first
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +26,11 @@ def run(tmp_path_factory):
     paths = []
     for number, across in enumerate(STARS):
         start = START + TimeDelta(number * 400.0, format="sec")
-        stars = [supernova(16.5 + k, slit_position=y) for k, y in enumerate(STARS.values())]
+        stars = [supernova(16.5 + k, slit_position=y) for k, y in enumerate((*STARS.values(), ANOTHER[1]))]
+        places = (*STARS, ANOTHER[0])
         data, header, _ = simulate_frame(
             "science", "VIS", seed=3, exposure_time=300.0, binning=(2, 2), index=number, start=start,
-            sources=tuple(star.displaced(0.0, x - across) for star, x in zip(stars, STARS, strict=True)),
+            sources=tuple(star.displaced(0.0, x - across) for star, x in zip(stars, places, strict=True)),
             offset=Offset("MAP", "M", x=-across), position_angle=35.0, target="SN2026abc",
         )  # fmt: skip
         path = folder / f"SOXS.{start.isot}.fits"
@@ -69,8 +71,10 @@ def test_stars_are_where_they_are_on_the_sky(run):
         assert found.separation(expected).arcsec < 0.6
         assert sources["SNR"][row].shape == (4,)
         assert np.median(sources["SNR"][row]) > 5
+    assert sources["SLIT_POSITION"][sources["EXPOSURE"] == 1] == pytest.approx([1.5, ANOTHER[1]], abs=0.6)
     spectra = read_table(_map(run), "SPECTRA")
-    assert set(spectra["EXPOSURE"]) == {1, 2}
+    pairs = set(zip(spectra["EXPOSURE"].tolist(), spectra["SOURCE"].tolist(), strict=True))
+    assert pairs == {(1, 1), (1, 2), (2, 1)}
     assert np.isfinite(spectra["FLUX"]).all()
 
 

@@ -243,3 +243,21 @@ def test_clouds_get_less_weight():
     assert weights[0] / weights[1] == pytest.approx(4.0)
     assert (weights * 600.0 * np.array([1.6, 0.4])).sum() == pytest.approx(1200.0)
     assert exposure_weights([600.0, 600.0], [1.0, 1.0], [50.0, 50.0]) == pytest.approx([1.0, 1.0])
+
+
+def test_bright_stars_in_changing_seeing_are_not_taken_for_hits(scene_of):
+    rng, light = np.random.default_rng(4), {"beta": 2.8, "emission": True}
+    scenes = [
+        scene_of(seed=3, **light, **{**night, "flux_level": 100 * night["flux_level"]}) for night in NIGHT[:2]
+    ]
+    grids, results = make_grids(scenes[0].maps, 0), []
+    for scene in scenes:
+        data = np.round(rng.poisson(scene.mean) + rng.normal(0, scene.recipe.read_noise, scene.mean.shape))
+        frame = scene.frame.with_arrays(data=data.astype(np.float32))
+        options = {"base_variance": scene.base_variance, "flat": scene.flat, "grids": grids}
+        results.append(extract_exposure(frame, scene.maps, 0, bands={1: "a", 2: "b"}, **options))
+    found = hits_between([exposure_residuals(result) for result in results], [600.0] * 2)
+    for scene, result, hits in zip(scenes, results, found, strict=True):
+        trace = _places(scene, result)["trace"]
+        assert trace.sum() > 5000
+        assert (hits & trace).sum() / trace.sum() < 1e-3
