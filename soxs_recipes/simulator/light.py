@@ -413,7 +413,7 @@ class _StarInOrder:
             "object_wavelength_step": geometry.wavelength_step(v),
             "object_electrons": counts * rough,
             "object_in_slit": even,
-            "object_jaws": rough / even,
+            "object_jaws": rough / even / float(self.surface(np.zeros(1), np.zeros(1))[0]),
             "object_slit_position": position,
             "object_fwhm": np.hypot(self.seeing(wavelength), 2.3548 * spectrograph.sigma_slit(self.order)(v)),
             "object_slit_transmission": self.transmission(wavelength),

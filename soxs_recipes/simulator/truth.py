@@ -37,8 +37,8 @@ class TableTruth:
     ) -> np.ndarray:
         """Electrons expected between wavelength edges, summed over the slit.
 
-        Slit flats have the unevenness of the jaws along the slit (0.3 %), so a spectrum that was divided by one is
-        free of it.
+        Jaws are uneven along the slit (0.3 %), and so are flats, which are 1 at mid-slit: a spectrum that was
+        divided by one holds what the object would give there.
 
         Parameters
         ----------

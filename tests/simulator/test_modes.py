@@ -238,7 +238,7 @@ def test_truth_knows_the_roughness_of_the_jaws():
     from soxs_recipes.simulator.spectrograph import Spectrograph
 
     effects = replace(Effects.none(), pixel_response=1.0)
-    ratios = []
+    ratios, at_middle = [], []
     for position in (-2.0, 2.0):
         rough = Spectrograph.of_seed("VIS", 3, effects)
         even = Spectrograph.of_seed("VIS", 3, Effects.none())
@@ -252,10 +252,15 @@ def test_truth_knows_the_roughness_of_the_jaws():
             flat_fielded = TableTruth(table).truth_counts(1, edges)
             through = TableTruth(table).truth_counts(1, edges, through_jaws=True)
             assert through / flat_fielded == pytest.approx(np.median(table["object_jaws"][chosen]), abs=1e-5)
+            at_middle.append(float(flat_fielded[0]))
         (light, truth), (even_light, even_truth) = images
         assert light / even_light == pytest.approx(truth / even_truth, abs=2e-5)
         ratios.append(truth / even_truth - 1.0)
     assert 3e-4 < np.abs(ratios).max() < 3.1e-3
+    middle = rough.slit_surface(1)(np.zeros(1), np.zeros(1))[0]
+    # At each position first with uneven jaws, then with even ones.
+    assert np.array(at_middle)[::2] / np.array(at_middle)[1::2] == pytest.approx(middle, abs=1e-5)
+    assert abs(middle - 1.0) > 1e-4
 
 
 def test_unknown_modes_of_calibrations_stay_as_they_are():
