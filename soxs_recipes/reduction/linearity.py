@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -32,6 +32,8 @@ class LinearityFit:
         Corrected over expected signal, minus 1; NaN where a point took no part.
     levels : int
         Exposure times that took part.
+    covariance : ndarray (terms, terms)
+        Of the curve's coefficients.
     """
 
     curve: LinearityCurve
@@ -41,6 +43,15 @@ class LinearityFit:
     lamp: np.ndarray
     residual: np.ndarray
     levels: int
+    covariance: np.ndarray
+
+    def uncertain_curves(self) -> list[LinearityCurve]:
+        """The curve moved by one standard deviation along each axis of its error ellipsoid."""
+        values, axes = np.linalg.eigh(self.covariance)
+        moves = np.sqrt(np.maximum(values, 0.0))[:, None] * axes.T
+        return [
+            replace(self.curve, coefficients=tuple(np.array(self.curve.coefficients) + move)) for move in moves
+        ]
 
     def residual_by_level(self, level: np.ndarray, bins: int = 12) -> tuple[np.ndarray, np.ndarray]:
         """(level [ADU], mean residual) in even bins of level up to the limit, NaN where there is no point."""
@@ -155,7 +166,8 @@ def fit_linearity(
     rates[known] = model.first_rate * rate
     curve = LinearityCurve(columns, model.reference, tuple(float(c) for c in coefficients), model.reference)
     delay_error = float(model.longest * np.sqrt(covariance[degree, degree]))
-    return LinearityFit(curve, float(delay), delay_error, rates, lamp, residual, levels)
+    spread = covariance[:degree, :degree]
+    return LinearityFit(curve, float(delay), delay_error, rates, lamp, residual, levels, spread)
 
 
 class _SeriesModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -156,6 +156,13 @@ def characterise(
     correlation = _correlation(pairs, good, noise_floor or 0.0, top)
     variance_errors = np.array([one.variance_error for one in statistics])
     transfer = fit_transfer_curve(kept, variance, variance_errors, curve, noise_floor, correlation)
+    if linearity is not None and np.isfinite(transfer.gain):
+        moved = [
+            fit_transfer_curve(kept, variance, variance_errors, other, noise_floor, correlation).gain
+            for other in linearity.uncertain_curves()
+        ]
+        spread = float(np.linalg.norm(np.array(moved) - transfer.gain))
+        transfer = replace(transfer, gain_error=float(np.hypot(transfer.gain_error, spread)))
     deviations = None
     if linearity is not None and np.isfinite(transfer.gain):
         deviations = _deviations(pairs, good, times, linearity, transfer)

@@ -279,22 +279,23 @@ def fit_transfer_curve(
     photons = y if curve is None else curve.corrected(y) / curve.slope(y) ** 2
     if correlation is not None and correlation.is_significant:
         photons = photons / (1.0 + correlation.total)
-    columns = [photons] if noise_floor is not None else [photons, np.ones_like(photons)]
-    target = variance[kept] - (noise_floor or 0.0)
+    columns = np.stack([photons] if noise_floor is not None else [photons, np.ones_like(photons)], axis=1)
+    fixed = noise_floor or 0.0
+    target = variance[kept] - fixed
+    relative = error[kept] / variance[kept]
     weight, used = 1.0 / error[kept], np.ones(y.size, bool)
     for _ in range(5):
-        design = np.stack(columns, axis=1) * (weight * used)[:, None]
+        design = columns * (weight * used)[:, None]
         covariance = np.linalg.inv(design.T @ design)
         solution = covariance @ (design.T @ (target * weight * used))
-        residual = (target - np.stack(columns, axis=1) @ solution) * weight
-        # Errors of the variances follow the measured ones: bright points decide, a few may be off.
+        # The error of a variance is in proportion to it; errors of the measured ones would favour the low.
+        weight = 1.0 / (relative * np.maximum(fixed + columns @ solution, 1e-3))
+        residual = (target - columns @ solution) * weight
         used = np.abs(residual) < max(_CLIP, _CLIP * _NORMAL * float(np.median(np.abs(residual))))
-    degrees = max(int(used.sum()) - len(columns), 1)
+    degrees = max(int(used.sum()) - columns.shape[1], 1)
     chi_square = float(np.sum(residual[used] ** 2) / degrees)
     floor = float(solution[1]) if noise_floor is None else float(noise_floor)
-    model.flat[np.flatnonzero(kept)[used]] = (floor if noise_floor is not None else 0.0) + (
-        np.stack(columns, axis=1) @ solution
-    )[used]
+    model.flat[np.flatnonzero(kept)[used]] = fixed + (columns @ solution)[used]
     gain = 1.0 / float(solution[0])
     error_of_gain = gain**2 * float(np.sqrt(covariance[0, 0] * max(chi_square, 1.0)))
     return TransferCurve(gain, error_of_gain, floor, model, chi_square)
