@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from soxs_recipes.cli.companions import with_companions
 from soxs_recipes.cli.options import (
     emit_json,
     interruptible,
@@ -205,7 +206,9 @@ def _run(
 ) -> int:
     from soxs_recipes.cascade.worker import call_recipe
 
-    frames = gather_frames(inputs, declaration)
+    frames, added = with_companions(declaration, gather_frames(inputs, declaration))
+    if added and not quiet and not as_json:
+        click.echo(f"found with it: {', '.join(added)}", err=True)
     if not frames:
         names = ", ".join(raw.tag for raw in declaration.raws)
         raise InputError(f"{', '.join(map(str, inputs))}: none of {names} among the frames")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from soxs_recipes.data.qc import QCDefinition
+from soxs_recipes.errors import InputError
 from soxs_recipes.recipes.base import Recipe
 from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, RawInput
 from soxs_recipes.recipes.object_declarations import (
@@ -16,8 +20,77 @@ from soxs_recipes.recipes.two_dimensional import locate_again, product_exposures
 
 __all__ = ["Extract"]
 
-# What is done to raw frames only.
-_OF_RAW_FRAMES = ("correct-linearity", "subtract-background")
+_REPLACED = ("subtract-background", "force-position", "force-fwhm")  # raw frames' own, or said otherwise here
+_SLIT = 8.0  # arcsec from mid-slit beyond which a position is a slip of the pen
+
+_WISHES = (
+    Parameter("at", str, "", "arcsec", "Extract at these slit positions, between commas, whatever is seen there."),
+    Parameter(
+        "fwhm",
+        float,
+        0.0,
+        "arcsec",
+        "Width of the profile; 0 lets the data tell.",
+        minimum=0.0,
+        maximum=10.0,
+    ),
+    Parameter("follow-trace", bool, False, "", "Let positions of `at` move to where the data see the source."),
+    Parameter(
+        "profile",
+        str,
+        "fitted",
+        "",
+        "Shape and course: by the data, a Gaussian, or those of a standard's TRACE.",
+        choices=("fitted", "gaussian", "standard"),
+    ),
+    Parameter(
+        "aperture",
+        str,
+        "",
+        "arcsec",
+        "Sum the light between slit positions: from,to or several pairs, instead of fitting profiles.",
+    ),
+    Parameter(
+        "background", str, "", "arcsec", "Stretches of the slit that tell the sky: from,to or several pairs."
+    ),
+    Parameter(
+        "host-degree",
+        int,
+        -1,
+        "",
+        "Degree of a polynomial along the slit under the target, for a galaxy; -1 for none.",
+        minimum=-1,
+        maximum=8,
+    ),
+    Parameter(
+        "host-window",
+        float,
+        2.0,
+        "arcsec",
+        "How far on either side of the target that polynomial holds; light beyond takes no part.",
+        minimum=0.5,
+        maximum=12.0,
+    ),
+    Parameter(
+        "limit-sigma", float, 3.0, "sigma", "Of the limits where nothing is seen.", minimum=0.5, maximum=10.0
+    ),
+    Parameter(
+        "limit-width",
+        float,
+        0.0,
+        "nm",
+        "Width of the bands of the limits; 0 for a whole order.",
+        minimum=0.0,
+        maximum=2000.0,
+    ),
+    Parameter("measure-shift", bool, False, "", "Find the shift of the pixel maps anew, against the header's."),
+)
+
+_LIMIT_QC = (
+    QCDefinition("SIGNIFICANCE", "sigma", "Of the source's light, all bands together.", per_order=True),
+    QCDefinition("LIMIT COUNTS", "e-/nm", "Counts not exceeded, median of bands.", per_order=True),
+    QCDefinition("LIMIT AB", "mag", "AB magnitude of the flux not exceeded, median of bands.", per_order=True),
+)
 
 
 class Extract(Recipe):
@@ -29,7 +102,17 @@ class Extract(Recipe):
         description=(
             "Takes sky-subtracted exposures with their sky models, puts each pair together to the prepared "
             "exposure and fits sky and sources again, as the recipes do that work on raw frames: with the same "
-            "parameters the spectrum is the same."
+            "parameters the spectrum is the same to a millionth of its error.\n\n"
+            "Positions given with `at` are extracted exactly there, with the width of what is found near them, of "
+            "the brightest point source, or as given with `fwhm`; several give a spectrum each, fitted together, "
+            "and those that overlap share one profile. What else is seen on the slit, extended light under a "
+            "source too, is fitted with them. With `host-degree` the light under the target follows a polynomial "
+            "along the slit, free at each wavelength, within `host-window`. With `aperture` the light between two "
+            "slit positions is summed along the true slit direction; sky comes from beside it, or from the "
+            "stretches of `background`.\n\n"
+            "The TRACE product holds, beside trace and sources, the profiles, the light along the slit with its "
+            "model, and LIMITS: the mean flux in bands, its error and significance, and what a source has at "
+            "most; flux-calibrated with a RESP_TAB."
         ),
         raws=(RawInput("<KIND>_SLIT_SKYSUB_<ARM>", "sky-subtracted exposure", agree=("READ_MODE_ID", "SLIT")),),
         calibrations=(
@@ -41,41 +124,30 @@ class Extract(Recipe):
             ),
             *GEOMETRY_CALIBRATIONS,
             *RESPONSE_CALIBRATIONS,
-        ),
-        parameters=(
-            *(p for p in EXTRACTION_PARAMETERS if p.name not in _OF_RAW_FRAMES),
-            Parameter(
-                "measure-shift", bool, False, "", "Find the shift of the pixel maps anew, against the header's."
+            CalibrationInput(
+                "<KIND>_SLIT_TRACE_<ARM>",
+                "trace and profiles of a standard, for profile=standard",
+                ladder="the data tell the profile",
+                made_by="soxs_stare",
+                agree_binning=False,
             ),
         ),
+        parameters=(*(p for p in EXTRACTION_PARAMETERS if p.name not in _REPLACED), *_WISHES),
         products=SPECTRUM_PRODUCTS,
-        qc=OBJECT_QC,
+        qc=(*OBJECT_QC, *_LIMIT_QC),
         algorithm_version=1,
     )
 
     def process(self, inputs, parameters, outputs):
         """Read, locate, extract, combine, merge, calibrate."""
-        from soxs_recipes.recipes.object_products import (
-            add_spectra,
-            add_trace,
-            combined_qc,
-            object_qc,
-            orders_in_common,
-            time_qc,
-        )
-        from soxs_recipes.reduction.exposure_combination import combine_extractions
-        from soxs_recipes.reduction.extraction import extract_exposure, make_grids
+        from soxs_recipes.recipes.object_products import object_qc
 
-        settings, axis = extraction_settings(parameters), inputs.arm.dispersion_axis
-        bands = {order.number: order.band for order in inputs.arm.orders}
+        extract = _extraction(inputs, parameters)
         geometry = grids = flat = None
         results, times, used, qc = [], [], [], []
         for exposure in product_exposures(inputs, inputs.all_raw):
-            frame = exposure.frame
             if grids is None:
-                geometry = find_geometry(inputs, frame.meta.binning)
-                grids = make_grids(geometry.maps(inputs, frame.shape), axis)
-                flat = master_flat(inputs, frame.shape)
+                geometry, grids, flat = _bench(inputs, exposure)
             location = locate_again(
                 inputs,
                 exposure,
@@ -84,22 +156,122 @@ class Extract(Recipe):
                 correct=parameters["correct-flexure"],
                 measure=parameters["measure-shift"],
             )
-            result = extract_exposure(
-                frame,
-                location.maps,
-                axis,
-                bands=bands,
-                base_variance=exposure.base_variance,
-                flat=flat,
-                grids=grids,
-                settings=settings,
-            )
+            result = extract(exposure, location, grids, flat)
             tell_choice(inputs, exposure, result)
-            qc = object_qc(exposure, location, geometry, result)
-            results.append(result.without_images())
-            times.append(max(frame.meta.exposure_time, 1e-3))
+            qc = [object_qc(exposure, location, geometry, part) for part in _sources(result)]
+            results.append([part.without_images() for part in _sources(result)])
+            times.append(max(exposure.frame.meta.exposure_time, 1e-3))
             used.append(exposure.path)
-        combined = combine_extractions(orders_in_common(inputs, results), times)
-        qc = [*combined_qc(qc, combined), *time_qc(inputs, used)]
-        add_trace(outputs, combined, results, qc, used)
-        add_spectra(inputs, outputs, combined, sum(times), qc, used)
+        for number, (parts, own) in enumerate(zip(zip(*results, strict=True), qc, strict=True)):
+            label = f"S{number + 1}" if len(qc) > 1 else ""
+            _add_source(inputs, parameters, outputs, (number, label), parts, times, used, own)
+
+
+def _bench(inputs, exposure):
+    """Geometry, wavelength bins and flat, which all exposures share."""
+    from soxs_recipes.reduction.extraction import make_grids
+
+    shape = exposure.frame.shape
+    geometry = find_geometry(inputs, exposure.frame.meta.binning)
+    grids = make_grids(geometry.maps(inputs, shape), inputs.arm.dispersion_axis)
+    return geometry, grids, master_flat(inputs, shape)
+
+
+def _extraction(inputs, parameters):
+    """What extracts an exposure, with all that the parameters ask for."""
+    from soxs_recipes.reduction.aperture import extract_apertures
+    from soxs_recipes.reduction.extraction import extract_exposure
+
+    settings, apertures = _settings(inputs, parameters), _pairs(parameters, "aperture")
+    if apertures and parameters["at"]:
+        raise InputError("soxs_extract: give either positions (at) or apertures, not both")
+    bands = {order.number: order.band for order in inputs.arm.orders}
+
+    def extract(exposure, location, grids, flat):
+        common = {"bands": bands, "base_variance": exposure.base_variance, "flat": flat, "grids": grids}
+        place = (exposure.frame, location.maps, inputs.arm.dispersion_axis)
+        if apertures:
+            return extract_apertures(*place, apertures, settings=settings, **common)
+        return extract_exposure(*place, settings=settings, **common)
+
+    return extract
+
+
+def _settings(inputs, parameters):
+    from soxs_recipes.recipes.trace_tables import read_profiles
+    from soxs_recipes.reduction.asked import Asked
+
+    positions, profiles = _numbers(parameters, "at"), None
+    if parameters["profile"] == "standard":
+        trace = inputs.calibration("SLIT_TRACE")
+        if trace is None:
+            raise InputError("soxs_extract: profile=standard needs the SLIT_TRACE of a standard star; add it")
+        profiles = read_profiles(trace)
+    asked = Asked(
+        further_positions=tuple(positions[1:]),
+        may_move=parameters["follow-trace"],
+        gaussian=parameters["profile"] == "gaussian",
+        profiles=profiles,
+        background=tuple(_pairs(parameters, "background")),
+        host_degree=parameters["host-degree"],
+        host_window=parameters["host-window"],
+    )
+    plain = {**parameters, "force-position": False, "force-fwhm": parameters["fwhm"]}
+    return replace(extraction_settings(plain), forced_position=positions[0] if positions else None, asked=asked)
+
+
+def _numbers(parameters, name: str) -> list[float]:
+    """A comma string's numbers; InputError says what is wrong with it."""
+    words = [word.strip() for word in parameters[name].split(",") if word.strip()]
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        raise InputError(
+            f"soxs_extract: {name} = {parameters[name]}: write numbers with commas between, such as -1.2,2.3"
+        ) from None
+    for value in values:
+        if not abs(value) <= _SLIT:
+            raise InputError(f"soxs_extract: {name}: {value:g} arcsec from mid-slit lies off the slit")
+    return values
+
+
+def _pairs(parameters, name: str) -> list[tuple[float, float]]:
+    values = _numbers(parameters, name)
+    pairs = list(zip(values[::2], values[1::2], strict=False))
+    if len(values) % 2 or any(high <= low for low, high in pairs):
+        raise InputError(
+            f"soxs_extract: {name} = {parameters[name]}: write pairs, each from a lower to a higher position"
+        )
+    return pairs
+
+
+def _sources(result):
+    """The result as each source sees it that was asked for."""
+    spectra = (result.orders, *result.others)[: max(result.choice.beams, 1)]
+    return [
+        result if k == 0 else replace(result, orders=orders, others=(), traces={})
+        for k, orders in enumerate(spectra)
+    ]
+
+
+def _add_source(inputs, parameters, outputs, named, parts, times, used, qc) -> None:
+    """Products of one source: number among those asked for, label in the names of its files."""
+    from soxs_recipes.recipes.object_products import (
+        add_sky,
+        add_spectra,
+        add_trace,
+        combined_qc,
+        orders_in_common,
+        time_qc,
+    )
+    from soxs_recipes.recipes.trace_tables import limit_table
+    from soxs_recipes.reduction.exposure_combination import combine_extractions
+
+    number, label = named
+    combined = combine_extractions(orders_in_common(inputs, parts), times)
+    qc = [*combined_qc(qc, combined), *time_qc(inputs, used)]
+    calibrated = add_spectra(inputs, outputs, combined, sum(times), qc, used, label=label)
+    counts = [item.spectrum for item in combined.orders]
+    limits, limit_qc = limit_table(counts, calibrated, parameters["limit-sigma"], parameters["limit-width"])
+    add_trace(outputs, combined, parts, [*qc, *limit_qc], used, further=[limits], source=number, label=label)
+    add_sky(outputs, combined, qc, used, label=label)

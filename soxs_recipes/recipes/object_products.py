@@ -13,6 +13,7 @@ from soxs_recipes.recipes.two_dimensional import BASE_ERRORS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from soxs_recipes.data.spectrum import OrderSpectrum
     from soxs_recipes.recipes.inputs import Inputs
     from soxs_recipes.recipes.outputs import Outputs
     from soxs_recipes.recipes.spectroscopy import Exposure, Geometry, Location
@@ -227,11 +228,26 @@ def add_trace(
     results: Sequence[ExposureResult],
     qc: list[QCParameter],
     used: Sequence[Path],
+    *,
+    source: int = 0,
+    label: str = "",
+    further: Sequence = (),
 ) -> None:
-    """Trace of the target per order, and the sources of each exposure."""
+    """Trace of a source per order, the sources of each exposure, the profiles and the light along the slit.
+
+    Parameters
+    ----------
+    source : int
+        Which of the exposures' sources this is.
+    label : str
+        For the file's name, where a call gives the spectra of several sources.
+    further : sequence of HDU
+        Put behind these tables.
+    """
     import numpy as np
 
     from soxs_recipes.fits_files import table_hdu
+    from soxs_recipes.recipes.trace_tables import profile_table, slit_light_table
 
     spectra = [item.spectrum for item in combined.orders]
     number = np.concatenate([np.full(s.wavelength.size, s.order, np.int16) for s in spectra])
@@ -241,7 +257,7 @@ def add_trace(
         {"ORDER": number, "WAVE": wave, "SLIT_POSITION": np.concatenate([s.trace for s in spectra])},
         {"WAVE": "nm", "SLIT_POSITION": "arcsec"},
     )
-    rows = [(i + 1, k == 0, source) for i, r in enumerate(results) for k, source in enumerate(r.choice.sources)]
+    rows = [(i + 1, k == source, item) for i, r in enumerate(results) for k, item in enumerate(r.choice.sources)]
     sources = table_hdu(
         "SOURCES",
         {
@@ -255,11 +271,24 @@ def add_trace(
         {"SLIT_POSITION": "arcsec", "FWHM": "arcsec", "BRIGHTNESS": "electron"},
         {"SIGNIFICANCE": "of the detection, in sigma; 0 where the position was given"},
     )
-    outputs.add("SLIT_TRACE", [trace, sources], qc=qc, used=used)
+    profiles = results[0].profiles
+    tables = [
+        profile_table(profiles[source]) if source < len(profiles) else None,
+        slit_light_table([result.slit_light for result in results]),
+    ]
+    tables = [table for table in tables if table is not None]
+    outputs.add("SLIT_TRACE", [trace, sources, *tables, *further], qc=qc, used=used, object_name=label)
 
 
-def add_sky(outputs: Outputs, combined: CombinedExposures, qc: list[QCParameter], used: Sequence[Path]) -> None:
-    """The spectrum of the sky under the target."""
+def add_sky(
+    outputs: Outputs,
+    combined: CombinedExposures,
+    qc: list[QCParameter],
+    used: Sequence[Path],
+    *,
+    label: str = "",
+) -> None:
+    """The spectrum of the sky under the target; `label` as for `add_trace`."""
     import numpy as np
 
     from soxs_recipes.fits_files import table_hdu
@@ -276,7 +305,7 @@ def add_sky(outputs: Outputs, combined: CombinedExposures, qc: list[QCParameter]
         {"WAVE": "nm", "WIDTH": "nm", "SKY": "electron"},
         {"SKY": "sky in the noise-equivalent width of the target's profile"},
     )
-    outputs.add("SLIT_SKY1D", [sky], qc=qc, used=used)
+    outputs.add("SLIT_SKY1D", [sky], qc=qc, used=used, object_name=label)
 
 
 def add_spectra(
@@ -286,14 +315,19 @@ def add_spectra(
     exposure_time: float,
     qc: list[QCParameter],
     used: Sequence[Path],
-) -> None:
-    """Spectra per order and merged, in counts and, with a response, in flux."""
+    *,
+    label: str = "",
+) -> list[OrderSpectrum] | None:
+    """Spectra per order and merged, in counts and, with a response, in flux, which are returned.
+
+    `label` as for `add_trace`.
+    """
     from soxs_recipes.fits_files import spectra_hdus
     from soxs_recipes.recipes.barycentre import mean_barycentric_velocity
     from soxs_recipes.reduction.merge_orders import merge_orders
 
     spectra = [item.spectrum for item in combined.orders]
-    step, name = inputs.arm.wavelength_step, object_name(inputs, used[0])
+    step, name = inputs.arm.wavelength_step, " ".join(filter(None, (object_name(inputs, used[0]), label)))
     calibrated, reason = _calibrated(inputs, spectra, exposure_time, used)
     qc = [*qc, QCParameter("VRAD BARYCOR", mean_barycentric_velocity(inputs, used))]
     cards = _SPECTRAL_CARDS | _last_airmass(inputs, used)
@@ -303,6 +337,7 @@ def add_spectra(
     if calibrated is not None:
         outputs.add("SLIT_FLUX_ORDER1D", spectra_hdus(calibrated), **common)
         outputs.add("SLIT_FLUX_MERGE1D", spectra_hdus(merge_orders(calibrated, step)), **common)
+    return calibrated
 
 
 _SPECTRAL_CARDS = {

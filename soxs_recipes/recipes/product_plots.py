@@ -229,6 +229,20 @@ def _slit_map(path, run):
     return figure_slit_map(read_slit_map(path), positions, sources, run.title(path))
 
 
+def _trace(path, run):
+    from soxs_recipes.plots.slit import figure_slit_light
+    from soxs_recipes.recipes.trace_tables import has_slit_light, read_slit_light
+
+    if not has_slit_light(path):
+        return None
+    light, sources = read_slit_light(path), read_table(path, "SOURCES")
+    first = sources["EXPOSURE"] == 1
+    columns = (sources[name][first] for name in ("SLIT_POSITION", "FWHM", "TARGET"))
+    bands = {order.number: order.band for order in run.arm(path).orders}
+    names = [bands.get(item.order, str(item.order)) for item in light[1:]]
+    return figure_slit_light(light, list(zip(*columns, strict=True)), run.title(path), names)
+
+
 _DRAWERS: tuple[tuple[str, Callable], ...] = (
     ("MASTER_BIAS", _master),
     ("MASTER_DARK", _master),
@@ -245,6 +259,7 @@ _DRAWERS: tuple[tuple[str, Callable], ...] = (
     ("ORDER1D", _order_spectra),
     ("SKYSUB", _sky_subtraction),
     ("SCI_MAP", _slit_map),
+    ("SLIT_TRACE", _trace),
     ("MERGE2D", _rectified),
     ("ORDER2D", _rectified_orders),
 )

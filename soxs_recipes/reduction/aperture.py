@@ -8,7 +8,7 @@ gives what the aperture's own smooth course along the slit and the rest of its b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from soxs_recipes.reduction.extraction import (
 from soxs_recipes.reduction.order_fit import OrderFit
 from soxs_recipes.reduction.order_pixels import OrderGrid
 from soxs_recipes.reduction.order_spectrum import ExtractedOrder, mean_correlation, sky_residual_widths
+from soxs_recipes.reduction.slit_light import slit_light
 from soxs_recipes.reduction.slit_sources import SlitSource, TargetChoice
 
 __all__ = ["extract_apertures"]
@@ -115,7 +116,11 @@ def extract_apertures(
         good = summable[fit.pixels.order] & ~hits.ravel()[fit.pixels.index]
         return [_spectrum(fit, aperture, band, good, shared) for aperture in apertures]
 
-    return collect_result(frame, fits, _choice(apertures, outside), {}, hits, bands, settings, extract)
+    result = collect_result(frame, fits, _choice(apertures, outside), {}, hits, bands, settings, extract)
+    for fit in fits:  # what was summed is shown beside what told the sky
+        fit.usable = summable[fit.pixels.order]
+        fit.rejected |= hits.ravel()[fit.pixels.index]
+    return replace(result, slit_light=tuple(slit_light(fit) for fit in fits), profiles=())
 
 
 def _choice(apertures, outside):
@@ -266,7 +271,7 @@ def _spectrum(fit: OrderFit, aperture, band: str, good: np.ndarray, shared_varia
     shared = _shared(fit, inside, expected, bins, shared_variance)
     on, off = sky_residual_widths(fit)
     return ExtractedOrder(
-        spectrum, np.where(lost, 0.0, shared), np.where(lost, 0.0, covariance), on, off, aperture[1] - aperture[0]
+        spectrum, np.where(lost, 0.0, shared), np.where(lost, 0.0, covariance), on, off, float("nan")
     )
 
 

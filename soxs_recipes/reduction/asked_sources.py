@@ -13,12 +13,14 @@ from soxs_recipes.reduction.slit_sources import SlitSource, TargetChoice
 __all__ = ["are_blended", "forced_choice"]
 
 _SAME = 0.7  # FWHM within which a source that was found is the one that was asked for
-_BLENDED = 3.0  # FWHM within which sources disturb one another
+_BLENDED = 2.2  # FWHM within which sources disturb one another
 _ASSUMED_FWHM = 1.0  # arcsec
 _WIDTHS = (0.45, 2.2)  # arcsec, of point sources ...
 _EXTENDED = (2.0, 9.0)  # ... and of what is none
 _SHIFTS = (-1.2, 0.0, 1.2)  # arcsec from the mean of the places to extended light
 _LEAST_GAIN = 60.0  # fall of chi^2 that extended light must bring
+_LEAST_SHARE = 0.1  # ... and its brightness over that of the point sources: wings of a star stay below
+_WIDER = 2.0  # times the width of the point sources
 _SHAPE_ERROR = 0.01  # by which a Moffat function misses real profiles, as share of the light
 _SEEN = 4.0  # sigma
 
@@ -75,7 +77,7 @@ def _fitted(light, positions, others, start, width_held):
         host = SlitSource(float(np.mean(positions)) + shift, 3.0, 0.0, 1.0)
         trial = _Model(light, positions, [host, *others], width_held)
         value = trial.fit(start)
-        if value < min(chi_square, plain.chi_square - _LEAST_GAIN):
+        if value < min(chi_square, plain.chi_square - _LEAST_GAIN) and trial.has_host():
             best, chi_square = trial, value
     return best.sources()
 
@@ -119,6 +121,13 @@ class _Model:
         covariance = np.linalg.inv(normal)
         fluxes = covariance @ (design.T @ (self.profile / self.error))
         return fluxes, design @ fluxes - self.profile / self.error, covariance
+
+    def has_host(self) -> bool:
+        """Whether the first of the others is more than the wings of what was asked for."""
+        asked, count = len(self.positions), len(self.others)
+        fwhm, host_fwhm = self.found[0], self.found[2 + count]
+        brightest = max(float(self.fluxes[:asked].max()), 0.0) / fwhm
+        return host_fwhm > _WIDER * fwhm and self.fluxes[asked] / host_fwhm > _LEAST_SHARE * brightest
 
     def sources(self) -> tuple[list[SlitSource], list[SlitSource]]:
         count, asked = len(self.others), len(self.positions)

@@ -18,6 +18,7 @@ from soxs_recipes.reduction.object_trace import TraceQuality, start_profiles, up
 from soxs_recipes.reduction.order_fit import OrderFit
 from soxs_recipes.reduction.order_pixels import OrderGrid, cut_order, make_order_grid
 from soxs_recipes.reduction.order_spectrum import ExtractedOrder, order_spectrum
+from soxs_recipes.reduction.slit_light import SlitLight, slit_light
 from soxs_recipes.reduction.slit_profile import SlitProfile
 from soxs_recipes.reduction.slit_sources import (
     SlitSource,
@@ -114,6 +115,8 @@ class ExposureResult:
         Share of the order's pixels lost to cosmic rays.
     profiles : tuple (source) of mapping order -> SlitProfile
         Those of the fit.
+    slit_light : tuple of SlitLight
+        Per order.
     """
 
     orders: tuple[ExtractedOrder, ...]
@@ -127,6 +130,7 @@ class ExposureResult:
     cosmic_fraction: float
     fits: tuple[OrderFit, ...] = field(default=(), repr=False)
     profiles: tuple[Mapping[int, SlitProfile], ...] = field(default=(), repr=False)
+    slit_light: tuple[SlitLight, ...] = field(default=(), repr=False)
 
     def without_images(self) -> ExposureResult:
         """The same without images and the state of the fits, which are large."""
@@ -518,4 +522,5 @@ def collect_result(
         profiles=tuple(
             {fit.pixels.order: fit.profiles[source] for fit in fits} for source in range(len(fits[0].profiles))
         ),
+        slit_light=tuple(slit_light(fit) for fit in fits),
     )

@@ -110,6 +110,7 @@ def flux_calibrate(
     scale = scale / spectrum.bin_width
     flux, variance = _scaled(spectrum.flux, spectrum.variance, scale, relative)
     boxcar, boxcar_variance = _scaled(spectrum.boxcar_flux, spectrum.boxcar_variance, scale, relative)
+    known = np.isfinite(variance)
     return replace(
         spectrum,
         flux=flux,
@@ -117,7 +118,7 @@ def flux_calibrate(
         boxcar_flux=boxcar,
         boxcar_variance=boxcar_variance,
         sky=spectrum.sky * scale,
-        background_variance=spectrum.background_variance * scale**2,
+        background_variance=np.where(known, spectrum.background_variance, 1.0) * np.where(known, scale**2, np.inf),
         quality=quality,
         flux_unit=FLUX_UNIT,
     )

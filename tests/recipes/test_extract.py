@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from soxs_recipes.fits_files import read_order_spectra
+from soxs_recipes.fits_files import read_merged_spectrum, read_order_spectra, read_table
 from soxs_recipes.recipes.base import run_recipe
 from soxs_recipes.recipes.extract import Extract
+from soxs_recipes.recipes.product_plots import for_products
 from soxs_recipes.recipes.stare import Stare
+from soxs_recipes.recipes.trace_tables import read_profiles, read_slit_light
 from soxs_recipes.simulator import simulate_frame
 
 
@@ -80,3 +82,89 @@ def test_a_model_of_other_pixels_is_refused(stare, tmp_path):
     assert run.status == "FAILED"
     assert run.error_class == "InputError"
     assert "model.fits" in run.message
+
+
+def test_two_places_give_two_spectra_and_limits(stare, tmp_path):
+    """One place is the source's own, the other empty."""
+    inputs = [str(product(stare, tag)) for tag in ("SCI_SLIT_SKYSUB", "SCI_SLIT_SKYMODEL")]
+    place = fits.getheader(product(stare, "SCI_SLIT_MERGE1D"))["ESO QC SLIT POSITION"]
+    run = run_recipe(
+        Extract, inputs, {"at": f"{place:.3f},-4.0", "limit-width": 40.0, "follow-trace": True}, str(tmp_path)
+    )
+    assert run.status == "PARTIAL"
+    named = {path.name.split("_VIS_")[1]: path for path in run.paths}
+    assert len(named) == 8
+    (first,), (second,) = (
+        [p for n, p in named.items() if "SLIT_MERGE1D" in n and n.endswith(f"{k}.fits")] for k in ("S1", "S2")
+    )
+    there = read_merged_spectrum(product(stare, "SCI_SLIT_MERGE1D"))
+    again, empty = read_merged_spectrum(first), read_merged_spectrum(second)
+    good = np.isfinite(there.variance) & np.isfinite(again.variance)
+    assert good.sum() > 5000
+    assert np.median((again.flux / there.flux)[good & (there.flux > 0)]) == pytest.approx(1.0, abs=0.01)
+    assert abs(np.median((empty.flux / np.sqrt(empty.variance))[np.isfinite(empty.variance)])) < 0.3
+    limits = [read_table(named[f"SCI_SLIT_TRACE_S{k}.fits"], "LIMITS") for k in (1, 2)]
+    assert all(table["ORDER"].size > 8 for table in limits)
+    assert np.median(limits[0]["SIGNIFICANCE"]) > 20
+    assert np.abs(limits[1]["COUNTS"]).max() < 0.08 * np.median(limits[0]["COUNTS"])
+    assert np.all(limits[1]["COUNTS_LIMIT"] >= 3.0 * limits[1]["COUNTS_ERR"] - 1e-9)
+    assert np.isnan(limits[1]["AB_LIMIT"]).all()  # no response was given
+    sources = read_table(named["SCI_SLIT_TRACE_S2.fits"], "SOURCES")
+    assert sources["SLIT_POSITION"][sources["TARGET"]] == pytest.approx([-4.0])
+    header = fits.getheader(named["SCI_SLIT_TRACE_S2.fits"])
+    assert "ESO QC ORD1 LIMIT COUNTS" in header
+    assert abs(header["ESO QC ORD1 SIGNIFICANCE"]) < 15
+
+
+def test_profiles_and_light_along_the_slit_come_back(stare):
+    trace = product(stare, "SCI_SLIT_TRACE")
+    profiles = read_profiles(trace)
+    assert sorted(profiles) == [1, 2, 3, 4]
+    spectra = {item.order: item for item in read_order_spectra(product(stare, "SCI_SLIT_ORDER1D"))}
+    for order, profile in profiles.items():
+        bins = np.arange(profile.bins, dtype=float)
+        assert profile.bins == spectra[order].wavelength.size
+        np.testing.assert_allclose(profile.centre_at(bins), spectra[order].trace, atol=1e-6)
+        assert profile.correction.shape[1] == 2
+    light = read_slit_light(trace)
+    assert [item.order for item in light] == [0, 1, 2, 3, 4]
+    known = np.isfinite(light[0].light)
+    assert known.sum() > 40
+    pulls = ((light[0].light - light[0].sources[0]) / light[0].error)[known]
+    assert np.median(np.abs(pulls)) < 3
+    figures = for_products([trace], trace.parent / "plots")
+    assert [path.suffix for path in figures] == [".png"]
+
+
+def test_an_aperture_holds_the_light_of_the_source(stare, tmp_path):
+    inputs = [str(product(stare, tag)) for tag in ("SCI_SLIT_SKYSUB", "SCI_SLIT_SKYMODEL")]
+    run = run_recipe(Extract, inputs, {"aperture": "-3,3", "background": "-5.5,-3.4,3.4,5.5"}, str(tmp_path))
+    assert run.status == "PARTIAL"
+    ours, theirs = (read_merged_spectrum(product(one, "SCI_SLIT_MERGE1D")) for one in (run, stare))
+    common = np.isin(ours.wavelength.round(4), theirs.wavelength.round(4))
+    flux, variance = ours.flux[common], ours.variance[common]
+    kept = np.isin(theirs.wavelength.round(4), ours.wavelength.round(4))
+    good = np.isfinite(variance) & np.isfinite(theirs.variance[kept])
+    assert good.sum() > 5000
+    weight = 1.0 / variance[good]
+    ratio = (weight * flux[good]).sum() / (weight * theirs.flux[kept][good]).sum()
+    assert ratio == pytest.approx(1.0, abs=0.02)
+    assert variance[good].sum() > theirs.variance[kept][good].sum()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"at": "one"}, "numbers with commas"),
+        ({"at": "1,20"}, "off the slit"),
+        ({"aperture": "1,2,3"}, "pairs"),
+        ({"background": "2,1"}, "pairs"),
+        ({"aperture": "-1,1", "at": "0"}, "either"),
+        ({"profile": "standard"}, "SLIT_TRACE"),
+    ],
+)
+def test_wishes_that_cannot_be_are_told(stare, tmp_path, parameters, told):
+    run = run_recipe(Extract, [str(product(stare, "SCI_SLIT_SKYSUB"))], parameters, str(tmp_path))
+    assert run.status == "FAILED"
+    assert run.error_class == "InputError"
+    assert told in run.message
