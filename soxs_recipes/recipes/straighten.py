@@ -10,13 +10,27 @@ from soxs_recipes.data.qc import QCDefinition, QCParameter
 from soxs_recipes.errors import InputError
 from soxs_recipes.recipes.base import Recipe
 from soxs_recipes.recipes.declarations import Declaration, Parameter, Product, RawInput
-from soxs_recipes.recipes.object_declarations import GEOMETRY_CALIBRATIONS, RESPONSE_CALIBRATIONS
+from soxs_recipes.recipes.object_declarations import OBJECT_CALIBRATIONS, RESPONSE_CALIBRATIONS
 from soxs_recipes.recipes.spectroscopy import find_geometry
 
 __all__ = ["Straighten"]
 
 _log = logging.getLogger(__name__)
-_GEOMETRY = ("ORDER_TAB_EDGES_<ARM>", "DISP_TAB_2D_<ARM>", "DISP_TAB_<ARM>", "SPECTRAL_FORMAT_<ARM>")
+_CALIBRATIONS = (
+    "MASTER_BIAS_<ARM>",
+    "MASTER_DARK_<ARM>",
+    "BP_MAP_REF_<ARM>",
+    "ORDER_TAB_EDGES_<ARM>",
+    "DISP_TAB_2D_<ARM>",
+    "DISP_TAB_<ARM>",
+    "SPECTRAL_FORMAT_<ARM>",
+)
+_LAMPS = {
+    "FLAT_SLIT_<ARM>": "ccd",
+    "FLAT_SLIT_<ARM>_QTH": "ccd",
+    "FLAT_SLIT_<ARM>_D2": "ccd",
+    "FLAT_SLIT_<ARM>_ON": "infrared",
+}
 _MARGIN = 1.5  # px: how far beyond an order's edges the corners of its pixels may lie
 _CARDS = {
     "SPECSYS": ("TOPOCENT", "wavelengths as observed"),
@@ -41,8 +55,9 @@ class Straighten(Recipe):
             "themselves along the wavelength, NOISEFAC their effect on large sums.\n\n"
             "Sky-subtracted frames are divided by the master flat first; with the sky model the products hold the "
             "sky beside the light; with a RESP_TAB the merged image comes in flux, too, and its rows add up to a "
-            "spectrum. Without any exposure the master flat itself is laid straight, so that structure in it can "
-            "be told from structure in the sky or the object."
+            "spectrum. Raw slit flats are reduced, divided by the master flat and laid straight, too, to show "
+            "what flat-fielding leaves. With nothing else the master flat itself is laid straight, so that "
+            "structure in it can be told from structure in the sky or the object."
         ),
         raws=(
             RawInput("<KIND>_SLIT_SKYSUB_<ARM>", "sky-subtracted exposure", 1, None, False, (), 1, "image"),
@@ -57,9 +72,15 @@ class Straighten(Recipe):
                 1,
                 "image",
             ),
+            *(
+                RawInput(
+                    tag, "raw slit flat, to see what flat-fielding leaves", 1, None, False, (), 1, "image", lamp
+                )
+                for tag, lamp in _LAMPS.items()
+            ),
         ),
         calibrations=(
-            *(entry for entry in GEOMETRY_CALIBRATIONS if entry.tag in _GEOMETRY),
+            *(entry for entry in OBJECT_CALIBRATIONS if entry.tag in _CALIBRATIONS),
             *RESPONSE_CALIBRATIONS,
         ),
         parameters=(
@@ -77,8 +98,8 @@ class Straighten(Recipe):
             Product("<KIND>_SLIT_ORDER2D_<ARM>", "straightened orders, counts", always=False),
             Product("<KIND>_SLIT_MERGE2D_<ARM>", "straightened arm, counts", always=False),
             Product("<KIND>_SLIT_FLUX_MERGE2D_<ARM>", "straightened arm, flux", always=False),
-            Product("FLAT_SLIT_ORDER2D_<ARM>", "straightened orders of a flat", always=False),
-            Product("FLAT_SLIT_MERGE2D_<ARM>", "straightened flat of the arm", always=False),
+            Product("FLAT_SLIT_ORDER2D_<ARM>", "straightened orders of a flat or lamp", always=False),
+            Product("FLAT_SLIT_MERGE2D_<ARM>", "straightened flat or lamp of the arm", always=False),
         ),
         qc=(
             QCDefinition("N ORDERS", "", "Orders that were laid straight."),
@@ -96,9 +117,12 @@ class Straighten(Recipe):
         """Flat-field, lay straight, merge, calibrate."""
         flats = inputs.raw("MASTER_FLAT")
         exposures = _exposures(inputs)
-        for path, sky in exposures:
-            _straighten_exposure(inputs, parameters, outputs, (path, sky), flats[0] if flats else None)
-        if not exposures:
+        lamps = [path for tag in _LAMPS for path in inputs.raw(tag)]
+        for paths in exposures:
+            _straighten_exposure(inputs, parameters, outputs, paths, flats[0] if flats else None)
+        for path in lamps:
+            _straighten_lamp(inputs, parameters, outputs, path, flats[0] if flats else None)
+        if not exposures and not lamps:
             for path in flats:
                 _straighten_flat(inputs, parameters, outputs, path)
 
@@ -140,6 +164,20 @@ def _with_sky(frame, sky_path: Path | None):
     sky = read_frame(sky_path).data
     blank = np.where(sky == 0, np.int32(QualityFlag.NO_DATA), np.int32(0))
     return frame.with_arrays(quality=frame.quality | blank), sky
+
+
+def _straighten_lamp(inputs, parameters, outputs, path: Path, flat_path: Path | None) -> None:
+    from soxs_recipes.recipes.preparation import prepare_frame
+
+    bias = inputs.calibration("MASTER_BIAS") if inputs.arm.detector.has_bias else None
+    darks = inputs.calibrations("MASTER_DARK")
+    frame = prepare_frame(
+        path, inputs.arm, master_bias=bias, dark=darks or None, bad_pixels=inputs.calibration("BP_MAP_REF")
+    )
+    frame, _ = _flat_fielded(inputs, frame, None, flat_path)
+    orders, qc = _laid_straight(inputs, parameters, path, frame, None)
+    used = [item for item in (path, flat_path) if item is not None]
+    _add(outputs, "FLAT_SLIT", orders, {"qc": qc, "reference": path, "used": used})
 
 
 def _straighten_flat(inputs, parameters, outputs, path: Path) -> None:

@@ -20,6 +20,8 @@ LATER |= {
     for tag in ("MASTER_BIAS", "MASTER_DARK", "MASTER_FLAT", "ORDER_TAB_EDGES", "ORDER_TAB_CENTR", "DISP_TAB",
                 "DISP_TAB_2D", "DISP_IMAGE", "BP_MAP_RP", "LINEARITY_COEFF", "BP_MAP_NL")
 }  # fmt: skip
+# The cascade straightens exposures, which are detrended; raw lamps a person gives.
+LATER |= {("straighten", tag) for tag in ("MASTER_BIAS", "MASTER_DARK")}
 ARMS = load_instrument().arms
 
 

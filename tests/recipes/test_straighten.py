@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
+from scipy.ndimage import median_filter
 
 from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.response import Response
@@ -151,6 +152,30 @@ def test_a_flat_alone_is_laid_straight(light, tmp_path):
     assert merged.slit_step == 0.5
     assert merged.known.sum() > 100_000
     np.testing.assert_allclose(merged.flux[merged.known], 0.9, rtol=1e-4)
+
+
+def test_a_raw_flat_shows_what_flat_fielding_leaves(tmp_path):
+    data, header, truth = simulate_frame("slit_flat", "VIS", seed=3, effects=Effects(cosmic_rays=0))
+    raw = tmp_path / "SOXS.2026-03-01T18:00:00.000.fits"
+    fits.PrimaryHDU(data, header).writeto(raw)
+    response = np.where(truth.detector.dead, 1.0, truth.detector.response).astype(np.float32)
+    flat = product(tmp_path, "c.fits", "MASTER_FLAT_VIS", response, header, level=1e-6)
+    # A column of dirt that only the lamp saw.
+    with fits.open(raw, mode="update") as hdus:
+        level = np.median(hdus[0].data[:, :50])
+        hdus[0].data[2000] = level + 0.9 * (hdus[0].data[2000] - level)
+    result = run_recipe(Straighten, [str(raw), str(flat)], {}, str(tmp_path / "out"))
+    assert {item.tag for item in result.products} == {"FLAT_SLIT_ORDER2D_VIS", "FLAT_SLIT_MERGE2D_VIS"}
+    image = images(result, "FLAT_SLIT_ORDER2D_VIS")[0]
+    spectrum = np.median(image.flux[15:-15], axis=0)  # a few bins stand on dead pixels
+    smooth = median_filter(spectrum, 61)
+    inner = slice(400, -400)
+    ratio = spectrum[inner] / smooth[inner]
+    assert ratio.min() < 0.96
+    dip = np.flatnonzero(ratio < 0.98)
+    assert 1 <= dip.size < 20
+    assert np.ptp(dip) < 20
+    assert np.median(np.abs(ratio - 1.0)) < 0.004
 
 
 def test_nothing_to_lay_straight_is_an_input_error(tmp_path):
