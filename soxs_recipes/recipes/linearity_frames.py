@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Series", "read_series"]
 
 _FEWEST_PAIRS = 3
+_DARKS = 5  # frames without light, the shortest first, that tell structure and read noise
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Series:
     ----------
     pairs : list of Pair
     dark : list of (time, ndarray (ny, nx))
-        Exposures without light [ADU], their common structure subtracted.
+        The shortest exposures without light [ADU], their common structure subtracted.
     good : ndarray (ny, nx) bool
     amplifiers : list of (first, end)
         Columns of the trimmed frame.
@@ -56,10 +57,12 @@ def read_series(inputs: Inputs, lit: Sequence[Path], unlit: Sequence[Path]) -> S
     import numpy as np
 
     dark, pairs, used, example = [], [], [], None
-    for one in _prepared(inputs, unlit):
+    for one in _prepared(inputs, sorted(unlit, key=lambda path: _time(inputs, path))[:_DARKS]):
         dark.append((float(one.frame.meta.exposure_time), _adu(one)))
         used.append(_path_of(unlit, one))
     structure = _structure(inputs, [image for _, image in dark])
+    if structure is not None:
+        dark = [(time, image - structure) for time, image in dark if time <= dark[0][0] + 1e-3]
     for _, group in groupby(sorted(lit, key=lambda path: _time(inputs, path)), lambda path: _time(inputs, path)):
         frames = list(_prepared(inputs, list(group)))
         if len(frames) % 2:
@@ -79,7 +82,6 @@ def read_series(inputs: Inputs, lit: Sequence[Path], unlit: Sequence[Path]) -> S
         good &= np.abs(pattern) < 20.0 * 1.4826 * max(float(np.median(np.abs(pattern))), 0.5)  # hot pixels
     meta = example.frame.meta
     added = float(np.median(example.frame.variance)) - meta.read_noise**2 - meta.gain**2 / 12.0
-    dark = [(time, image if structure is None else image - structure) for time, image in dark]
     amplifiers = _amplifiers(example, good.shape[1], inputs)
     return Series(pairs, dark, good, amplifiers, max(added, 0.0) / meta.gain**2, used)
 

@@ -132,15 +132,13 @@ class LinearityAndGain(Recipe):
 
 
 def _read_noise(series, columns) -> tuple[float, float] | None:
-    """(read noise, error) of an amplifier [ADU] from the shortest unlit exposures; None without a pair."""
+    """(read noise, error) of an amplifier [ADU] from unlit exposures; None without a pair."""
     from soxs_recipes.reduction.photon_transfer import read_noise_of_pairs
 
-    shortest = min((time for time, _ in series.dark), default=0.0)
     cut = (slice(None), slice(*columns))
-    images = [image[cut] for time, image in series.dark if time <= shortest + 1e-3]
-    if len(images) < 2:
+    if len(series.dark) < 2:
         return None
-    return read_noise_of_pairs(images, series.good[cut], series.level_variance)
+    return read_noise_of_pairs([image[cut] for _, image in series.dark], series.good[cut], series.level_variance)
 
 
 def _measured(series, columns, noise, parameters, *, shutter) -> AmplifierResult:

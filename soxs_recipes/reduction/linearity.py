@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -226,9 +226,10 @@ class _SeriesModel:
 
 
 def pixel_deviations(
-    signals: Sequence[np.ndarray],
-    bad: Sequence[np.ndarray],
-    exposures: Sequence[float],
+    signals: Iterable[np.ndarray],
+    bad: Iterable[np.ndarray],
+    exposures: Iterable[float],
+    shape: tuple[int, int],
     curve: LinearityCurve,
     gain: float,
     noise_floor: float,
@@ -237,32 +238,35 @@ def pixel_deviations(
 
     Parameters
     ----------
-    signals : sequence of ndarray (ny, nx) float32 [ADU]
-        Means of two exposures.
-    bad : sequence of ndarray (ny, nx) bool
+    signals : iterable of ndarray (ny, nx) float32 [ADU]
+        Means of two exposures; asked for one by one.
+    bad : iterable of ndarray (ny, nx) bool
         Pixels that are saturated or hit.
-    exposures : sequence of float [s]
+    exposures : iterable of float [s]
         Exposure times with delay and lamp.
+    shape : (ny, nx)
     curve : LinearityCurve
     gain : float [e-/ADU]
     noise_floor : float [ADU^2]
         Variance of one exposure without light.
     """
-    shape = signals[0].shape
-    aa, ab, bb, az, bz = (np.zeros(shape, np.float64) for _ in range(5))
+    aa, ab, bb, az, bz = (np.zeros(shape, np.float32) for _ in range(5))
     highest = np.zeros(shape, np.float32)
     for signal, wrong, time in zip(signals, bad, exposures, strict=True):
         usable = ~wrong & (signal < curve.limit)
         u = np.clip(signal / np.float32(curve.reference), 0.0, None)
         true = curve.corrected(signal)
-        weight = usable * (2.0 / (np.maximum(signal, 0.0) / gain + noise_floor))
-        slope_side = time * u
+        time = np.float32(time)
+        weight = usable * (
+            np.float32(2.0) / (np.maximum(signal, 0.0) / np.float32(gain) + np.float32(noise_floor))
+        )
         aa += weight * time**2
-        ab += weight * time * slope_side
-        bb += weight * slope_side**2
         az += weight * time * true
-        bz += weight * slope_side * true
-        np.maximum(highest, np.where(usable, u, 0.0), out=highest)
+        weight *= time * u
+        ab += weight * time
+        bz += weight * true
+        bb += weight * time * u
+        np.maximum(highest, np.where(usable, u, np.float32(0.0)), out=highest)
     determinant = aa * bb - ab**2
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = (bb * az - ab * bz) / determinant
@@ -271,4 +275,4 @@ def pixel_deviations(
     unknown = (highest < 0.2) | ~np.isfinite(relative) | (rate <= 0)
     relative[unknown] = np.nan
     error[unknown] = np.nan
-    return PixelDeviations(relative.astype(np.float32), error.astype(np.float32))
+    return PixelDeviations(relative, error)

@@ -184,10 +184,11 @@ def _correlation(pairs: Sequence[Pair], good: np.ndarray, noise_floor: float, to
 def _deviations(
     pairs: Sequence[Pair], good: np.ndarray, times: np.ndarray, fit: LinearityFit, transfer: TransferCurve
 ) -> PixelDeviations:
-    lit = list((times + fit.delay) * fit.lamp)
+    lit = (times + fit.delay) * fit.lamp
     floor = max(transfer.noise_floor, _LEAST_FLOOR)
-    wrong = [_hit(pair, transfer.gain, floor) | ~good for pair in pairs]
-    return pixel_deviations([pair.mean for pair in pairs], wrong, lit, fit.curve, transfer.gain, floor)
+    wrong = (_hit(pair, transfer.gain, floor) | ~good for pair in pairs)
+    means = (pair.mean for pair in pairs)
+    return pixel_deviations(means, wrong, lit, good.shape, fit.curve, transfer.gain, floor)
 
 
 def _rates(pairs: Sequence[Pair], good: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
