@@ -142,15 +142,16 @@ def associate(
 
 
 def _chosen(rung: Rung, facts: Mapping[str, object], ranked: list) -> list:
-    """The candidates that a rung takes: the best one, all raw frames that are alike, or one on either side."""
-    if rung.source == "raw":
-        return _equal_ones(ranked)
+    """The candidates that a rung takes: the best one, all raw frames that are alike, or those on either side."""
+    is_raw = rung.source == "raw"
     if not rung.bracket:
-        return ranked[:1]
+        return _equal_ones(ranked) if is_raw else ranked[:1]
     ours = facts.get(rung.bracket)
     known = [entry for entry in ranked if ours is not None and entry[2].facts.get(rung.bracket) is not None]
     below = [entry for entry in known if float(entry[2].facts[rung.bracket]) < float(ours)]
     above = [entry for entry in known if float(entry[2].facts[rung.bracket]) > float(ours)]
+    if is_raw:
+        return [*_equal_ones(below), *_equal_ones(above)]
     return [below[0], above[0]] if below and above else []
 
 
@@ -177,7 +178,7 @@ def _ranked(
 
 def _equal_ones(ranked: list) -> list:
     """Raw frames serve together: all those of the first one's template and exposure time."""
-    first = ranked[0][2].facts
+    first = ranked[0][2].facts if ranked else {}
     names = ("template_start", "exptime", "night")
     return [e for e in ranked if all(agree(n, first.get(n), e[2].facts.get(n)) for n in names)]
 

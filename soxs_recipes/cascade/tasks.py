@@ -48,7 +48,8 @@ class Rung:
     nearest : str
         Fact that ranks the candidates before their distance in time does.
     bracket : str
-        Fact that needs one candidate below and one above, between which the recipe interpolates.
+        Fact that needs one candidate below and one above, between which the recipe interpolates; of raw frames
+        those on one side will do.
     mark : str
         What the product is told when this rung is used; "" when it is as planned.
     of_other_arm : bool
@@ -298,6 +299,7 @@ RESPONSE = Association(
     rungs=(
         Rung("response", ("RESP_TAB_<ARM>",), (), UP_TO_A_WEEK),
         Rung("response", ("RESP_TAB_<ARM>",), (), ALWAYS, mark="response older than a week"),
+        Rung("response", ("RESP_ARCHIVE_<ARM>",), (), ALWAYS, mark="no standard star: median of earlier nights"),
         Rung("static", ("RESP_ARCHIVE_<ARM>",), mark="no standard star: archive response"),
     ),
     otherwise="no standard star: spectrum in counts",
@@ -306,7 +308,14 @@ OTHER_ARM = Association(
     "line check of the other arm",
     (Rung("line_check", ("LINE_CHECK_<ARM>",), ("target", "night"), UP_TO_A_WEEK, of_other_arm=True),),
 )
-ARCHIVE = Association("archive response", (Rung("static", ("RESP_ARCHIVE_<ARM>",)),))
+# Each response joins those before it.
+ARCHIVE = Association(
+    "responses of earlier nights",
+    (
+        Rung("response", ("RESP_ARCHIVE_<ARM>",), (), (TimeRange(1e9, 0.0, 0),)),
+        Rung("static", ("RESP_ARCHIVE_<ARM>",)),
+    ),
+)
 LINEARITY = Association(
     "linearity", (Rung("lingain", ("LINEARITY_COEFF_<ARM>", "BP_MAP_NL_<ARM>"), SETUP, ALWAYS),)
 )
@@ -317,6 +326,11 @@ STANDARD_TRACE = Association(
         Rung(f"standard{mode}", ("FLUX_SLIT_TRACE_<ARM>",), ("binning",), UP_TO_A_WEEK)
         for mode in ("", "_nod", "_offset")
     ),
+)
+# Arcs that an observer took around an exposure: within hours, not those of the afternoon.
+USER_ARCS = Association(
+    "arcs before and after",
+    (Rung("raw", ("WAVE_SLIT_<ARM>",), ("binning",), (TimeRange(0.15, 0.15, 0),), bracket="mjd"),),
 )
 DETECTOR = (BIAS, DARK, CCD_DARK, LINEARITY)
 
@@ -341,7 +355,7 @@ def _observed(name: str, prefix: str, mode: str, *, is_standard: bool = False) -
         companions=("SKY_OFFSET_<ARM>",) if is_offset else (),
         # Sky apart from the object need not be exposed as long.
         group=("arm", *SETUP, "slit", "night", "observation", *(() if is_offset else ("exptime",))),
-        associations=(*DETECTOR, FLAT, SPATIAL, *(() if is_standard else (RESPONSE, STANDARD_TRACE))),
+        associations=(*DETECTOR, FLAT, SPATIAL, USER_ARCS, *(() if is_standard else (RESPONSE, STANDARD_TRACE))),
         label=("target", "slit"),
         seconds=seconds,
         megabytes=megabytes,
