@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from accuracy_straighten import _true_calibrations
 from astropy.io import fits
 from astropy.time import Time, TimeDelta
+from true_calibrations import true_calibrations
 
 from soxs_recipes.instrument import load_instrument
 from soxs_recipes.recipes.base import resolve_parameters
@@ -113,7 +113,7 @@ def _exposures(arm: str, seed: int, folder: Path):
         fits.PrimaryHDU(data, header).writeto(path, overwrite=True)
         frames.append((str(path), f"OBJECT_STARE_{arm}"))
         truths.append(truth)
-    calibrations = _true_calibrations(load_instrument().arm(arm), truths[-1].model, header, folder)[2]
+    calibrations = true_calibrations(load_instrument().arm(arm), truths[-1].model, header, folder)[2]
     return [*frames, *calibrations], truths
 
 

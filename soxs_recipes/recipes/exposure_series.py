@@ -65,6 +65,18 @@ class Extractor:
             self._flat = master_flat(self.inputs, shape)
         return locate_exposure(self.inputs, exposure, self.geometry, self.grids, correct=self._correct)
 
+    def flexure_of(self, location: Location) -> tuple[tuple[float, float], tuple[float, float]]:
+        """(shift, error) along and across the dispersion against the calibrations [px]; NaN where not measured."""
+        shifts = []
+        for applied, found in zip(location.applied, (location.zero_point, location.edges), strict=True):
+            if found is None:
+                shifts.append((math.nan, math.nan))
+                continue
+            # What was applied before it was measured, by arcs of the user's own.
+            before = applied - (found.shift if self._correct and found.is_significant else 0.0)
+            shifts.append((before + found.shift, found.error))
+        return tuple(shifts)
+
     def extract(self, exposure: Exposure, location: Location, **changes: object) -> ExposureResult:
         """Find and fit what is on the slit; `changes` are those of settings."""
         from soxs_recipes.reduction.extraction import extract_exposure
@@ -255,11 +267,8 @@ class Series:
 
     def why_not_added(self, limit: float = _REGISTERED) -> str:
         """Why the exposures cannot be added on the detector; empty when they can."""
-        zeros = [item.location.zero_point for item in self._seen]
-        edges = [item.location.edges for item in self._seen if item.location.edges is not None]
-        flexure = max(
-            _significant_spread([(found.shift, found.error) for found in group]) for group in (zeros, edges)
-        )
+        places = [self._extractor.flexure_of(item.location) for item in self._seen]
+        flexure = max(_significant_spread([place[axis] for place in places]) for axis in (0, 1))
         if flexure > limit:
             return f"flexure between the exposures is {flexure:.2f} px, more than {limit:g} px"
         targets = [item.state.choice.sources[0] for item in self._seen if item.state.choice.detected]

@@ -1,5 +1,7 @@
 """soxs_stare with several exposures: before and after extraction, faint targets, targets that are not seen."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -7,6 +9,8 @@ from astropy.time import Time, TimeDelta
 
 from soxs_recipes.fits_files import read_order_spectra, read_table
 from soxs_recipes.recipes.base import run_recipe
+from soxs_recipes.recipes.exposure_series import Extractor
+from soxs_recipes.recipes.spectroscopy import Location
 from soxs_recipes.recipes.stare import Stare
 from soxs_recipes.simulator import simulate_frame
 from soxs_recipes.simulator.frames import supernova
@@ -112,3 +116,16 @@ def test_a_target_that_is_not_seen_lies_on_the_trace_of_a_standard(tmp_path):
     assert found["SLIT_POSITION"][found["ORDER"] == 1] == pytest.approx(expected, abs=0.02)
     assert fits.getheader(trace)["ESO QC TRACE RUNG"] == 3
     assert any("trace of a standard" in note for note in run.notes)
+
+
+@pytest.mark.parametrize(
+    ("applied", "shift", "is_significant", "total"),
+    [(0.0, 0.03, False, 0.03), (0.3, 0.3, True, 0.3), (0.8, 0.03, False, 0.83), (1.1, 0.3, True, 1.1)],
+)
+def test_flexure_between_exposures_counts_what_arcs_told_and_what_lines_add(applied, shift, is_significant, total):
+    extractor = Extractor.__new__(Extractor)
+    extractor._correct = True
+    found = SimpleNamespace(shift=shift, error=0.01, is_significant=is_significant)
+    (along, error), across = extractor.flexure_of(Location(None, found, None, (applied, 0.0)))
+    assert (along, error) == pytest.approx((total, 0.01))
+    assert np.isnan(across).all()
