@@ -39,7 +39,7 @@ def figure_line_residuals(lines: Mapping[str, np.ndarray], title: str) -> Figure
     where.scatter(lines["x"][~kept], lines["y"][~kept], color=ACCENT, marker="x", s=12, lw=0.7, label="rejected")
     where.set(xlabel="x [px]", ylabel="y [px]")
     where.set_title(f"{kept.sum()} lines used, {(~kept).sum()} rejected", fontsize=9, loc="left")
-    where.legend(fontsize=8, frameon=False)
+    where.legend(fontsize=8, frameon=False, loc="upper right")
     rms = [
         float(np.sqrt(np.mean(lines[name][kept] ** 2))) if kept.any() else np.nan
         for name in ("x_residual", "y_residual")

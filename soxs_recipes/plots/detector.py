@@ -32,7 +32,7 @@ def figure_master(frame: Frame, title: str, unit: str = "e$^-$") -> Figure:
         axis.plot(_mean_profile(frame, number), color=colour, lw=0.7, label=name)
     axis.set_xlabel("pixel")
     axis.set_ylabel(f"mean signal [{unit}]")
-    axis.legend(fontsize=8, frameon=False)
+    axis.legend(fontsize=8, frameon=False, loc="upper right")
     return figure
 
 
@@ -108,7 +108,7 @@ def _pull_histogram(axis, pulls: np.ndarray) -> None:
     axis.set_xlabel("residual / error [σ]")
     axis.set_ylabel("density")
     axis.axvline(0, color=MUTED, lw=0.6)
-    axis.legend(fontsize=8, frameon=False)
+    axis.legend(fontsize=8, frameon=False, loc="upper left")
 
 
 def _mean_profile(frame: Frame, axis: int) -> np.ndarray:

@@ -147,4 +147,4 @@ def _profiles(axis: Axes, slit_map: SlitMap, plane: int, positions) -> None:
     axis.set_title(f"{_name(slit_map, plane)}: {count} positions", fontsize=9, color=INK)
     axis.set_xlabel("along the slit [arcsec]")
     axis.set_ylabel(_UNITS.get(slit_map.unit, slit_map.unit))
-    axis.legend(fontsize=7, frameon=False, title="across", title_fontsize=7)
+    axis.legend(fontsize=7, frameon=False, title="across", title_fontsize=7, loc="upper right")

@@ -73,7 +73,7 @@ def figure_line_check(
     shifts.set_ylim(*robust_limits(finite, 0, 100, 0.25))
     shifts.set_xlabel("order")
     shifts.set_ylabel("shift along the dispersion [px]")
-    shifts.legend(fontsize=8, frameon=False, ncols=3)
+    shifts.legend(fontsize=8, frameon=False, ncols=3, loc="upper right")
     _residuals(residuals, lines, columns["ORDER"])
     for position, (number, wavelength, value) in enumerate(
         zip(columns["ORDER"], columns["WAVELENGTH"], columns["R_SKY"], strict=True)
@@ -93,7 +93,7 @@ def figure_line_check(
     for axis in (residuals, power):
         axis.set_xlim(*robust_limits(np.concatenate([lines["WAVELENGTH"], columns["WAVELENGTH"]]), 0, 100, 0.03))
         shade_bands(axis, telluric_bands, "telluric bands")
-    residuals.legend(fontsize=8, frameon=False, ncols=3)
+    residuals.legend(fontsize=8, frameon=False, ncols=3, loc="upper right")
     return figure
 
 

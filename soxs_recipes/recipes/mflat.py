@@ -191,7 +191,7 @@ class MasterFlat(Recipe):
         table, slit_lengths = _centres(inputs, solution, binning)
         tilts = slit_tilts(solution, full_ranges(inputs), shape[axis], axis, binning)
         result = reduce_flats(
-            lamps,
+            _one_by_one(lamps),
             table,
             slit_lengths=slit_lengths,
             tilts=tilts,
@@ -212,6 +212,12 @@ class MasterFlat(Recipe):
         outputs.add("ORDER_TAB_EDGES", edges, qc=qc, used=used)
         outputs.add("BLAZE", [_blaze_hdu(result, solution, full_ranges(inputs))], qc=qc, used=used)
         outputs.add("BKG_FLAT", image_hdus(result.scattered), qc=qc, used=used)
+
+
+def _one_by_one(lamps: list):
+    """The list's items, which leave the list."""
+    while lamps:
+        yield lamps.pop(0)
 
 
 def _lamps(inputs):

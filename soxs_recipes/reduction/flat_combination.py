@@ -87,45 +87,65 @@ def combine_exposures(
     if len({frame.shape for frame in (*frames, *off)}) > 1:
         raise InputError("flat exposures differ in shape; give frames of one binning")
     background = _mean_of(off, clip_sigma) if off else None
-    subtracted = 0.0 if background is None else background[0]
+    nothing = np.broadcast_to(np.float32(0.0), frames[0].shape)
+    subtracted = nothing if background is None else background[0]
     frames, dropped = _lit_exposures(frames, lit, subtracted)
     levels = _levels(frames, lit, subtracted)
     kept, local, rejected = _without_hits(frames, levels, subtracted, clip_sigma)
-    total, variance, shared, exposure, number = np.zeros((5, *frames[0].shape), dtype=np.float32)
-    quality = np.zeros(frames[0].shape, dtype=np.int32)
-    for frame, level, keep in zip(frames, local, kept, strict=True):
-        exposure += keep * level
-        number += keep
-        total += np.where(keep, frame.data - subtracted, 0.0)
-        common = 0.0 if frame.shared_variance is None else frame.shared_variance
-        shared += np.where(keep, common, 0.0)
-        variance += np.where(keep, np.maximum(frame.variance - common, 0.0) + np.maximum(subtracted, 0.0), 0.0)
-        quality |= np.where(keep, frame.quality & _INFORMS, 0)
-    seen = number > 0
-    scale = np.where(seen, 1.0 / np.where(seen, exposure, 1.0), 0.0).astype(np.float32)
-    # What all exposures have in common is averaged, not added in quadrature.
-    fraction = number * scale
-    shared = np.where(seen, shared / np.where(seen, number, 1.0), 0.0)
-    offset_variance = 0.0 if background is None else background[1]
-    quality = np.where(seen, quality, _all_bits(frames) | QualityFlag.NO_DATA)
-    if background is not None:
-        quality = quality | np.where(background[2], 0, np.int32(QualityFlag.NO_DATA))
+    shape = frames[0].shape
+    signal, variance, factor = np.empty((3, *shape), dtype=np.float32)
+    quality = np.empty(shape, dtype=np.int32)
+    local = [np.broadcast_to(level, shape) for level in local]
+    for rows in row_chunks(shape):
+        exposures = zip(frames, (level[rows] for level in local), (keep[rows] for keep in kept), strict=True)
+        below = None if background is None else [image[rows] for image in background]
+        signal[rows], variance[rows], factor[rows], quality[rows] = _mean_of_rows(exposures, rows, below)
     return CombinedExposures(
-        signal=(total * scale).astype(np.float32),
-        background_variance=(variance * scale**2 + fraction**2 * (shared + offset_variance)).astype(np.float32),
-        photon_factor=scale,
-        quality=quality.astype(np.int32),
+        signal=signal,
+        background_variance=variance,
+        photon_factor=factor,
+        quality=quality,
         levels=levels,
         rejected=rejected,
         dropped=dropped,
     )
 
 
+def _mean_of_rows(exposures, rows, background):
+    """(signal, variance but for the lamp's photons, variance per electron, quality) of some rows.
+
+    `exposures` are (frame, its level, what of it counts); `background` is as `_mean_of` gives it, or None.
+    """
+    zero = np.float32(0.0)
+    subtracted, offset_variance = (zero, zero) if background is None else background[:2]
+    total = variance = shared = exposure = number = zero
+    quality = every = np.int32(0)
+    for frame, level, keep in exposures:
+        exposure = exposure + keep * level
+        number = number + keep.astype(np.float32)
+        total = total + np.where(keep, frame.data[rows] - subtracted, zero)
+        common = zero if frame.shared_variance is None else frame.shared_variance[rows]
+        shared = shared + np.where(keep, common, zero)
+        own = np.maximum(frame.variance[rows] - common, zero) + np.maximum(subtracted, zero)
+        variance = variance + np.where(keep, own, zero)
+        quality = quality | np.where(keep, frame.quality[rows] & _INFORMS, 0)
+        every = every | frame.quality[rows]
+    seen = number > 0
+    scale = np.where(seen, 1.0 / np.where(seen, exposure, 1.0), zero).astype(np.float32)
+    # What all exposures have in common is averaged, not added in quadrature.
+    fraction = number * scale
+    shared = np.where(seen, shared / np.where(seen, number, 1.0), zero)
+    quality = np.where(seen, quality, every | QualityFlag.NO_DATA)
+    if background is not None:
+        quality = quality | np.where(background[2], 0, np.int32(QualityFlag.NO_DATA))
+    return total * scale, variance * scale**2 + fraction**2 * (shared + offset_variance), scale, quality
+
+
 def _lit_exposures(frames, lit, subtracted):
     """(exposures that hold light, names of those that hold none)."""
     index = np.flatnonzero(lit)
     index = index[:: max(1, index.size // 50_000)]
-    below = subtracted.ravel()[index] if isinstance(subtracted, np.ndarray) else 0.0
+    below = subtracted.ravel()[index]
     bright = np.array([np.percentile(frame.data.ravel()[index] - below, 98) for frame in frames])
     noise = np.array([np.sqrt(np.median(frame.variance.ravel()[index])) for frame in frames])
     # One order in fifty may be all that a lamp lights.
@@ -134,13 +154,6 @@ def _lit_exposures(frames, lit, subtracted):
         raise UnprocessableData("the flat exposures hold no light in the orders; check lamps and shutter")
     dropped = tuple(frame.meta.name for frame, keep in zip(frames, good, strict=True) if not keep)
     return [frame for frame, keep in zip(frames, good, strict=True) if keep], dropped
-
-
-def _all_bits(frames: Sequence[Frame]) -> np.ndarray:
-    bits = frames[0].quality.copy()
-    for frame in frames[1:]:
-        bits |= frame.quality
-    return bits
 
 
 def _levels(frames, lit, subtracted) -> np.ndarray:
@@ -152,7 +165,7 @@ def _levels(frames, lit, subtracted) -> np.ndarray:
         usable = lit
     index = np.flatnonzero(usable)
     index = index[:: max(1, index.size // 200_000)]
-    below = subtracted.ravel()[index] if isinstance(subtracted, np.ndarray) else 0.0
+    below = subtracted.ravel()[index]
     values = np.stack([frame.data.ravel()[index] - below for frame in frames]).astype(np.float64)
     reference = np.median(values, axis=0)
     noise = np.sqrt(np.median(frames[0].variance.ravel()[index]))
@@ -172,29 +185,39 @@ def _without_hits(frames, levels, subtracted, clip_sigma):
     usable = [frame.usable & np.isfinite(frame.data) for frame in frames]
     if len(frames) == 1:
         return usable, [np.float32(1.0)], 0
-    scaled = [(frame.data - subtracted) / np.float32(level) for frame, level in zip(frames, levels, strict=True)]
-    middle = _middle(scaled, usable)
+    levels = levels.astype(np.float32)
+    middle = _middle(frames, usable, subtracted, levels)
     kept, local, rejected = [], [], 0
-    for frame, plane, level, good in zip(frames, scaled, levels.astype(np.float32), usable, strict=True):
-        variance = (
-            frame.variance / level**2 + (np.maximum(middle, 0.0) + np.maximum(subtracted, 0.0) / level) / level
-        )
-        own = _local_ratio(plane, middle, good, variance)
-        # A value and the median of few share noise; half as much again covers both.
-        hit = good & (np.abs(plane - own * middle) > np.float32(clip_sigma) * np.sqrt(np.float32(1.5) * variance))
-        rejected += int(hit.sum())
-        kept.append(good & ~hit)
+    for frame, level, good in zip(frames, levels, usable, strict=True):
+
+        def place(where, frame=frame, level=level):
+            """Exposure in units of its level, median exposure, and variance of the former, of some pixels."""
+            light, below = middle[where], subtracted[where]
+            variance = frame.variance[where] / level**2
+            variance = variance + (np.maximum(light, 0.0) + np.maximum(below, 0.0) / level) / level
+            return (frame.data[where] - below) / level, light, variance
+
+        own = _local_ratio(place, good)
+        keep = good.copy()
+        for rows in row_chunks(good.shape):
+            plane, light, variance = place(rows)
+            # A value and the median of few share noise; half as much again covers both.
+            limit = np.float32(clip_sigma) * np.sqrt(np.float32(1.5) * variance)
+            keep[rows] &= np.abs(plane - own[rows] * light) <= limit
+        rejected += int(good.sum() - keep.sum())
+        kept.append(keep)
         local.append(level * own)
-    whole = np.float32(levels.sum()) / sum(local)
+    whole = levels.sum() / sum(local)
     return kept, [level * whole for level in local], rejected
 
 
-def _local_ratio(plane, middle, good, variance):
+def _local_ratio(place, good):
     """Ratio of an exposure to the median exposure in cells of pixels, 1 where the light is faint."""
-    rows, columns = (size // _CELL * _CELL for size in plane.shape)
+    rows, columns = (size // _CELL * _CELL for size in good.shape)
     sample = (slice(0, rows, _STEP), slice(0, columns, _STEP))
-    bright = good[sample] & (middle[sample] > 20.0 * np.sqrt(variance[sample])) & (middle[sample] > 0)
-    ratio = np.where(bright, plane[sample] / np.where(bright, middle[sample], 1.0), 1.0)
+    plane, middle, variance = place(sample)
+    bright = good[sample] & (middle > 20.0 * np.sqrt(variance)) & (middle > 0)
+    ratio = np.where(bright, plane / np.where(bright, middle, 1.0), 1.0)
     side = _CELL // _STEP
     shape = (rows // _CELL, side, columns // _CELL, side)
     ratio, bright = (
@@ -203,7 +226,7 @@ def _local_ratio(plane, middle, good, variance):
     known = bright.sum(axis=-1) >= 40
     cells = _neighbours(np.where(known, masked_quantile(ratio, bright, 0.5), 1.0), known).astype(np.float32)
     fine = np.repeat(np.repeat(cells, _CELL, axis=0), _CELL, axis=1)
-    return np.pad(fine, ((0, plane.shape[0] - rows), (0, plane.shape[1] - columns)), mode="edge")
+    return np.pad(fine, ((0, good.shape[0] - rows), (0, good.shape[1] - columns)), mode="edge")
 
 
 def _neighbours(cells, known):
@@ -213,15 +236,16 @@ def _neighbours(cells, known):
     return np.where(known | (weight < 0.05), cells, mean)
 
 
-def _middle(planes, usable):
-    """Median over usable exposures (lists of frames), of two the lower; 0 where there is none."""
-    result = np.empty_like(planes[0])
+def _middle(frames, usable, below, levels):
+    """Median of (exposure - below) / level over usable exposures, of two the lower; 0 where there is none."""
+    result = np.empty_like(frames[0].data)
     for rows in row_chunks(result.shape):
         good = np.stack([plane[rows] for plane in usable])
-        values = np.stack([plane[rows] for plane in planes])
+        pairs = zip(frames, levels, strict=True)
+        values = np.stack([(frame.data[rows] - below[rows]) / level for frame, level in pairs])
         count = good.sum(axis=0)
         if good.all():
-            count = len(planes)
+            count = len(frames)
         else:
             values[~good] = np.inf
         low = np.maximum(count - 1, 0) // 2
@@ -238,15 +262,17 @@ def _middle(planes, usable):
 def _mean_of(frames, clip_sigma):
     """(mean, variance of the mean, whether any exposure counts) of exposures of one level."""
     usable = [frame.usable & np.isfinite(frame.data) for frame in frames]
-    planes = [frame.data for frame in frames]
-    middle = _middle(planes, usable)
+    nothing = np.broadcast_to(np.float32(0.0), frames[0].shape)
+    middle = _middle(frames, usable, nothing, np.ones(len(frames), np.float32))
     total = np.zeros(middle.shape, dtype=np.float32)
     variance, count = total.copy(), total.copy()
-    for frame, plane, good in zip(frames, planes, usable, strict=True):
-        spread = np.maximum(frame.variance + np.maximum(middle, 0.0), 1e-6)
-        keep = good & (np.abs(plane - middle) <= clip_sigma * np.sqrt(1.5 * spread))
-        total += np.where(keep, plane, 0.0)
-        variance += np.where(keep, spread, 0.0)
-        count += keep
+    for frame, good in zip(frames, usable, strict=True):
+        for rows in row_chunks(middle.shape):
+            spread = np.maximum(frame.variance[rows] + np.maximum(middle[rows], 0.0), 1e-6)
+            limit = np.float32(clip_sigma) * np.sqrt(np.float32(1.5) * spread)
+            keep = good[rows] & (np.abs(frame.data[rows] - middle[rows]) <= limit)
+            total[rows] += np.where(keep, frame.data[rows], 0.0)
+            variance[rows] += np.where(keep, spread, 0.0)
+            count[rows] += keep
     safe = np.maximum(count, 1.0)
     return total / safe, variance / safe**2, count > 0

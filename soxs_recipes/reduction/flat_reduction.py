@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -87,7 +87,7 @@ def near_centres(order_table: OrderTable, shape: tuple[int, int], half_width: in
 
 
 def reduce_flats(
-    lamps: Sequence[LampExposures],
+    lamps: Iterable[LampExposures],
     order_table: OrderTable,
     *,
     tilts: Mapping[int, np.ndarray] | None = None,
@@ -103,7 +103,8 @@ def reduce_flats(
 ) -> FlatReduction:
     """Combine, find edges, subtract scattered light, divide by the blaze.
 
-    A lamp without light is left out and named; `order_table` gives centres. With `slit_lengths` (order -> px) it
+    Lamps are taken one after the other, so that a generator needs to hold one at a time. A lamp without light is
+    left out and named; `order_table` gives centres. With `slit_lengths` (order -> px) it
     is only a prediction: the orders are looked for on the flats, and their centres are half-way between the
     edges. See the functions of each step for the other parameters.
 
@@ -112,11 +113,9 @@ def reduce_flats(
     UnprocessableData
         No lamp gives light.
     """
-    shape = lamps[0].frames[0].shape
-    lit = near_centres(order_table, shape) if slit_lengths is None else np.ones(shape, dtype=bool)
-    combined, dark = _combined(lamps, lit, clip_sigma)
-    meta = lamps[0].frames[0].meta
-    exposures = sum(len(lamp.frames) for lamp in lamps if lamp.name in combined)
+    combined, dark, metas = _combined(lamps, order_table if slit_lengths is None else None, clip_sigma)
+    meta = metas[0]
+    exposures = sum(one.levels.size + len(one.dropped) for one in combined.values())
     frames = {name: _as_frame(one, meta) for name, one in combined.items()}
     whole = _added(frames, order_table)
     if slit_lengths is not None:
@@ -133,7 +132,7 @@ def reduce_flats(
         denoise=denoise,
         low_sensitivity=low_sensitivity,
         lamp_line_limit=lamp_line_limit,
-        meta=replace(meta, combined=exposures, exposure_time=_mean_exposure_time(lamps)),
+        meta=replace(meta, combined=exposures, exposure_time=_mean_exposure_time(metas)),
     )
     model = sum(surface.model for surface in surfaces.values())
     scattered = Frame(
@@ -146,19 +145,25 @@ def reduce_flats(
     return FlatReduction(edges, master, scattered, light, levels, rejected, tuple(dark), dropped)
 
 
-def _combined(lamps, lit, clip_sigma) -> tuple[dict[str, CombinedExposures], list[str]]:
-    combined, dark = {}, []
+def _combined(lamps, order_table, clip_sigma) -> tuple[dict[str, CombinedExposures], list[str], list[FrameMeta]]:
+    """(mean exposure of each lamp, names of dark lamps, what is known of each exposure)."""
+    combined, dark, metas, problem = {}, [], [], None
     for lamp in lamps:
+        shape = lamp.frames[0].shape
+        lit = np.ones(shape, dtype=bool) if order_table is None else near_centres(order_table, shape)
+        metas += [frame.meta for frame in lamp.frames]
         try:
             combined[lamp.name] = combine_exposures(lamp.frames, lit, off=lamp.off, clip_sigma=clip_sigma)
-        except UnprocessableData as problem:
-            if len(lamps) == 1:
-                raise
+        except UnprocessableData as error:
+            problem = error
             _log.warning("lamp %s is left out: %s", lamp.name, problem)
             dark.append(lamp.name)
+        del lamp  # its exposures fill half a gigabyte
+    if not combined and len(dark) == 1:
+        raise problem
     if not combined:
         raise UnprocessableData("no lamp gives light in the slit flats; check lamps and shutter")
-    return combined, dark
+    return combined, dark, metas
 
 
 def _as_frame(combined: CombinedExposures, meta: FrameMeta) -> Frame:
@@ -202,6 +207,6 @@ def _surface(frame: Frame, table: OrderTable, wanted: bool) -> ScatteredLight:
         return ScatteredLight(zeros, zeros)
 
 
-def _mean_exposure_time(lamps) -> float:
-    times = [frame.meta.exposure_time for lamp in lamps for frame in lamp.frames]
+def _mean_exposure_time(metas) -> float:
+    times = [meta.exposure_time for meta in metas]
     return float(np.mean(times))

@@ -164,6 +164,8 @@ class _Problem:
     peak_across: np.ndarray
     dispersion_axis: int
     weight: np.ndarray
+    by_along: np.ndarray  # order of the spots along the dispersion
+    spots: cKDTree | None  # of (along, across); None without spots
 
     @classmethod
     def make(cls, order, x, y, slit, peaks, dispersion_axis, weight):
@@ -175,7 +177,9 @@ class _Problem:
         half = max(float(np.ptp(along)) / 2.0, 1.0) if along.size else 1.0
         middle = float(along.min() + along.max()) / 2.0 if along.size else 0.0
         t = (along - middle) / half
-        return cls(order, along, across, slit, t, p_along, p_across, dispersion_axis, weight)
+        spots = cKDTree(np.stack([p_along, p_across], axis=1)) if p_along.size else None
+        by_along = np.argsort(p_along, kind="stable")
+        return cls(order, along, across, slit, t, p_along, p_across, dispersion_axis, weight, by_along, spots)
 
     @property
     def count(self) -> int:
@@ -187,12 +191,17 @@ class _Problem:
 
     def pairs(self, lines, centre_along, centre_across, reach_along, reach_across):
         """(line, offset along, offset across) of all pairs within reach of an offset."""
-        da = self.peak_along[None, :] - self.along[lines][:, None] - centre_along
-        row, column = np.nonzero(np.abs(da) <= reach_along)
+        place = self.along[lines] + centre_along
+        ascending = self.peak_along[self.by_along]
+        first = np.searchsorted(ascending, place - reach_along, side="left")
+        count = np.searchsorted(ascending, place + reach_along, side="right") - first
+        row = np.repeat(np.arange(lines.size), count)
+        begin = np.repeat(first - np.cumsum(count) + count, count)
+        column = self.by_along[begin + np.arange(row.size)]
         dc = self.peak_across[column] - self.across[lines[row]] - centre_across
         near = np.abs(dc) <= reach_across
         row, column = row[near], column[near]
-        return lines[row], da[row, column], dc[near]
+        return lines[row], self.peak_along[column] - place[row], dc[near]
 
 
 def _histogram(da, dc, reach_along, reach_across, step, weights=None):
@@ -447,18 +456,18 @@ def _pairs_about(problem, lines, da, dc, reach):
 
 def _nearest(problem, lines, da, dc, window, error):
     """Peak of each line: mutual nearest neighbours within the window, and no other line likely; else -1."""
-    if problem.peak_along.size == 0:
+    if problem.spots is None:
         return np.full(lines.size, -1)
     places = np.stack([problem.along[lines] + da, problem.across[lines] + dc], axis=1)
-    spots = np.stack([problem.peak_along, problem.peak_across], axis=1)
     by_place = cKDTree(places)
-    distance, to_peak = cKDTree(spots).query(places)
-    to_line = by_place.query(spots, distance_upper_bound=_FIRST_WINDOW)[1]
+    distance, to_peak = problem.spots.query(places, distance_upper_bound=_FIRST_WINDOW)
     index = np.full(lines.size, -1)
     near = np.flatnonzero(distance < window)
-    mutual = near[to_line[to_peak[near]] == near]
+    seen = problem.spots.data[to_peak[near]]
+    mutual = near[by_place.query(seen, distance_upper_bound=_FIRST_WINDOW)[1] == near]
     if mutual.size:
-        rivals = by_place.query_ball_point(spots[to_peak[mutual]], 3.0 * error[mutual], return_length=True)
+        seen = problem.spots.data[to_peak[mutual]]
+        rivals = by_place.query_ball_point(seen, 3.0 * error[mutual], return_length=True)
         mutual = mutual[rivals <= 1]
     index[mutual] = to_peak[mutual]
     return index
