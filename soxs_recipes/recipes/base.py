@@ -60,6 +60,7 @@ from soxs_recipes.recipes.declarations import AUTO, Declaration, Parameter, auto
 from soxs_recipes.recipes.inputs import Inputs, gather_inputs
 from soxs_recipes.recipes.man import description_text, shown
 from soxs_recipes.recipes.outputs import COMPLETE, FAILED, PARTIAL, Outputs, WrittenProduct
+from soxs_recipes.recipes.preparation import forget_masters
 
 __all__ = ["Recipe", "RunResult", "resolve_parameters", "run_recipe"]
 
@@ -149,6 +150,7 @@ class Recipe(ui.PyRecipe):
         """The run itself, whoever calls."""
         folder = self.output_directory or folder
         self.inputs = gather_inputs(self.declaration, frames)
+        forget_masters(but=[file.path for file in self.inputs.calibration_files])
         for note in self.caller_notes[0]:
             self.inputs.note(note)
         for reason in self.caller_notes[1]:

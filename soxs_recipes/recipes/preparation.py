@@ -16,7 +16,7 @@ from soxs_recipes.errors import InputError
 from soxs_recipes.recipes.detector_setup import DetectorSetup, detector_setup
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
     from astropy.io.fits import Header
@@ -27,12 +27,23 @@ if TYPE_CHECKING:
     from soxs_recipes.reduction.preparation import ReadoutReport
     from soxs_recipes.reduction.reference_pixels import ReferencePattern
 
-__all__ = ["Master", "PreparedFrame", "prepare_detailed", "prepare_frame", "read_master", "reference_hdus"]
+__all__ = [
+    "Master",
+    "PreparedFrame",
+    "forget_masters",
+    "prepare_detailed",
+    "prepare_frame",
+    "read_master",
+    "reference_hdus",
+]
 
 # Exposure times that count as equal.
 _SAME_TIME_SECONDS, _SAME_TIME_FRACTION = 0.5, 0.01
 _READ_NOISE_AGREEMENT = 0.3
 _LOST_FRACTION = 0.01
+
+_MASTERS_KEPT = 3
+_masters: dict[tuple[Path, int], Master] = {}  # by file and when it was changed
 
 _log = logging.getLogger(__name__)
 
@@ -227,7 +238,19 @@ def read_master(source: str | Path | Frame) -> Master:
     """A master from its product (kept in memory for the next frame), or from a Frame."""
     if not isinstance(source, (str, Path)):
         return Master(source, name=source.meta.name)
-    return _read_master(Path(source), _changed_at(Path(source)))
+    key = Path(source), _changed_at(Path(source))
+    if key not in _masters:
+        if len(_masters) == _MASTERS_KEPT:
+            _masters.pop(next(iter(_masters)))
+        _masters[key] = _master_of(key[0])
+    return _masters[key]
+
+
+def forget_masters(but: Iterable[Path] = ()) -> None:
+    """Let go of masters that are kept in memory, except those of some files."""
+    kept = set(but)
+    for key in [key for key in _masters if key[0] not in kept]:
+        del _masters[key]
 
 
 def _changed_at(path: Path) -> int:
@@ -244,8 +267,7 @@ def _read_map(path: Path, _changed: int) -> np.ndarray:
     return read_quality(path)
 
 
-@lru_cache(maxsize=3)
-def _read_master(path: Path, _changed: int) -> Master:
+def _master_of(path: Path) -> Master:
     from soxs_recipes.fits_files import open_product, read_frame
 
     frame = read_frame(path)

@@ -145,7 +145,10 @@ def prepare(
     signal, level_variance, report = _without_level(data, layout, meta.gain)
     quality = np.zeros(science.shape, np.int32)
     readout = np.float32(meta.read_noise**2 + meta.gain**2 / 12.0 + level_variance)
-    variance = np.full(science.shape, readout, np.float32)
+    # One number until a curve or a master makes it differ from pixel to pixel: frames wait by the dozen.
+    variance = np.broadcast_to(readout, science.shape)
+    if curves:
+        variance = variance.copy()
     for curve in curves:
         _make_linear(signal, variance, quality, curve, meta.binning[1])
     signal *= np.float32(meta.gain)
