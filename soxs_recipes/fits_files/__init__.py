@@ -30,6 +30,7 @@ _HOMES = {
     "read_order_table": "orders",
     "read_pixel_maps": "pixel_maps",
     "read_quality": "frames",
+    "read_signal": "frames",
     "read_rectified_images": "rectified",
     "read_raw": "reading",
     "read_response": "response",

@@ -13,7 +13,15 @@ from soxs_recipes.data.quality import describe_quality
 from soxs_recipes.fits_files.reading import open_product
 from soxs_recipes.fits_files.tables import find_extension
 
-__all__ = ["image_hdus", "native_array", "quality_hdus", "quality_header", "read_frame", "read_quality"]
+__all__ = [
+    "image_hdus",
+    "native_array",
+    "quality_hdus",
+    "quality_header",
+    "read_frame",
+    "read_quality",
+    "read_signal",
+]
 
 # FrameMeta's floats: attribute, keyword, comment.
 _META_FLOATS = (
@@ -97,6 +105,12 @@ def read_frame(path: str | Path) -> Frame:
 def native_array(data: np.ndarray, dtype: type) -> np.ndarray:
     """A copy in this machine's byte order."""
     return np.ascontiguousarray(data).astype(dtype)
+
+
+def read_signal(path: str | Path) -> np.ndarray:
+    """FLUX of a frame alone (ny, nx) float32."""
+    with open_product(path) as hdus:
+        return native_array(hdus[0].data, np.float32)
 
 
 def _read_meta(primary: fits.Header, errors: fits.Header) -> FrameMeta:

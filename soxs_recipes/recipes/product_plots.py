@@ -23,6 +23,7 @@ from soxs_recipes.fits_files import (
     read_order_table,
     read_rectified_images,
     read_response,
+    read_signal,
     read_slit_map,
     read_table,
 )
@@ -205,7 +206,7 @@ def _sky_subtraction(path, run):
     model = path.with_name(path.name.replace("SKYSUB", "SKYMODEL"))
     if model not in run.headers:
         return None
-    sky = read_frame(model).data
+    sky = read_signal(model)
     axis = run.arm(path).dispersion_axis
     return figure_sky_subtraction(read_frame(path), sky, run.title(path), axis, sky != 0)
 

@@ -12,6 +12,7 @@ from soxs_recipes.data.order_table import OrderTable
 from soxs_recipes.errors import AlgorithmError
 from soxs_recipes.reduction.cross_sections import along_first
 from soxs_recipes.reduction.order_edges import edge_curves
+from soxs_recipes.reduction.sky_model import sorted_in_groups
 
 __all__ = ["ScatteredLight", "between_orders", "fit_scattered_light"]
 
@@ -115,22 +116,21 @@ def fit_scattered_light(
 
 def _cells(value, gaps, clip_sigma):
     """(along, across, mean, error) of cells with enough pixels."""
-    row, column = np.nonzero(gaps)
-    stride = max(1, -(-row.size // _MOST_PIXELS))
+    stride = max(1, -(-np.count_nonzero(gaps) // _MOST_PIXELS))
     # A stride over the flat list would sample a pattern; over rows, each cell keeps its share.
-    kept = row % stride == 0
-    row, column = row[kept], column[kept]
+    row, column = np.nonzero(gaps[::stride])
+    row *= stride
     slots = -(-value.shape[1] // _CELL[1])
     gap = gaps[row, column].astype(np.int64)
     label = ((row // _CELL[0]) * (gaps.max() + 1) + gap) * slots + column // _CELL[1]
-    names, label = np.unique(label, return_inverse=True)
+    count = np.bincount(label)
+    names = np.flatnonzero(count)
+    label = (np.cumsum(count > 0) - 1)[label]
+    count = count[names]
     data = value[row, column].astype(np.float64)
-    by_value = np.argsort(data, kind="stable")
-    ranked = by_value[np.argsort(label[by_value], kind="stable")]
-    data, label, row, column = data[ranked], label[ranked], row[ranked], column[ranked]
-    count = np.bincount(label, minlength=names.size)
+    ranked = sorted_in_groups(label, data)
     first = np.cumsum(count) - count
-    quantile = [data[first + np.minimum((q * count).astype(np.int64), count - 1)] for q in (0.159, 0.5, 0.841)]
+    quantile = [ranked[first + np.minimum((q * count).astype(np.int64), count - 1)] for q in (0.159, 0.5, 0.841)]
     sigma = np.maximum(0.5 * (quantile[2] - quantile[0]), 1e-6)
     kept = np.abs(data - quantile[1][label]) <= clip_sigma * sigma[label]
     label, data = label[kept], data[kept]
@@ -181,7 +181,7 @@ class _Surface:
         grids = [np.linspace(0, size - 1, 25) for size in self.shape]
         mesh = np.meshgrid(*grids, indexing="ij")
         design = self.design(mesh[0].ravel(), mesh[1].ravel())
-        coarse = np.einsum("ij,jk,ik->i", design, covariance, design).reshape(25, 25)
+        coarse = ((design @ covariance) * design).sum(axis=1).reshape(25, 25)
         weights = [_linear_weights(grid, size) for grid, size in zip(grids, self.shape, strict=True)]
         return (weights[0] @ coarse @ weights[1].T).astype(np.float32)
 

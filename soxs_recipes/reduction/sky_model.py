@@ -12,7 +12,7 @@ from scipy.ndimage import binary_dilation, median_filter
 from soxs_recipes.reduction.banded import SplineBasis
 from soxs_recipes.reduction.order_pixels import OrderPixels
 
-__all__ = ["SkyDistortion", "binned_median", "choose_knots", "first_sky", "fit_distortion"]
+__all__ = ["SkyDistortion", "binned_median", "choose_knots", "first_sky", "fit_distortion", "sorted_in_groups"]
 
 _CONTINUUM_WINDOW = 61  # bins
 _COARSE, _MIDDLE, _FINE = 5.0, 1.0, 0.6  # knot spacings [bins]
@@ -26,7 +26,7 @@ def binned_median(position: np.ndarray, values: np.ndarray, bins: int) -> tuple[
     """Median of the values in each bin, NaN in empty ones, and their number; NaN values are left out."""
     good = np.isfinite(values)
     which = np.clip(np.rint(position[good]).astype(np.int64), 0, bins - 1)
-    ordered = _sorted_in_bins(which, values[good])
+    ordered = sorted_in_groups(which, values[good])
     count = np.bincount(which, minlength=bins)
     start = np.concatenate([[0], np.cumsum(count)[:-1]])
     filled = count > 0
@@ -37,8 +37,11 @@ def binned_median(position: np.ndarray, values: np.ndarray, bins: int) -> tuple[
     return median, count
 
 
-def _sorted_in_bins(which, values):
-    """Values in single precision by bin and size, sorted as integers that hold both: far faster than pairs."""
+def sorted_in_groups(which: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values, in single precision, by group (ndarray of int >= 0) and within it by size.
+
+    Sorted as integers that hold both, which is far faster than sorting pairs.
+    """
     bits = values.astype(np.float32).view(np.int32)
     # Floats of one sign sort as their bits do, negative ones backwards.
     ranks = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
