@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.ndimage import median_filter
-from scipy.stats import chi2, norm
+from scipy.special import chdtri, ndtri
 
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.quality import UNUSABLE, QualityFlag
@@ -130,7 +130,7 @@ def _deviating(
     frame: Frame, combination: Combination, level: np.ndarray, deviation_sigma: float, false_fraction: float
 ) -> np.ndarray:
     master = combination.frame
-    chance = float(norm.isf(0.5 * false_fraction))
+    chance = -float(ndtri(0.5 * false_fraction))
     limit = np.maximum(
         np.float32(deviation_sigma) * np.sqrt(frame.variance), np.float32(chance) * np.sqrt(master.variance)
     )
@@ -157,7 +157,7 @@ def _fluctuating(
         return quality
     scale = _variance_scale(chi_square[measured], degrees[measured])
     for number in np.unique(degrees[measured]):
-        limit = chi2.isf(false_fraction, number) * scale
+        limit = chdtri(number, false_fraction) * scale
         quality[(degrees == number) & (chi_square > limit)] |= np.int32(QualityFlag.NOISY)
     # All values equal: how probable that is depends on how many units the noise spans.
     gain = frames[0].meta.gain
@@ -199,5 +199,5 @@ def _variance_scale(chi_square: np.ndarray, degrees: np.ndarray) -> float:
     clean frames; at least 1 is returned, so that small scatter makes no pixel noisy.
     """
     usual = float(np.median(degrees))
-    expected = float(chi2.median(usual))
+    expected = float(chdtri(usual, 0.5))
     return max(float(np.median(chi_square[degrees == usual])) / expected, 1.0)

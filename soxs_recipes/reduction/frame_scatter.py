@@ -24,13 +24,14 @@ def truncated_variance(values: np.ndarray) -> float:
     """
     if values.size == 0:
         return 0.0
-    squares = np.square(values, dtype=np.float64)
+    squares = np.square(values, dtype=np.float64).ravel()
     variance = float((1.4826 * np.median(np.abs(values))) ** 2) or float(squares.mean())
     for _ in range(6):
-        inner = squares[squares < _TRUNCATION**2 * variance]
-        if inner.size == 0:
+        inner = squares < _TRUNCATION**2 * variance
+        count = np.count_nonzero(inner)
+        if count == 0:
             break
-        variance = float(inner.mean()) / _TRUNCATED_VARIANCE
+        variance = float(squares @ inner) / count / _TRUNCATED_VARIANCE
     return variance
 
 
