@@ -41,7 +41,7 @@ def with_companions(
         for entry in (*declaration.calibrations, *declaration.raws)
         for arm in {tag.rsplit("_", 1)[-1] for _, tag in tagged if _MAIN in tag}
         for kind in _KINDS
-        if _MAIN not in entry.tag and "SLIT_TRACE" not in entry.tag
+        if _MAIN not in entry.tag
     }
     found: dict[str, str] = {}
     for path, tag in tagged:

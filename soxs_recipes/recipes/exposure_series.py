@@ -63,7 +63,11 @@ class Extractor:
             shape = exposure.frame.shape
             self.grids = make_grids(self.geometry.maps(self.inputs, shape), self.axis)
             self._flat = master_flat(self.inputs, shape)
-        return locate_exposure(self.inputs, exposure, self.geometry, self.grids, correct=self._correct)
+        return self.place(exposure, self.geometry, self.grids)
+
+    def place(self, exposure: Exposure, geometry: Geometry, grids: list[OrderGrid]) -> Location:
+        """Pixel maps of an exposure, once bins are set."""
+        return locate_exposure(self.inputs, exposure, geometry, grids, correct=self._correct)
 
     def flexure_of(self, location: Location) -> tuple[tuple[float, float], tuple[float, float]]:
         """(shift, error) along and across the dispersion against the calibrations [px]; NaN where not measured."""

@@ -8,6 +8,7 @@ from soxs_recipes.data.qc import QCDefinition
 from soxs_recipes.errors import InputError
 from soxs_recipes.recipes.base import Recipe
 from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, RawInput
+from soxs_recipes.recipes.exposure_series import Extractor, Series
 from soxs_recipes.recipes.object_declarations import (
     EXTRACTION_PARAMETERS,
     GEOMETRY_CALIBRATIONS,
@@ -15,12 +16,13 @@ from soxs_recipes.recipes.object_declarations import (
     RESPONSE_CALIBRATIONS,
     SPECTRUM_PRODUCTS,
 )
-from soxs_recipes.recipes.spectroscopy import extraction_settings, find_geometry, master_flat, tell_choice
+from soxs_recipes.recipes.spectroscopy import binning_of, find_geometry, tell_choice
 from soxs_recipes.recipes.two_dimensional import locate_again, product_exposures
 
 __all__ = ["Extract"]
 
 _REPLACED = ("subtract-background", "force-position", "force-fwhm")  # raw frames' own, or said otherwise here
+_PLAIN = {"at": "", "fwhm": 0.0, "aperture": "", "background": "", "profile": "fitted", "host-degree": -1}
 _SLIT = 8.0  # arcsec from mid-slit beyond which a position is a slip of the pen
 
 _WISHES = (
@@ -142,23 +144,12 @@ class Extract(Recipe):
         """Read, locate, extract, combine, merge, calibrate."""
         from soxs_recipes.recipes.object_products import object_qc
 
-        extract = _extraction(inputs, parameters)
-        geometry = grids = flat = None
+        paths = inputs.all_raw
+        extractor = _ProductExtractor(inputs, parameters, find_geometry(inputs, binning_of(inputs, paths[0])))
         results, times, used, qc = [], [], [], []
-        for exposure in product_exposures(inputs, inputs.all_raw):
-            if grids is None:
-                geometry, grids, flat = _bench(inputs, exposure)
-            location = locate_again(
-                inputs,
-                exposure,
-                geometry,
-                grids,
-                correct=parameters["correct-flexure"],
-                measure=parameters["measure-shift"],
-            )
-            result = extract(exposure, location, grids, flat)
+        for exposure, location, result in _extracted(inputs, extractor, outputs.folder):
             tell_choice(inputs, exposure, result)
-            qc = [object_qc(exposure, location, geometry, part) for part in _sources(result)]
+            qc = [object_qc(exposure, location, extractor.geometry, part) for part in _sources(result)]
             results.append([part.without_images() for part in _sources(result)])
             times.append(max(exposure.frame.meta.exposure_time, 1e-3))
             used.append(exposure.path)
@@ -167,37 +158,56 @@ class Extract(Recipe):
             _add_source(inputs, parameters, outputs, (number, label), parts, times, used, own)
 
 
-def _bench(inputs, exposure):
-    """Geometry, wavelength bins and flat, which all exposures share."""
-    from soxs_recipes.reduction.extraction import make_grids
+class _ProductExtractor(Extractor):
+    """Extracts from 2-D products, with all that the parameters ask for."""
 
-    shape = exposure.frame.shape
-    geometry = find_geometry(inputs, exposure.frame.meta.binning)
-    grids = make_grids(geometry.maps(inputs, shape), inputs.arm.dispersion_axis)
-    return geometry, grids, master_flat(inputs, shape)
+    def __init__(self, inputs, parameters, geometry):
+        plain = {**parameters, "force-position": False, "force-fwhm": parameters["fwhm"]}
+        super().__init__(inputs, plain, geometry)
+        self.settings = _settings(inputs, parameters, self.settings)
+        self.apertures = _pairs(parameters, "aperture")
+        if self.apertures and parameters["at"]:
+            raise InputError("soxs_extract: give either positions (at) or apertures, not both")
+        self._measure = parameters["measure-shift"]
+        # Whether nothing is asked for but what the recipes on raw frames do.
+        self.is_plain = all(parameters[name] == _PLAIN[name] for name in _PLAIN)
 
+    def place(self, exposure, geometry, grids):
+        return locate_again(self.inputs, exposure, geometry, grids, correct=self._correct, measure=self._measure)
 
-def _extraction(inputs, parameters):
-    """What extracts an exposure, with all that the parameters ask for."""
-    from soxs_recipes.reduction.aperture import extract_apertures
-    from soxs_recipes.reduction.extraction import extract_exposure
+    def extract(self, exposure, location, **changes):
+        from soxs_recipes.reduction.aperture import extract_apertures
 
-    settings, apertures = _settings(inputs, parameters), _pairs(parameters, "aperture")
-    if apertures and parameters["at"]:
-        raise InputError("soxs_extract: give either positions (at) or apertures, not both")
-    bands = {order.number: order.band for order in inputs.arm.orders}
-
-    def extract(exposure, location, grids, flat):
-        common = {"bands": bands, "base_variance": exposure.base_variance, "flat": flat, "grids": grids}
-        place = (exposure.frame, location.maps, inputs.arm.dispersion_axis)
-        if apertures:
-            return extract_apertures(*place, apertures, settings=settings, **common)
-        return extract_exposure(*place, settings=settings, **common)
-
-    return extract
+        if not self.apertures:
+            return super().extract(exposure, location, **changes)
+        place = (exposure.frame, location.maps, self.axis, self.apertures)
+        return extract_apertures(*place, settings=replace(self.settings, **changes), **self._common(exposure))
 
 
-def _settings(inputs, parameters):
+def _extracted(inputs, extractor, folder):
+    """(exposure, location, result) of each product.
+
+    Several are compared with one another as raw exposures are; where a wish stands against that, the cosmic rays
+    that were found so earlier stay masked.
+    """
+    several = len(inputs.all_raw) > 1
+    exposures = product_exposures(inputs, inputs.all_raw, keep_hits=several and not extractor.is_plain)
+    if not several or not extractor.is_plain:
+        single = extractor.extract_single if extractor.is_plain else extractor.extract
+        for exposure in exposures:
+            location = extractor.locate(exposure)
+            yield exposure, location, single(exposure, location)
+        return
+    with Series(extractor, folder) as series:
+        for exposure in exposures:
+            series.add(exposure)
+        series.find_hits()
+        for number, state in enumerate(series.states()):
+            yield series.refit(number, state)
+
+
+def _settings(inputs, parameters, plain):
+    """Settings with the wishes in them."""
     from soxs_recipes.recipes.trace_tables import read_profiles
     from soxs_recipes.reduction.asked import Asked
 
@@ -216,8 +226,7 @@ def _settings(inputs, parameters):
         host_degree=parameters["host-degree"],
         host_window=parameters["host-window"],
     )
-    plain = {**parameters, "force-position": False, "force-fwhm": parameters["fwhm"]}
-    return replace(extraction_settings(plain), forced_position=positions[0] if positions else None, asked=asked)
+    return replace(plain, forced_position=positions[0] if positions else None, asked=asked)
 
 
 def _numbers(parameters, name: str) -> list[float]:

@@ -29,16 +29,17 @@ _log = logging.getLogger(__name__)
 BASE_ERRORS = ("ERRKIND", "BASE", "photons of sky and objects left out")
 
 
-def product_exposures(inputs: Inputs, paths: Sequence[Path]) -> Iterator[Exposure]:
+def product_exposures(inputs: Inputs, paths: Sequence[Path], *, keep_hits: bool = False) -> Iterator[Exposure]:
     """Exposures of 2-D products, one in memory at a time; one that cannot be read is named and left out.
 
-    With a single path its error is raised; UnprocessableData when none of several can be used.
+    Cosmic rays found earlier count as known with `keep_hits`; otherwise they are to be found again. With a single
+    path its error is raised; UnprocessableData when none of several can be used.
     """
     models = {_moment(inputs, path): path for path in inputs.calibrations("SLIT_SKYMODEL")}
     read = 0
     for path in paths:
         try:
-            exposure = _restored(inputs, path, models.get(_moment(inputs, path)))
+            exposure = _restored(inputs, path, models.get(_moment(inputs, path)), keep_hits)
         except SoxsError as error:
             if len(paths) == 1:
                 raise
@@ -55,9 +56,10 @@ def _moment(inputs: Inputs, path: Path) -> str:
     return str(inputs.header(path).get("DATE-OBS") or Path(path).name)
 
 
-def _restored(inputs: Inputs, path: Path, model_path: Path | None) -> Exposure:
+def _restored(inputs: Inputs, path: Path, model_path: Path | None, keep_hits: bool) -> Exposure:
     import numpy as np
 
+    from soxs_recipes.data.quality import QualityFlag
     from soxs_recipes.fits_files import read_frame
 
     subtracted = read_frame(path)
@@ -70,7 +72,10 @@ def _restored(inputs: Inputs, path: Path, model_path: Path | None) -> Exposure:
     data = (subtracted.data.astype(np.float64) + model.data).astype(np.float32)
     if not _has_base_errors(model_path):
         inputs.mark_partial(f"{model_path.name} holds the errors of sky and objects, too: errors are too large")
-    return Exposure(path, replace(subtracted, data=data, quality=model.quality), model.variance)
+    quality = model.quality
+    if keep_hits:
+        quality = quality | (subtracted.quality & np.int32(QualityFlag.COSMIC_RAY))
+    return Exposure(path, replace(subtracted, data=data, quality=quality), model.variance)
 
 
 def _has_base_errors(path: Path) -> bool:

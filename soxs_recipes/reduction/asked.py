@@ -122,8 +122,8 @@ def restrict_pixels(fits: Sequence[OrderFit], choice: TargetChoice, asked: Asked
             distance = (slit - target) / asked.host_window
             fit.usable &= np.abs(distance) < 1.0
             fit.background = _courses(distance, asked.host_degree)
-        beside = np.count_nonzero(fit.usable & ~cores)
-        left += int(beside > (2 + max(asked.host_degree, 0)) * fit.pixels.grid.size)
+        telling = fit.usable if asked.host_degree >= 0 else fit.usable & ~cores
+        left += int(np.count_nonzero(telling) > (2 + 2 * max(asked.host_degree, 0)) * fit.pixels.grid.size)
     if not left:
         raise UnprocessableData("the stretches of the slit that were asked for hold too few usable pixels")
 

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.fits_files import read_merged_spectrum, read_order_spectra, read_table
 from soxs_recipes.recipes.base import run_recipe
 from soxs_recipes.recipes.extract import Extract
+from soxs_recipes.recipes.inputs import gather_inputs
 from soxs_recipes.recipes.product_plots import for_products
 from soxs_recipes.recipes.stare import Stare
 from soxs_recipes.recipes.trace_tables import read_profiles, read_slit_light
+from soxs_recipes.recipes.two_dimensional import product_exposures
 from soxs_recipes.simulator import simulate_frame
 
 
@@ -30,6 +33,11 @@ def product(run, tag):
     return path
 
 
+def _both(run):
+    """The two 2-D products that an extraction starts from."""
+    return [str(product(run, tag)) for tag in ("SCI_SLIT_SKYSUB", "SCI_SLIT_SKYMODEL")]
+
+
 def largest_difference(ours, theirs):
     """Largest difference of two sets of spectra in sigma; masks must be equal."""
     assert [item.order for item in ours] == [item.order for item in theirs]
@@ -46,7 +54,7 @@ def largest_difference(ours, theirs):
 
 
 def test_the_products_of_stare_give_the_same_spectrum(stare, tmp_path):
-    inputs = [str(product(stare, tag)) for tag in ("SCI_SLIT_SKYSUB", "SCI_SLIT_SKYMODEL")]
+    inputs = _both(stare)
     again = run_recipe(Extract, inputs, {}, str(tmp_path))
     assert again.status == "PARTIAL"
     assert {item.tag for item in again.products} == {
@@ -57,6 +65,19 @@ def test_the_products_of_stare_give_the_same_spectrum(stare, tmp_path):
     ours, theirs = (fits.getheader(product(run, "SCI_SLIT_MERGE1D")) for run in (again, stare))
     for keyword in ("EXPTIME", "MJD-OBS", "MJD-END", "TEXPTIME", "ESO QC SNR MEDIAN", "ESO QC ZP APPLIED"):
         assert ours[keyword] == pytest.approx(theirs[keyword], rel=1e-6)
+
+
+def test_cosmic_rays_found_earlier_are_known_on_request(stare):
+    inputs = gather_inputs(Extract.declaration, [(path, "") for path in _both(stare)])
+    (again,), (known,) = (
+        list(product_exposures(inputs, inputs.all_raw, keep_hits=keep)) for keep in (False, True)
+    )
+    flag = np.int32(QualityFlag.COSMIC_RAY)
+    assert not (again.frame.quality & flag).any()
+    assert ((known.frame.quality & flag) != 0).sum() > 100
+    assert np.array_equal(again.frame.data, known.frame.data)
+    # What is known before the fit holds no photons.
+    assert np.percentile(again.base_variance, 99) < 0.5 * np.percentile(again.frame.variance, 99)
 
 
 def test_without_its_sky_model_an_exposure_is_extracted_and_marked(stare, tmp_path):
@@ -86,7 +107,7 @@ def test_a_model_of_other_pixels_is_refused(stare, tmp_path):
 
 def test_two_places_give_two_spectra_and_limits(stare, tmp_path):
     """One place is the source's own, the other empty."""
-    inputs = [str(product(stare, tag)) for tag in ("SCI_SLIT_SKYSUB", "SCI_SLIT_SKYMODEL")]
+    inputs = _both(stare)
     place = fits.getheader(product(stare, "SCI_SLIT_MERGE1D"))["ESO QC SLIT POSITION"]
     run = run_recipe(
         Extract, inputs, {"at": f"{place:.3f},-4.0", "limit-width": 40.0, "follow-trace": True}, str(tmp_path)
@@ -137,7 +158,7 @@ def test_profiles_and_light_along_the_slit_come_back(stare):
 
 
 def test_an_aperture_holds_the_light_of_the_source(stare, tmp_path):
-    inputs = [str(product(stare, tag)) for tag in ("SCI_SLIT_SKYSUB", "SCI_SLIT_SKYMODEL")]
+    inputs = _both(stare)
     run = run_recipe(Extract, inputs, {"aperture": "-3,3", "background": "-5.5,-3.4,3.4,5.5"}, str(tmp_path))
     assert run.status == "PARTIAL"
     ours, theirs = (read_merged_spectrum(product(one, "SCI_SLIT_MERGE1D")) for one in (run, stare))
