@@ -27,7 +27,7 @@ from soxs_recipes.reduction.extraction import (
 )
 from soxs_recipes.reduction.order_fit import OrderFit
 from soxs_recipes.reduction.order_pixels import OrderGrid
-from soxs_recipes.reduction.order_spectrum import ExtractedOrder
+from soxs_recipes.reduction.order_spectrum import ExtractedOrder, order_spectrum
 from soxs_recipes.reduction.sky_model import first_sky
 from soxs_recipes.reduction.slit_sources import TargetChoice, slit_samples
 
@@ -303,17 +303,23 @@ def extract_difference(
         if abs(flexure) > 0.02:
             fit.offsets = [0.0 if sign > 0 else -direction * flexure for sign in signs]
     traces, hits = fit_sources(difference.frame, fits, choice, settings)
-    result = collect_result(difference.frame, fits, choice, traces, hits, bands, settings)
+    correlation: list[np.ndarray] = []
+
+    def spectra(fit, band, shared):
+        if choice.beams > 1:
+            correlation.append(fit.joint.beam_correlation())
+        sources = range(len(choice.sources))
+        return [order_spectrum(fit, k, band, aperture=settings.aperture, shared_variance=shared) for k in sources]
+
+    result = collect_result(difference.frame, fits, choice, traces, hits, bands, settings, spectra)
     beams = [_beam(fits, result.orders, 1.0)]
-    correlation = ()
     if choice.beams > 1:
         beams.append(_beam(fits, result.others[0], -1.0 / difference.scale))
-        correlation = tuple(_correlation(fit) for fit in fits)
         result = replace(result, others=result.others[1:])
     background = difference.frame.variance.copy()
     for fit in fits:
         fit.pixels.put(background, fit.base_variance + fit.sky_photons())
-    return DifferenceResult(result, tuple(beams), correlation, _sky_ratio(fits), background)
+    return DifferenceResult(result, tuple(beams), tuple(correlation), _sky_ratio(fits), background)
 
 
 def _direction(pixels, dispersion_axis) -> float:
@@ -341,24 +347,6 @@ def _one_beam(fit: DifferenceFit, item: ExtractedOrder, factor: float) -> Extrac
     return replace(
         item, spectrum=changed, shared_variance=square * item.shared_variance, covariance=square * item.covariance
     )
-
-
-def _correlation(fit: DifferenceFit) -> np.ndarray:
-    """Correlation (5, n) of the positive beam's noise with the negative one's, both counted positive.
-
-    Row k is that of bin i of the one with bin i + k of the other.
-    """
-    both, later = fit.joint.flux_covariance(0, 1)
-    first, _ = fit.joint.flux_covariance(0)
-    second, _ = fit.joint.flux_covariance(1)
-    result = np.zeros((1 + len(later), both.size))
-    for lag, covariance in enumerate([both, *later]):
-        last = both.size - lag
-        product = first[:last] * second[lag:]
-        known = np.isfinite(product) & (product > 0)
-        values = -covariance[:last] / np.sqrt(np.where(known, product, 1.0))
-        result[lag, :last] = np.where(known, np.clip(values, -1.0, 1.0), 0.0)
-    return result
 
 
 def _sky_ratio(fits) -> float:

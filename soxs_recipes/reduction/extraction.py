@@ -504,6 +504,7 @@ def collect_result(
         band = bands.get(fit.pixels.order, str(fit.pixels.order))
         shared = None if frame.shared_variance is None else fit.pixels.take(frame.shared_variance)
         extracted = extract(fit, band, shared)
+        fit.joint.release_covariance()
         orders.append(extracted[0])
         others.append(extracted[1:])
         lost += int(cosmic.sum())

@@ -109,6 +109,7 @@ class JointModel:
         ):
             self._columns.append(SplineColumns(first, values * (sensitivity * profile), rank))
         size = self._skies * sky_basis.size + len(profiles) * self._flux_basis.size
+        self._inverse: tuple[np.ndarray, np.ndarray] | None = None
         self._system = BandedSystem(self._columns, size)
 
     def _flux_at(self, position, offsets, sources):
@@ -176,7 +177,9 @@ class JointModel:
 
     def _covariance(self, where, beside, values, lags):
         """Of sums over coefficients `where` with later ones over `beside`, both with weights `values`."""
-        inverse, start = blockwise_inverse(self._system.band)
+        if self._inverse is None:
+            self._inverse = blockwise_inverse(self._system.band)
+        inverse, start = self._inverse
         block, _ = locate(where[1])
         length, size = inverse.shape[1], where.shape[1]
         result = np.zeros((lags + 1, size))
@@ -190,6 +193,26 @@ class JointModel:
                     entry = inverse[rows, np.clip(i, 0, length - 1), np.clip(j, 0, length - 1)]
                     result[lag, :last] += np.where(known, values[a, :last] * values[b, lag:] * entry, 0.0)
         return result
+
+    def beam_correlation(self) -> np.ndarray:
+        """Correlation (5, bins) of the noise of source 0 with that of source 1 in the same bin and the next four.
+
+        Source 1 is the negative beam and counted positive.
+        """
+        both, later = self.flux_covariance(0, 1)
+        first, second = self.flux_covariance(0)[0], self.flux_covariance(1)[0]
+        result = np.zeros((_LAGS + 1, self.bins))
+        for lag, covariance in enumerate([both, *later]):
+            last = self.bins - lag
+            product = first[:last] * second[lag:]
+            known = np.isfinite(product) & (product > 0)
+            values = -covariance[:last] / np.sqrt(np.where(known, product, 1.0))
+            result[lag, :last] = np.where(known, np.clip(values, -1.0, 1.0), 0.0)
+        return result
+
+    def release_covariance(self) -> None:
+        """Let go of the inverse that covariances were read from: 9 MB an order."""
+        self._inverse = None
 
     def per_bin(self, pixel_values: np.ndarray) -> np.ndarray:
         """Sum over pixels of values shared out to the bins they overlap."""
