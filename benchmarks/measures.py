@@ -410,6 +410,22 @@ class InformationBound:
         self, order: int, wavelength: np.ndarray, width: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Best possible signal-to-noise of each bin, and whether it lies on a sky line."""
+        (light, sky, variance), samples, pixels = self.along_slit(order, wavelength, width)
+        counts = (light * samples).sum(axis=1)
+        profile = light / counts[:, None]
+        information = [
+            (samples * term / variance).sum(axis=1) for term in (profile**2, profile, np.ones_like(profile))
+        ]
+        flux_variance = information[2] / (information[0] * information[2] - information[1] ** 2)
+        level = np.median(sky, axis=1)
+        continuum = np.percentile(level, 25)
+        return counts * np.sqrt(pixels / flux_variance), level > 5 * continuum
+
+    def along_slit(self, order: int, wavelength: np.ndarray, width: np.ndarray):
+        """Object, sky and variance along the true slit of each bin, each (bins, samples).
+
+        Beside them pixels that a sample stands for (bins, samples), and pixels that a bin is wide (bins,).
+        """
         from scipy.ndimage import map_coordinates
 
         step = 0.05
@@ -424,16 +440,7 @@ class InformationBound:
         # Pixels a slit sample stands for, and pixels a bin is wide: the information adds up over pixels.
         samples = np.abs(np.gradient(across, axis=1))
         pixels = width * np.abs(np.gradient(along[:, slit.size // 2], wavelength))
-        light, sky, variance = images
-        counts = (light * samples).sum(axis=1)
-        profile = light / counts[:, None]
-        information = [
-            (samples * term / variance).sum(axis=1) for term in (profile**2, profile, np.ones_like(profile))
-        ]
-        flux_variance = information[2] / (information[0] * information[2] - information[1] ** 2)
-        level = np.median(sky, axis=1)
-        continuum = np.percentile(level, 25)
-        return counts * np.sqrt(pixels / flux_variance), level > 5 * continuum
+        return images, samples, pixels
 
 
 def _bin_edges(spectrum) -> np.ndarray:
