@@ -49,7 +49,7 @@ def object_qc(
     qc.append(QCParameter("INNER ORDER PIX MEAN", float(everything.mean())))
     qc.append(QCParameter("INNER ORDER PIX SUM", float(everything.sum())))
     detected = sum(source.significance > 0 for source in result.choice.sources)
-    qc.append(QCParameter("N SOURCES", detected))
+    qc.append(QCParameter("N SOURCES", max(detected - result.choice.beams + 1, 0)))
     qc.append(QCParameter("TARGET FOUND", result.choice.detected))
     qc.append(QCParameter("CR FRAC", result.cosmic_fraction))
     qc.append(QCParameter("DISP RUNG", geometry.rung))

@@ -31,7 +31,7 @@ def expose(scene_of, position, seed, *, airglow=1.0, time=1.0, lit=True, **chang
     return scene, scene.frame.with_arrays(data=data, meta=meta)
 
 
-def reduce(exposures, subtractions, offsets, settings=SETTINGS, change=None):
+def reduce(exposures, subtractions, offsets, settings=SETTINGS, change=None, flexure=0.0):
     """(combined, results) of exposures, as the recipes do it."""
     scene = exposures[0][0]
     axis, grids = scene.recipe.dispersion_axis, make_grids(scene.maps, scene.recipe.dispersion_axis)
@@ -49,7 +49,14 @@ def reduce(exposures, subtractions, offsets, settings=SETTINGS, change=None):
     for number, (pair, difference, sample) in enumerate(zip(subtractions, ready, samples, strict=True)):
         choice, signs = beam_sources(sample, CELLS, pattern, maximum_sources=2, keep_place=False, keep_width=False)
         result = extract_difference(
-            difference, scene.maps, axis, bands={1: "a", 2: "b"}, choice=choice, signs=signs, **common
+            difference,
+            scene.maps,
+            axis,
+            bands={1: "a", 2: "b"},
+            choice=choice,
+            signs=signs,
+            flexure=flexure,
+            **common,
         )
         times = [exposure[1].meta.exposure_time for exposure in exposures]
         parts = {pair.plus: (1.0, times[pair.plus])}
@@ -205,6 +212,30 @@ def test_unequal_exposure_times_are_scaled(scene_of, width_of):
     assert abs(np.mean(ratios) - 1.0) < 0.015
     negative = np.median(result.beams[1][0].spectrum.flux) / np.median(result.beams[0][0].spectrum.flux)
     assert negative == pytest.approx(0.5, abs=0.03)
+
+
+def test_narrow_lines_of_a_beam_with_other_flexure_stay_in_their_bins(scene_of, width_of):
+    """The second exposure lies 0.4 px farther along; in one order wavelength falls with the pixels."""
+    common = {"emission": True, "flux_level": 3000.0, "line_peak": 2000.0}
+    exposures = [
+        expose(scene_of, 2.8, 51, **common),
+        expose(scene_of, -2.3, 52, shift=(0.4, 0.0), airglow=0.9, **common),
+    ]
+    worst = {}
+    for flexure in (0.4, 0.0, -0.4):
+        _, (result,), _ = reduce(exposures, pairs_of((2.5, -2.5)), (2.5, -2.5), flexure=flexure)
+        pulls = []
+        for item in result.beams[1]:
+            spectrum, truth = item.spectrum, exposures[0][0].truth(item.spectrum)
+            bend = np.abs(np.gradient(truth)) > 0.1 * truth
+            bend[:20] = bend[-20:] = False
+            pulls.append(((spectrum.flux - truth) / np.sqrt(spectrum.variance))[bend])
+        pulls = np.concatenate(pulls)
+        assert pulls.size > 20
+        worst[flexure] = np.sqrt(np.mean(pulls**2))
+    assert worst[0.4] < 1.4
+    assert worst[0.0] > 2.5 * worst[0.4]
+    assert worst[-0.4] > worst[0.0]
 
 
 def test_hits_in_either_exposure_are_found(nodded, scene_of):
