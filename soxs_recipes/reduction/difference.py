@@ -28,7 +28,7 @@ from soxs_recipes.reduction.extraction import (
 from soxs_recipes.reduction.order_fit import OrderFit
 from soxs_recipes.reduction.order_pixels import OrderGrid
 from soxs_recipes.reduction.order_spectrum import ExtractedOrder, order_spectrum
-from soxs_recipes.reduction.sky_model import first_sky
+from soxs_recipes.reduction.sky_model import SkyDistortion, first_sky, fit_distortion
 from soxs_recipes.reduction.slit_sources import TargetChoice, slit_samples
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 _CELL = 0.15  # arcsec
+_TILT_CHANGE = 0.03  # bins, expected towards the slit's ends between two exposures
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,8 @@ class DifferenceFit(OrderFit):
         self.other_sky = np.zeros(pixels.grid.size)
         self._beneath = np.maximum(photons, 0.0)
         self._object_photons: np.ndarray | None = None
+        self.change = SkyDistortion.none(self.distortion.half_slit, pixels.grid.size)
+        self._shapes: tuple[np.ndarray, ...] = ()
 
     def estimate_sky(self, away: np.ndarray | None = None) -> None:
         """The change of the sky, and the sky itself in what was subtracted and in all."""
@@ -206,6 +209,35 @@ class DifferenceFit(OrderFit):
     def line_sky(self) -> np.ndarray:
         """The sky in which the lines stand."""
         return self._level
+
+    def refine_distortion(self) -> None:
+        """Update how the sky changed along the slit: in brightness, by tilt and by line width.
+
+        All of it goes with the sky that fell on the exposures, not with the little that is left of it.
+        """
+        if self.scale == 0:
+            super().refine_distortion()
+            return
+        if not self._shapes:
+            level = self._level * 0.5  # of one exposure, about
+            slope = np.gradient(level)
+            shapes = (self._sky_at(values) for values in (level, slope, np.gradient(slope)))
+            self._shapes = tuple(values * self.sensitivity for values in shapes)
+        weight = np.where(self.good, 1.0 / (self.variance + self.tolerance**2), 0.0)
+        self.change = fit_distortion(
+            self.pixels, self.residual, weight, *self._shapes, self.change, map_error=_TILT_CHANGE
+        )
+
+    def _broadening(self, position):
+        """What the change of the sky along the slit adds [e-]."""
+        if self.scale == 0:
+            return super()._broadening(position)
+        if not self._shapes:
+            return np.zeros(self.data.size)
+        level, slope, curvature = self._shapes
+        extra = level * (self.change.illumination_at(self.pixels) - 1.0)
+        extra += slope * self.change.shift_at(self.pixels)
+        return extra + curvature * self.change.broadening_at(self.pixels)
 
     @property
     def ratio(self) -> float:

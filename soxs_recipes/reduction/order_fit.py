@@ -234,7 +234,7 @@ class OrderFit:
         self._denoised = sky + sum(lights)
 
     def _broadening(self, position):
-        """Change of the sky by varying line width, from the previous solution [e-]."""
+        """Change of the sky by varying line width, from the previous solution [e-]; not part of the joint fit."""
         if self.solution is None or not self.distortion.broadening.any():
             return np.zeros(self.data.size)
         curvature = self.knots.derivatives(position, self.solution.sky_coefficients)[1]
