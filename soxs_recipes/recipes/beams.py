@@ -180,10 +180,12 @@ class _Bench:
         while usable:
             subtractions, left = self.sequence.rule(usable)
             try:
-                for subtraction in subtractions:
+                for number, subtraction in enumerate(subtractions):
                     if subtraction not in looked:
                         held = sum(item.pixels is not None for item in looked.values())
-                        looked[subtraction] = self._looked_at(subtraction, keep=held < _HELD)
+                        looked[subtraction] = self._looked_at(
+                            subtraction, subtractions[number + 1 :], keep=held < _HELD
+                        )
             except _BadExposure as bad:
                 usable.remove(bad.index)
                 if not usable:
@@ -201,10 +203,12 @@ class _Bench:
                 self.inputs.mark_partial(f"{name}: nothing to subtract, its own sky is fitted as in stare mode")
         return [looked[subtraction] for subtraction in subtractions]
 
-    def _looked_at(self, subtraction: Subtraction, *, keep: bool) -> _Looked:
+    def _looked_at(self, subtraction: Subtraction, later: Sequence[Subtraction], *, keep: bool) -> _Looked:
         from soxs_recipes.reduction.difference import difference_samples
 
         pixels = self.subtract(subtraction)
+        wanted = {index for other in later for index in (other.plus, *other.minus)}
+        self._ready = {index: ready for index, ready in self._ready.items() if index in wanted}
         shots = self.sequence.shots
         negative = shots[subtraction.minus[0]].offset if subtraction.both else math.nan
         samples = difference_samples(
@@ -262,7 +266,7 @@ def reduce_beams(
 
     `turned` is what is done instead when the target proves to be in the exposures that were subtracted.
     """
-    from soxs_recipes.recipes.object_products import add_sky, add_spectra, combined_qc, object_qc
+    from soxs_recipes.recipes.object_products import add_sky, add_spectra, combined_qc
     from soxs_recipes.reduction.beam_combination import combine_beams
 
     bench = _Bench(inputs, parameters, sequence)
@@ -273,20 +277,10 @@ def reduce_beams(
         reduce_beams(inputs, parameters, outputs, turned)
         return
     _tell(bench, looked, pattern)
-    results, lost, qc = [], 0, []
-    for item in looked:
-        try:
-            pixels, result = bench.extract(item, pattern)
-        except (AlgorithmError, UnprocessableData) as error:
-            lost += 1
-            inputs.mark_partial(f"left out: {bench.name(item.subtraction)}: {error}")
-            continue
-        qc = object_qc(None, pixels.location, bench.geometry, result.result)
-        qc.append(QCParameter("SKY RATIO", result.sky_ratio))
-        _add_images(outputs, bench, item.subtraction, pixels.difference, result, qc)
-        results.append((item.subtraction, result.without_images()))
-    if not results:
+    reduced = [part for item in looked if (part := _reduced(bench, item, pattern, outputs)) is not None]
+    if not reduced:
         raise UnprocessableData(f"{inputs.declaration.name}: no difference of exposures could be extracted")
+    results, qc = [(pair, result) for pair, result, _ in reduced], reduced[-1][2]
     beams = _with_light(inputs, sequence, _beams(inputs, sequence, results))
     common = [item.spectrum.order for item in beams[0].orders]
     combined = combine_beams(beams, _correlations(results, common))
@@ -295,10 +289,30 @@ def reduce_beams(
         sequence.paths[index] for pair, _ in results for index in pair.minus if sequence.paths[index] not in used
     ]
     qc = [item for item in qc if item.name != "SKY RATIO"]
-    qc = [*combined_qc(qc, combined), *_sequence_qc(results, beams, pattern, lost)]
+    qc = [*combined_qc(qc, combined), *_sequence_qc(results, beams, pattern, len(looked) - len(results))]
     add_sky(outputs, combined, qc, used)
     _add_trace(outputs, sequence, beams, results, qc, used, single=parameters["save-single-extractions"])
     add_spectra(inputs, outputs, combined, sum(beam.time for beam in beams), qc, used)
+
+
+def _reduced(
+    bench: _Bench, item: _Looked, pattern: BeamPattern, outputs: Outputs
+) -> tuple[Subtraction, DifferenceResult, list[QCParameter]] | None:
+    """One difference extracted, its images among the products; None, and said, when that cannot be done.
+
+    A function of its own, so that pixels and fits are let go before the next.
+    """
+    from soxs_recipes.recipes.object_products import object_qc
+
+    try:
+        pixels, result = bench.extract(item, pattern)
+    except (AlgorithmError, UnprocessableData) as error:
+        bench.inputs.mark_partial(f"left out: {bench.name(item.subtraction)}: {error}")
+        return None
+    qc = object_qc(None, pixels.location, bench.geometry, result.result)
+    qc.append(QCParameter("SKY RATIO", result.sky_ratio))
+    _add_images(outputs, bench, item.subtraction, pixels.difference, result, qc)
+    return item.subtraction, result.without_images(), qc
 
 
 def _pattern(bench: _Bench, looked: Sequence[_Looked]) -> BeamPattern:

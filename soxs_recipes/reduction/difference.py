@@ -128,7 +128,7 @@ def subtract_exposures(
         shared = shared - weight * root
         quality |= other.quality
         weights.append(float(weight))
-    known = any(item.shared_variance is not None for item in (frame, *(other for other, _ in minus)))
+    known = bool(np.any(shared))  # nothing is left of it when the exposure times agree
     left = (shared**2).astype(np.float32) if known else None
     difference = Frame(
         frame.data - total,
