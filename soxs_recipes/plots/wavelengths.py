@@ -37,7 +37,7 @@ def figure_line_check(
         `ORDER`, `WAVELENGTH` [nm], `RESIDUAL`, `ERROR` [nm], `USED`.
     orders : mapping of column name -> ndarray (m,)
         `ORDER`, `BAND`, `WAVELENGTH` [nm], `SHIFT`, `ERROR` [px], `N_LINES`, `R_SKY`, `TELL_SHIFT`,
-        `TELL_ERROR`, `SOURCE`.
+        `TELL_ERROR`, `TEMPLATE_SHIFT`, `TEMPLATE_ERROR`, `SOURCE`.
     title : str
     telluric_bands : sequence of (low, high) [nm]
     """
@@ -54,16 +54,14 @@ def figure_line_check(
     shifts.plot(
         place[~own], columns["SHIFT"][~own], "o", mfc="none", color=MUTED, label="no lines: shift of the arm"
     )
-    tell = np.isfinite(columns["TELL_SHIFT"])
-    if tell.any():
-        shifts.errorbar(
-            place[tell] + 0.18,
-            columns["TELL_SHIFT"][tell],
-            columns["TELL_ERROR"][tell],
-            color=ACCENT,
-            label="telluric bands in the target",
-            **shown,
-        )
+    for name, aside, colour, label in (
+        ("TELL", 0.18, ACCENT, "telluric bands in the target"),
+        ("TEMPLATE", -0.18, MUTED, "faint lines together"),
+    ):
+        told = np.isfinite(columns[f"{name}_SHIFT"])
+        if told.any():
+            values, errors = columns[f"{name}_SHIFT"][told], columns[f"{name}_ERROR"][told]
+            shifts.errorbar(place[told] + aside, values, errors, color=colour, label=label, **shown)
     shifts.axhline(0, color=MUTED, lw=0.6)
     labels = [f"{band}\n{count} lines" for band, count in zip(columns["BAND"], columns["N_LINES"], strict=True)]
     shifts.set_xticks(place, labels)
@@ -73,7 +71,7 @@ def figure_line_check(
     shifts.set_ylim(*robust_limits(finite, 0, 100, 0.25))
     shifts.set_xlabel("order")
     shifts.set_ylabel("shift along the dispersion [px]")
-    shifts.legend(fontsize=8, frameon=False, ncols=3, loc="upper right")
+    shifts.legend(fontsize=8, frameon=False, ncols=4, loc="upper right")
     _residuals(residuals, lines, columns["ORDER"])
     for position, (number, wavelength, value) in enumerate(
         zip(columns["ORDER"], columns["WAVELENGTH"], columns["R_SKY"], strict=True)

@@ -17,6 +17,10 @@ _QC = (
     QCDefinition("SCALE", "px", "What a linear change along the orders adds at their ends."),
     QCDefinition("SCALE ERR", "px", "Error of SCALE."),
     QCDefinition("R SKY", "", "Resolving power by the sky lines, pixels' width taken out.", per_order=True),
+    QCDefinition(
+        "TEMPLATE SHIFT", "px", "Shift by all faint lines of an order where none stands alone.", per_order=True
+    ),
+    QCDefinition("TEMPLATE ERR", "px", "Error of TEMPLATE SHIFT.", per_order=True),
     QCDefinition("TELL SHIFT", "px", "Shift of the target's light by telluric bands.", per_order=True),
     QCDefinition("TELL ERR", "px", "Error of TELL SHIFT.", per_order=True),
     QCDefinition("ACROSS", "px", "Shift of the slit's ends across the dispersion."),
@@ -43,8 +47,9 @@ class LineCheck(Recipe):
             "All orders together tell by how much the lines are shifted about; each isolated line is then fitted "
             "by itself. The shift of the arm is their mean, weighted by the errors of centring and of the "
             "listed wavelengths, outliers left out; orders have theirs beside it, those without lines take the "
-            "arm's, marked in the table. A wide slit, in which lines run together, is compared with a template of "
-            "all lines. The shift across the dispersion is that of the slit's ends in the sky's own lines against "
+            "arm's, marked in the table; a template of all their faint lines is held against their sky to check. "
+            "A wide slit, in which lines run together, is compared with such a template everywhere. The shift "
+            "across the dispersion is that of the slit's ends in the sky's own lines against "
             "the flat's; since lines are tilted, it is taken out of the shift along.\n\n"
             "Bands of O2, H2O, CO2 and CH4 in the target's own light tell where it stands in the slit along the "
             "dispersion, and replace sky lines where there are none (bright stars, short exposures).\n\n"

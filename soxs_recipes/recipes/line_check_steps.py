@@ -39,6 +39,8 @@ class Check:
     tellurics : mapping of order -> (shift, error) [px, towards rising coordinate]
     pixels : mapping of order -> (wavelength, width of a pixel with the sign of its direction) [nm]
         At mid-order.
+    templates : mapping of order -> (shift, error, width) [px]
+        By all their lines together, of orders without lines that stand alone.
     boxes : int
         How often a pixel's width is in the lines' FWHM.
     earlier : (along, across) [px]
@@ -54,6 +56,7 @@ class Check:
     across: EdgeShift | None
     tellurics: Mapping[int, tuple[float, float]]
     pixels: Mapping[int, tuple[float, float]]
+    templates: Mapping[int, tuple[float, float, float]]
     boxes: int
     earlier: tuple[float, float] = (_NAN, _NAN)
     solution: DispersionSolution | None = field(default=None, repr=False)
@@ -98,22 +101,27 @@ def check_spectra(inputs: Inputs, paths: Sequence[Path], parameters: Mapping) ->
             for item in spectra
             for _, width in (pixels[item.order],)
         ]
-        zero = zero_point_of_spectra(
-            skies,
-            sky_lines(inputs),
-            search=parameters["search"],
-            slit_image=slit_image_width(inputs, path, binning_of(inputs, path)),
-        )
+        width = slit_image_width(inputs, path, binning_of(inputs, path))
+        lines = sky_lines(inputs)
+        zero = zero_point_of_spectra(skies, lines, search=parameters["search"], slit_image=width)
+        templates = _templates(skies, lines, zero, width)
         tellurics = _tellurics(inputs, path, spectra, pixels, zero) if parameters["use-tellurics"] else {}
         header = inputs.header(path)
         earlier = tuple(_number(header.get(f"ESO QC {name} APPLIED")) for name in ("ZP", "EDGE"))
-        checks.append(Check(path, zero, None, tellurics, pixels, 1, earlier, spectra=spectra))
+        checks.append(Check(path, zero, None, tellurics, pixels, templates, 1, earlier, spectra=spectra))
     return checks
 
 
 def check_exposures(inputs: Inputs, paths: Sequence[Path], parameters: Mapping) -> list[Check]:
     """Measure raw exposures; one that cannot be used is named and left out."""
-    from soxs_recipes.recipes.spectroscopy import binning_of, find_geometry, measure_flexure, prepare_exposures
+    from soxs_recipes.recipes.spectroscopy import (
+        binning_of,
+        find_geometry,
+        measure_flexure,
+        prepare_exposures,
+        sky_lines,
+        slit_image_width,
+    )
     from soxs_recipes.reduction.extraction import make_grids
 
     if not paths:
@@ -128,8 +136,21 @@ def check_exposures(inputs: Inputs, paths: Sequence[Path], parameters: Mapping) 
             grids = make_grids(maps, inputs.arm.dispersion_axis)
         zero, edges, skies = measure_flexure(inputs, exposure, geometry, maps, grids, search=parameters["search"])
         pixels = {sky.order: _middle(sky.wavelength, sky.bin_width, sky.direction) for sky in skies}
-        checks.append(Check(exposure.path, zero, edges, {}, pixels, 2, solution=geometry.solution))
+        width = slit_image_width(inputs, exposure.path, exposure.frame.meta.binning)
+        across = edges.shift if edges is not None and edges.is_significant else 0.0
+        templates = _templates(skies, sky_lines(inputs), zero, width, across)
+        checks.append(Check(exposure.path, zero, edges, {}, pixels, templates, 2, solution=geometry.solution))
     return checks
+
+
+def _templates(skies, lines, zero: ZeroPoint, width: float, across: float = 0.0):
+    """What orders without lines that stand alone tell by all their faint ones together."""
+    from soxs_recipes.reduction.flexure import template_shifts
+
+    if zero.by_template:
+        return {}
+    poor = [sky for sky in skies if zero.order_shift.get(sky.order, (0, 0, 0))[2] < _FEWEST_LINES]
+    return template_shifts(poor, lines, slit_image=width, across=across)
 
 
 def _middle(wavelength, width, direction) -> tuple[float, float]:
@@ -246,6 +267,8 @@ def _quality(inputs: Inputs, check: Check, applied: float, across: float) -> lis
         ]
     for order, (shift, error) in check.tellurics.items():
         qc += [QCParameter("TELL SHIFT", shift, order), QCParameter("TELL ERR", error, order)]
+    for order, (shift, error, _) in check.templates.items():
+        qc += [QCParameter("TEMPLATE SHIFT", shift, order), QCParameter("TEMPLATE ERR", error, order)]
     if check.tellurics:
         import numpy as np
 
@@ -343,18 +366,18 @@ def _order_table(inputs: Inputs, check: Check):
         own = _has_own(check, order)
         if not own:
             value, sigma = shift, error
-        tell = check.tellurics.get(order, (_NAN, _NAN))
+        tell = (*check.tellurics.get(order, (_NAN, _NAN)), *check.templates.get(order, (_NAN, _NAN, _NAN))[:2])
         told_by = ("template" if check.zero_point.by_template else "lines") if own else f"arm ({source})"
         velocity = _LIGHT_SPEED * pixel / wavelength
         row = (order, bands.get(order, ""), wavelength, value, sigma, value * velocity, sigma * abs(velocity))
         rows.append((*row, lines, resolutions.get(order, _NAN), *tell, told_by))
     names = (
         "ORDER", "BAND", "WAVELENGTH", "SHIFT", "ERROR", "VELOCITY", "VELOCITY_ERROR", "N_LINES", "R_SKY",
-        "TELL_SHIFT", "TELL_ERROR", "SOURCE",
+        "TELL_SHIFT", "TELL_ERROR", "TEMPLATE_SHIFT", "TEMPLATE_ERROR", "SOURCE",
     )  # fmt: skip
     columns = {name: np.array(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
     columns |= {name: columns[name].astype(np.int16) for name in ("ORDER", "N_LINES")}
-    units = dict.fromkeys(("SHIFT", "ERROR", "TELL_SHIFT", "TELL_ERROR"), "pix")
+    units = dict.fromkeys([name for name in names if name.endswith(("SHIFT", "ERROR")) and name[0] != "V"], "pix")
     units |= {"WAVELENGTH": "nm", "VELOCITY": "km/s", "VELOCITY_ERROR": "km/s"}
     return table_hdu("ORDERS", columns, units, {"SOURCE": "the order's own lines, or the arm's shift"})
 

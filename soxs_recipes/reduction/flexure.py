@@ -21,9 +21,10 @@ from soxs_recipes.reduction.zero_point import (
     measure_lines,
 )
 
-__all__ = ["sky_spectra", "zero_point_of_spectra"]
+__all__ = ["sky_spectra", "template_shifts", "zero_point_of_spectra"]
 
 _WIDE = 6.0  # bins of the slit's image from which lines are no longer single
+_NARROW = 1.0  # bins: no slit is narrower
 _TILT_DEGREE = 3
 
 
@@ -55,30 +56,59 @@ def zero_point_of_spectra(
     """
     wide = slit_image > _WIDE and lines.brightness is not None
     if wide:
-        found = _by_template(spectra, lines, search, slit_image, across)
+        found = _by_template(spectra, lines, search=search, slit_image=slit_image, across=across)
     else:
         found = measure_lines(spectra, lines, search=search, across=across)
     return ZeroPoint.unknown() if found is None else replace(combine_residuals(found), by_template=wide)
 
 
-def _by_template(spectra, lines, search, slit_image, across) -> LineResiduals | None:
+def template_shifts(
+    spectra: Sequence[SkySpectrum],
+    lines: SkyLines,
+    *,
+    search: float = 3.0,
+    slit_image: float = 0.0,
+    across: float = 0.0,
+) -> dict[int, tuple[float, float, float]]:
+    """Order -> (shift, error, width of the slit's image) [px] by a template of all lines, isolated or not.
+
+    Parameters as in `zero_point_of_spectra`; orders that do not tell are left out, all of them when the list holds
+    no brightness.
+    """
+    if lines.brightness is None:
+        return {}
     listed = []
     for item in spectra:
         inside = (lines.wavelength > item.wavelength[0]) & (lines.wavelength < item.wavelength[-1])
         listed.append((item.position(lines.wavelength[inside]), lines.brightness[inside]))
-    found = template_shift([(item.sky, item.error) for item in spectra], listed, slit_image, search=search)
-    told = [(item, shift) for item, shift in zip(spectra, found, strict=True) if np.isfinite(shift.shift)]
+    measured = template_shift(
+        [(item.sky, item.error) for item in spectra], listed, max(slit_image, _NARROW), search=search
+    )
+    return {
+        item.order: (
+            item.direction * found.shift - across * float(np.mean(item.tilt)),
+            found.error,
+            found.width,
+        )
+        for item, found in zip(spectra, measured, strict=True)
+        if np.isfinite(found.shift)
+    }
+
+
+def _by_template(spectra, lines, **settings) -> LineResiduals | None:
+    found = template_shifts(spectra, lines, **settings)
+    told = [item for item in spectra if item.order in found]
     if not told:
         return None
-    shifts = [s.direction * shift.shift - across * float(np.mean(s.tilt)) for s, shift in told]
+    shifts, errors, widths = np.array([found[item.order] for item in told]).T
     return LineResiduals(
-        order=np.array([item.order for item, _ in told]),
-        wavelength=np.array([float(np.median(item.wavelength)) for item, _ in told]),
+        order=np.array([item.order for item in told]),
+        wavelength=np.array([float(np.median(item.wavelength)) for item in told]),
         coordinate=np.zeros(len(told)),
-        shift=np.array(shifts),
-        error=np.array([shift.error for _, shift in told]),
-        pixel=np.array([item.direction * float(np.median(item.bin_width)) for item, _ in told]),
-        fwhm=np.array([shift.width for _, shift in told]),
+        shift=shifts,
+        error=errors,
+        pixel=np.array([item.direction * float(np.median(item.bin_width)) for item in told]),
+        fwhm=widths,
         used=np.ones(len(told), dtype=bool),
     )
 

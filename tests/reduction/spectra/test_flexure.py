@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from soxs_recipes.reduction.extraction import make_grids
-from soxs_recipes.reduction.flexure import sky_spectra, zero_point_of_spectra
+from soxs_recipes.reduction.flexure import sky_spectra, template_shifts, zero_point_of_spectra
 from soxs_recipes.reduction.line_positions import line_positions
 from soxs_recipes.reduction.slit_ends import edge_shift
 from soxs_recipes.reduction.zero_point import SkyLines
@@ -73,6 +73,30 @@ def test_a_source_near_the_end_of_the_slit_does_not_move_the_ends(scene_of, posi
     edges = ends_of(scene)
     assert edges.edges >= 4
     assert edges.shift == pytest.approx(0.5, abs=0.08)
+
+
+def all_lines(scene):
+    """Every line with its true brightness."""
+    wavelength = np.concatenate([order.wavelength(order.lines) for order in scene.orders.values()])
+    heights = np.concatenate([order.heights for order in scene.orders.values()])
+    return SkyLines(wavelength, np.full(wavelength.size, 1e-4), np.zeros(wavelength.size, bool), heights)
+
+
+def test_lines_that_do_not_stand_alone_tell_together(scene_of):
+    scene = scene_of(shift=(-0.9, 0.6), seed=11)
+    lines = all_lines(scene)
+    assert zero_point(scene, lines, across=0.6).lines == 0
+    found = template_shifts(spectra_of(scene), lines, slit_image=1.0, across=0.6)
+    assert sorted(found) == [1, 2]
+    for shift, error, _ in found.values():
+        assert shift == pytest.approx(-0.9, abs=4 * error)
+        assert error < 0.1
+    # A wide slit's zero point rests on them, and two orders suffice to correct.
+    wide = zero_point(scene, lines, slit_image=6.5, across=0.6)
+    assert wide.by_template
+    assert wide.lines == 2
+    assert wide.is_significant
+    assert template_shifts(spectra_of(scene), replace(lines, brightness=None), slit_image=1.0) == {}
 
 
 def test_a_wrong_line_does_not_pull(scene_of):
