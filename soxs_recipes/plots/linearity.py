@@ -88,7 +88,7 @@ def figure_linearity(points: Mapping[str, np.ndarray], curves: Sequence[Linearit
         left.scatter(level, residual, s=5, color=colour, lw=0, alpha=0.5)
         _draw_means(left, level, residual, colour)
     departure.set_ylabel("signal as read:\ndeparture from linearity [%]")
-    departure.legend(fontsize=8, frameon=False)
+    departure.legend(fontsize=8, frameon=False, loc="upper right")
     shown = 100.0 * np.asarray(points["RESIDUAL"])
     bottom, top = robust_limits(
         shown[np.asarray(points["LEVEL"]) > 0.05 * max(c.limit for c in curves)], 1, 99, 0.4

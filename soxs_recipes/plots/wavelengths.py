@@ -144,6 +144,6 @@ def figure_drift(rows: Mapping[str, np.ndarray], title: str) -> Figure:
         )
         axis.set_ylabel(f"shift {direction} the\ndispersion [px]")
         axis.axvline(0.0, color=ERROR, lw=0.8, zorder=0)
-    axes[0, 0].legend(fontsize=8, frameon=False, ncols=2)
+    axes[0, 0].legend(fontsize=8, frameon=False, ncols=2, loc="upper right")
     axes[1, 0].set_xlabel("time from the middle of the exposure [h]")
     return figure
