@@ -67,3 +67,56 @@ def test_noise_alone_hardly_bends_it(pixels):
     peak = start.evaluate(pixels).max()
     assert np.abs(bent.evaluate(pixels) - start.evaluate(pixels)).max() < 0.1 * peak
     assert replace(bent, correction=None).evaluate(pixels) == pytest.approx(start.evaluate(pixels))
+
+
+def _corrected(bins, seed):
+    start = replace(_profile(bins), correction=np.zeros((14, 2)))
+    rng = np.random.default_rng(seed)
+    size = round(2 * 2.2 / start.correction_step) + 3
+    coefficients = np.zeros((size, 2))
+    coefficients[3:-3] = rng.normal(0, 0.01, (size - 6, 2))
+    return replace(start, correction=coefficients)
+
+
+def _directly(profile, pixels):
+    """The average over every pixel by quadrature on the profile itself, up to its integral over the slit."""
+    fwhm, t = profile.fwhm_at(pixels.position), profile.scaled(pixels.position)
+    distance = pixels.slit - profile.centre_at(pixels.position)
+    nodes, weights = np.array([-1, 0, 1]) * np.sqrt(0.15), np.array([5, 8, 5]) / 18
+    return (
+        sum(
+            w * profile._at((distance + n * pixels.footprint) / fwhm, t)
+            for n, w in zip(nodes, weights, strict=True)
+        )
+        / fwhm
+    )
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_tables_are_as_good_as_the_profile_itself(pixels, seed):
+    profile = _profile(pixels.grid.size) if seed is None else _corrected(pixels.grid.size, seed)
+    inner = (pixels.position > 0) & (pixels.position < pixels.grid.size - 1)
+    values, truth = profile.evaluate(pixels)[inner], _directly(profile, pixels)[inner]
+    bright = truth > 0.01 * truth.max()
+    ratio = values[bright] / truth[bright]
+    smooth = np.polyval(np.polyfit(pixels.position[inner][bright], ratio, 4), pixels.position[inner][bright])
+    assert bright.sum() > 1000
+    assert np.abs(values[bright] - smooth * truth[bright]).max() < 5e-5 * truth.max()
+    shifted = profile.moved(centre=0.0005).evaluate(pixels)[inner][bright]
+    assert np.abs(shifted - smooth * truth[bright]).max() > 2e-4 * truth.max()
+
+
+@pytest.mark.parametrize("name", ["centre", "log_width", "tail"])
+def test_derivatives_are_those_of_the_profile(pixels, name):
+    profile = _profile(pixels.grid.size)
+    values, derivatives = profile.with_derivatives(pixels)
+    found = derivatives[("centre", "log_width", "tail").index(name)]
+    step = 1e-3
+    truth = (profile.moved(**{name: step}).evaluate(pixels) - profile.moved(**{name: -step}).evaluate(pixels)) / (
+        2 * step
+    )
+    # A change of the whole is the amplitude's.
+    left = found - truth
+    left -= values * (left @ values) / (values @ values)
+    assert np.std(left) < 0.02 * np.std(truth)
+    assert np.std(found) == pytest.approx(np.std(truth), rel=0.3)
