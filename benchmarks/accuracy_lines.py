@@ -20,8 +20,9 @@ TITLE = "Flexure of a pixel, and a drift between the user's own arcs"
 BARS: dict[str, tuple[float, str]] = {
     "1 px of flexure: left in an order with lines, worst [px]": (0.05, "max"),
     "1 px of flexure: left in an order without lines, worst [px]": (0.05, "max"),
-    "1 px of flexure across: left [px]": (0.1, "max"),
-    "shift of the arm over its error": (4.0, "max"),
+    "1 px of flexure across: left [px]": (0.2, "max"),
+    "shift across over its error": (4.0, "max"),
+    "shift along over its error": (4.0, "max"),
     "arms apart after the check [km/s]": (3.0, "max"),
     "user's slit arcs, 1 px of drift: left at the exposure [px]": (0.02, "max"),
     "user's slit arcs: error of the drift along [px]": (0.02, "max"),
@@ -89,14 +90,16 @@ def _flexure(arm, seed, folder, calibrations) -> tuple[dict[str, float], float]:
     figures = {
         "1 px of flexure: in an order before, worst [px]": max((v[0] for v in before.values()), key=abs),
         "1 px of flexure: left in an order with lines, worst [px]": max((left[o][0] for o in with_lines), key=abs),
-        "1 px of flexure: left in an order without lines, worst [px]": max(
-            (left[order][0] for order in left if order not in with_lines), key=abs, default=float("nan")
-        ),
         "1 px of flexure across: left [px]": float(np.median([value[1] for value in left.values()])),
-        "shift of the arm over its error": shift_error / np.hypot(header["ESO QC ERR"], 0.01),
+        "shift along over its error": shift_error / np.hypot(header["ESO QC ERR"], 0.01),
+        "shift across over its error": (header["ESO QC ACROSS"] - signs[across])
+        / np.hypot(header["ESO QC ACROSS ERR"], 0.02),
         "sky lines": float(header["ESO QC N LINES"]),
         "resolving power by the sky": float(header["ESO QC R SKY"]),
     }
+    others = [values[0] for order, values in left.items() if order not in with_lines]
+    if others:
+        figures["1 px of flexure: left in an order without lines, worst [px]"] = max(others, key=abs)
     return figures, float(np.median([left[order][2] for order in with_lines]))
 
 
