@@ -66,8 +66,8 @@ def _wide(figure, axes, row):
 
 
 def _draw_mean(top, below, mean, marks) -> None:
-    model = np.nansum(mean.sources, axis=0) if len(mean.sources) else np.zeros(mean.slit.size)
-    known = np.isfinite(mean.light)
+    model, modelled = _model(mean), np.isfinite(mean.light)
+    known = modelled.copy()
     top.errorbar(
         mean.slit, mean.light, mean.error, fmt="o", ms=3, color=INK, ecolor=ERROR, lw=1, label="data - sky"
     )
@@ -80,13 +80,14 @@ def _draw_mean(top, below, mean, marks) -> None:
             top.axvspan(place - 0.5 * fwhm, place + 0.5 * fwhm, color=BAND, lw=0, zorder=0)
             label = f"aperture {place - 0.5 * fwhm:+.2f} to {place + 0.5 * fwhm:+.2f} arcsec"
             top.plot([], [], color=BAND, lw=6, label=label)
+            modelled &= np.abs(mean.slit - place) > 0.5 * fwhm
         top.axvline(place, color=colour, lw=0.7, ls="-" if own else ":")
-    if len(mean.sources):
-        top.plot(mean.slit, np.where(known, model, np.nan), color=ACCENT, lw=1.0, ls="--", label="model")
+    if np.isfinite(mean.sources).any():
+        top.plot(mean.slit, np.where(modelled, model, np.nan), color=ACCENT, lw=1.0, ls="--", label="model")
     top.axhline(0, color=MUTED, lw=0.6)
     top.set_ylabel("mean of all orders\n[e$^-$ / bin / arcsec]", fontsize=9)
     top.legend(fontsize=8, frameon=False, loc="upper right")
-    pull = np.where(known, (mean.light - model) / np.where(known, mean.error, 1.0), np.nan)
+    pull = np.where(modelled, (mean.light - model) / np.where(known, mean.error, 1.0), np.nan)
     below.axhspan(-1, 1, color=BAND, lw=0)
     below.plot(mean.slit, pull, "o", ms=3, color=INK)
     low, high = robust_limits(pull, 2, 98, 0.2)
@@ -98,12 +99,16 @@ def _draw_mean(top, below, mean, marks) -> None:
         axis.set_xlim(limits[0] - 0.3, limits[1] + 0.3)
 
 
+def _model(item) -> np.ndarray:
+    """All sources together; what is not modelled counts as nothing."""
+    return np.nansum(item.sources, axis=0) if len(item.sources) else np.zeros(item.slit.size)
+
+
 def _draw_order(axis, item, name) -> None:
     axis.fill_between(item.slit, item.light - item.error, item.light + item.error, color=ERROR, lw=0, step="mid")
     axis.step(item.slit, item.light, where="mid", color=INK, lw=0.8)
-    if len(item.sources):
-        model = np.where(np.isfinite(item.light), np.nansum(item.sources, axis=0), np.nan)
-        axis.plot(item.slit, model, color=ACCENT, lw=0.9)
+    if np.isfinite(item.sources).any():
+        axis.plot(item.slit, np.where(np.isfinite(item.light), _model(item), np.nan), color=ACCENT, lw=0.9)
     known = np.isfinite(item.light)
     if known.any():
         axis.set_xlim(item.slit[known][0] - 0.2, item.slit[known][-1] + 0.2)

@@ -30,7 +30,7 @@ from soxs_recipes.reduction.extraction import (
 from soxs_recipes.reduction.order_fit import OrderFit
 from soxs_recipes.reduction.order_pixels import OrderGrid
 from soxs_recipes.reduction.order_spectrum import ExtractedOrder, mean_correlation, sky_residual_widths
-from soxs_recipes.reduction.slit_light import slit_light
+from soxs_recipes.reduction.slit_light import SlitLight, slit_light
 from soxs_recipes.reduction.slit_sources import SlitSource, TargetChoice
 
 __all__ = ["extract_apertures"]
@@ -120,7 +120,14 @@ def extract_apertures(
     for fit in fits:  # what was summed is shown beside what told the sky
         fit.usable = summable[fit.pixels.order]
         fit.rejected |= hits.ravel()[fit.pixels.index]
-    return replace(result, slit_light=tuple(slit_light(fit) for fit in fits), profiles=())
+    light = [_behind(slit_light(fit), len(apertures)) for fit in fits]
+    return replace(result, slit_light=tuple(light), profiles=())
+
+
+def _behind(light: SlitLight, apertures: int) -> SlitLight:
+    """The sources behind the apertures, as in the choice; these have no model."""
+    nothing = np.full((apertures, light.slit.size), np.nan)
+    return replace(light, sources=np.concatenate([nothing, light.sources]))
 
 
 def _choice(apertures, outside):

@@ -67,8 +67,10 @@ def mean_slit_light(orders: Sequence[SlitLight]) -> SlitLight:
     known = total > 0
 
     def mean(values):
-        summed = (weight * np.nan_to_num(np.array(values))).sum(axis=0)
-        return np.where(known, summed / np.where(known, total, 1.0), np.nan)
+        values = np.array(values)
+        summed = (weight * np.nan_to_num(values)).sum(axis=0)
+        seen = known & np.isfinite(values).any(axis=0)
+        return np.where(seen, summed / np.where(known, total, 1.0), np.nan)
 
     count = min(len(item.sources) for item in orders)
     sources = np.array([mean([item.sources[k] for item in orders]) for k in range(count)])

@@ -33,5 +33,11 @@ def test_sources_and_orders_are_drawn():
 def test_an_aperture_is_shaded():
     figure = figure_slit_light([light(0, 0), light(1, 0)], [(0.5, 3.0, True)], "aperture", ["r"])
     figure.draw_without_rendering()
+    (below,) = [axis for axis in figure.axes if axis.get_ylabel() == "residual / σ"]
+    (dots,) = [line for line in below.lines if line.get_marker() == "o"]
+    outside = np.abs(np.asarray(dots.get_xdata()) - 0.5) > 1.5
+    drawn = np.isfinite(np.asarray(dots.get_ydata(), dtype=float))
+    assert drawn[outside].sum() > 30
+    assert not drawn[~outside].any()  # what is summed has no model to differ from
     labels = [text.get_text() for axis in figure.axes if (box := axis.get_legend()) for text in box.get_texts()]
     assert "aperture -1.00 to +2.00 arcsec" in labels

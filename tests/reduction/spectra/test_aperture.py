@@ -115,6 +115,10 @@ def test_stretches_of_sky_are_heard(scene_of):
         / sum(scene.truth(item.spectrum)[inner(item.spectrum)].sum() for item in result.orders)
         for result in (clean, spoilt)
     ]
+    assert clean.slit_light[0].sources.shape[0] == 1
+    assert not np.isfinite(clean.slit_light[0].sources).any()
+    known = np.isfinite(clean.slit_light[0].light)
+    assert known.sum() > 40
     assert ratios[0] == pytest.approx(1.0, abs=0.15)
     assert abs(ratios[1] - 1.0) > 2.0 * abs(ratios[0] - 1.0)
 
