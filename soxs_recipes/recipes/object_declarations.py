@@ -107,7 +107,7 @@ USER_ARC_PARAMETERS = (
         bool,
         True,
         "",
-        "With arcs before and after the exposure, move the solution to its mid-time between them.",
+        "With arcs within 3 h before and after the exposure, move the solution to its mid-time between them.",
     ),
 )
 

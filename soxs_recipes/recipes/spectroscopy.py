@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
+_LONGEST_TO_ARC = 3.0  # h: flexure between arcs further away is not linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,11 +281,22 @@ def find_geometry(inputs: Inputs, binning: tuple[int, int], *, arcs: bool = Fals
 
 
 def _with_arcs(inputs: Inputs, geometry: Geometry) -> Geometry:
-    from soxs_recipes.recipes.user_arcs import ARC_TAGS, measure_arcs
+    """Geometry with the arcs taken near the exposures; those of the day are no arcs of the user's own."""
+    from soxs_recipes.recipes.user_arcs import ARC_TAGS, measure_arcs, mid_time_of
 
-    known = {entry.short for entry in inputs.declaration.calibrations}
+    known = {entry.short for entry in inputs.declaration.calibrations if entry.serves(inputs.arm)}
+    times = [mid_time_of(inputs, path) for path in inputs.all_raw]
     paths = [path for tag in ARC_TAGS if tag in known for path in inputs.calibrations(tag)]
-    return replace(geometry, arcs=tuple(measure_arcs(inputs, paths, geometry)))
+    near = [
+        path
+        for path in paths
+        if any(24.0 * abs(mid_time_of(inputs, path) - time) <= _LONGEST_TO_ARC for time in times)
+    ]
+    if len(near) < len(paths):
+        inputs.note(
+            f"arcs more than {_LONGEST_TO_ARC:g} h from the exposures are not used: {len(paths) - len(near)}"
+        )
+    return replace(geometry, arcs=tuple(measure_arcs(inputs, near, geometry)))
 
 
 def master_flat(inputs: Inputs, shape: tuple[int, int]) -> Frame | None:

@@ -149,6 +149,19 @@ def test_arcs_among_the_frames_of_an_exposure_move_its_maps(bracket):
     assert plain.arcs == ()
 
 
+@one_arm
+def test_arcs_of_the_day_are_not_taken_for_the_users_own(bracket, tmp_path):
+    arm, frames, calibrations, _ = bracket
+    early = tmp_path / "early.fits"
+    with fits.open(frames[0]) as hdus:
+        hdus[0].header["MJD-OBS"] = START.mjd - 0.4
+        hdus.writeto(early)
+    inputs = gather_inputs(Stare.declaration, [(str(frames[1]), ""), *calibrations, (str(early), "")])
+    assert inputs.calibrations(f"WAVE_SLIT_{arm}") == [early]
+    assert find_geometry(inputs, (1, 1), arcs=True).arcs == ()
+    assert any("arcs more than 3 h" in note for note in inputs.notes)
+
+
 def test_order_tables_move_along_and_across():
     trace = OrderTrace(3, (0.0, 99.0), np.array([20.0, 5.0]), np.array([10.0, 5.0]), np.array([30.0, 5.0]))
     moved = OrderTable((trace,), 0).shifted(4.0, -1.5)[3]
