@@ -31,11 +31,11 @@ __all__ = ["demo", "simulate"]
 @talk_options
 def simulate(output: Path, seed: int, plan: str, effects: tuple[str, ...], as_json: bool, quiet: bool) -> None:
     """Write raw frames of a simulated night, with the truth beside them."""
-    from soxs_recipes.simulator import PLANS, Effects
+    from soxs_recipes.simulator import PLAN_EFFECTS, PLANS, Effects
 
     if plan not in PLANS:
         raise InputError(f"there is no plan {plan!r}; there are {', '.join(PLANS)}")
-    chosen = Effects.from_mapping(dict(map(_strength, effects))) if effects else None
+    chosen = Effects.from_mapping({**PLAN_EFFECTS.get(plan, {}), **dict(map(_strength, effects))})
     frames = _simulated(output, seed, plan, chosen, quiet=quiet or as_json)
     if as_json:
         emit_json({"schema": 1, "folder": str(output), "plan": plan, "seed": seed, "frames": frames})

@@ -25,7 +25,8 @@ _HOMES = {
     "FrameMaker": "frames",
     "NightTruth": "truth",
     "OpticalModel": "optics",
-    "PLANS": "night",
+    "PLANS": "plans",
+    "PLAN_EFFECTS": "plans",
     "expected_light": "night",
     "load_truth": "truth",
     "reproduce": "night",
@@ -35,6 +36,7 @@ _HOMES = {
 
 __all__ = [
     "PLANS",
+    "PLAN_EFFECTS",
     "Effects",
     "FrameMaker",
     "NightTruth",

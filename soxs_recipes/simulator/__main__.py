@@ -10,7 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from soxs_recipes.errors import InputError
 from soxs_recipes.simulator.effects import Effects
-from soxs_recipes.simulator.night import PLANS, simulate_night
+from soxs_recipes.simulator.night import simulate_night
+from soxs_recipes.simulator.plans import PLAN_EFFECTS, PLANS
 
 
 @click.command()
@@ -23,7 +24,7 @@ def main(output: Path, seed: int, plan: str, effects: tuple[str, ...], keep_imag
     """Write raw frames of a simulated night, with the truth beside them."""
     console = Console(stderr=True)
     try:
-        chosen = Effects.from_mapping(_strengths(effects)) if effects else None
+        chosen = Effects.from_mapping({**PLAN_EFFECTS.get(plan, {}), **_strengths(effects)})
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(),

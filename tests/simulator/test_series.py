@@ -1,5 +1,8 @@
 """Plans with a purpose: synchronised arms, flexure between arcs, faint and empty slits, the linearity series."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +14,7 @@ from soxs_recipes.simulator.hardware import ARMS
 from soxs_recipes.simulator.headers import raw_header
 from soxs_recipes.simulator.light import arc_scene
 from soxs_recipes.simulator.night import exposures
+from soxs_recipes.simulator.plans import PLANS
 from soxs_recipes.simulator.spectrograph import SLIT_LENGTH
 
 
@@ -161,3 +165,11 @@ def test_frames_of_a_curved_detector_hold_less():
     difference = (straight.data - curved.data.astype(float))[:, 50:858] * 2.0
     expected = straight.truth.electrons - curved.truth.detector.recorded(straight.truth.electrons)
     np.testing.assert_allclose(difference[bright], expected[bright], atol=2.1)
+
+
+def test_the_page_names_every_plan():
+    page = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text()
+    table = page[page.index("| plan |") : page.index("In the plans from")]
+    assert set(re.findall(r"`([a-z-]+)`", "".join(row.split("|")[1] for row in table.splitlines() if row))) == set(
+        PLANS
+    )
