@@ -8,7 +8,7 @@ from astropy.io import fits
 from reduced_night import catg
 
 pytestmark = pytest.mark.night
-CALLS = 20
+CALLS = 22
 
 
 def test_two_commands_make_spectra(night):
