@@ -70,16 +70,18 @@ def _comparison_hdu(median):
 
 
 def add_archive(inputs, parameters, outputs, response, star: str, mjd: float) -> None:
-    """The archive with this response, unless something is wrong with it."""
+    """The archive with this response; as it was, where something is wrong with the response."""
     from soxs_recipes.fits_files import read_response_archive, response_archive_hdus
     from soxs_recipes.reduction.response_archive import archive_response, join_archive
 
-    if inputs.partial_reasons or not math.isfinite(mjd):
-        inputs.note("the response does not join the archive")
-        return
     path = inputs.calibration("RESP_ARCHIVE")
     archive = None if path is None else read_response_archive(path)
-    archive = join_archive(archive, response, mjd, star, parameters["archive-size"])
+    if inputs.partial_reasons or not math.isfinite(mjd):
+        inputs.note("the response does not join the archive")
+        if archive is None:
+            return
+    else:
+        archive = join_archive(archive, response, mjd, star, parameters["archive-size"])
     hdus = response_archive_hdus(archive, archive_response(archive))
     header = {"ESO QC ARCHIVE SIZE": (archive.count, "responses in the archive")}
     outputs.add("RESP_ARCHIVE", hdus, header=header)

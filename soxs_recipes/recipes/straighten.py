@@ -131,6 +131,8 @@ def _exposures(inputs) -> list[tuple[Path, Path | None]]:
     """Each sky-subtracted exposure with the model of its sky; models without an exposure stand for themselves."""
     models = {_moment(inputs, path): path for path in inputs.raw("SLIT_SKYMODEL")}
     pairs = [(path, models.pop(_moment(inputs, path), None)) for path in inputs.raw("SLIT_SKYSUB")]
+    for path in models.values():
+        inputs.note(f"{path.name} has no sky-subtracted exposure: its errors leave out the photons")
     return pairs + [(path, None) for path in models.values()]
 
 
