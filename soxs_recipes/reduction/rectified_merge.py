@@ -17,6 +17,7 @@ from soxs_recipes.reduction.rectify import SEGMENT
 __all__ = ["flux_calibrate_image", "merge_images"]
 
 _SMOOTHING = 61  # columns over which weights are smoothed, so that noise does not choose between orders
+_LEAST_WEIGHT = 0.01  # of the best order's: what weighs less has only noise to give
 _LEAST_COVER = 0.6  # share of a bin that must be covered
 _WHOLE, _FRAGMENT = 0.99, 1.0e-4  # what is covered less than the one weighs as the other against what is whole
 _MERGED_UNIT = {"electron": "electron / nm"}
@@ -85,6 +86,7 @@ def merge_images(orders: Sequence[RectifiedImage]) -> RectifiedImage:
     columns = max(begin - first + order.shape[1] for begin, (order, _) in zip(firsts, parts, strict=True))
     sums = {name: np.zeros((rows, columns)) for name in ("weight", "flux", "sky", "variance", "sum_variance")}
     quality, coverage = np.zeros((rows, columns), np.int32), np.zeros((rows, columns), np.float32)
+    parts = _without_faint_ends(parts, [begin - first for begin in firsts], columns)
     kernels = _KernelSum(columns, [order.correlation.shape[1:] for order, _ in parts])
     density = 1.0 / step if parts[0][0].unit == "electron" else 1.0
     for begin, (order, column_weight) in zip(firsts, parts, strict=True):
@@ -105,6 +107,18 @@ def merge_images(orders: Sequence[RectifiedImage]) -> RectifiedImage:
         quality[window] |= np.where(part, order.quality, 0)
         coverage[window] = np.maximum(coverage[window], np.where(part, order.coverage, 0.0))
     return _merged(parts[0][0], first, sums, quality, coverage, kernels.mean())
+
+
+def _without_faint_ends(parts, begins, columns):
+    """The orders with their weights, 0 where another one's is far larger: they would only fill its blank bins."""
+    best = np.zeros(columns)
+    for begin, (order, weight) in zip(begins, parts, strict=True):
+        window = slice(begin, begin + order.shape[1])
+        best[window] = np.maximum(best[window], weight)
+    return [
+        (order, np.where(weight >= _LEAST_WEIGHT * best[begin : begin + order.shape[1]], weight, 0.0))
+        for begin, (order, weight) in zip(begins, parts, strict=True)
+    ]
 
 
 def _full(order: RectifiedImage) -> np.ndarray:

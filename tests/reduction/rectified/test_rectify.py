@@ -166,6 +166,20 @@ def test_overlap_lowers_the_noise(straighten):
     assert 0.4 < ratio < 0.65
 
 
+def test_the_faint_end_of_one_order_fills_no_gap_of_the_other(straighten):
+    shape = straighten.inside.shape
+    quality = np.zeros(shape, np.int32)
+    quality[:, 30:33] = np.where(straighten.inside[:, 30:33] == 3, int(QualityFlag.COSMIC_RAY), 0)
+    variance = np.where(straighten.inside == 4, 4e6, 4.0)
+    images = straighten(np.where(straighten.inside == 4, 1e3, 1.0), variance, quality)
+    merged = merge_images(images)
+    blank = np.isinf(images[0].variance) & (images[0].coverage > 0.99)
+    assert blank.sum() > 20
+    begin = round((images[0].wavelength_start - merged.wavelength_start) / merged.wavelength_step)
+    assert not merged.known[:, begin : begin + images[0].shape[1]][blank].any()
+    assert merged.flux[merged.known & (merged.wavelength > images[0].wavelength[12])].max() < 100.0
+
+
 def response(order=(3, 4)):
     wavelength = np.linspace(870, 930, 50)
     number = np.repeat(order, 50).astype(np.int16)
