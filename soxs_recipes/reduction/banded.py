@@ -61,6 +61,17 @@ class SplineBasis:
             return interval - _DEGREE, _uniform_values((x - self.knots.take(interval)) / self.step)
         return interval - _DEGREE, _values(self.knots, x, interval)
 
+    def at(self, x: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+        """The spline with given coefficients at x; beyond the knots' range its value at the end."""
+        x, interval = self._located(x)
+        pieces = PPoly.from_spline((self.knots, coefficients, _DEGREE)).c
+        f = x - self.knots.take(interval)
+        value = pieces[0].take(interval)
+        for piece in pieces[1:]:
+            value *= f
+            value += piece.take(interval)
+        return value
+
     def derivatives(self, x: np.ndarray, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """First and second derivative at x of the spline with given coefficients."""
         x, interval = self._located(x)
@@ -81,9 +92,10 @@ class SplineBasis:
         x = np.clip(np.asarray(x, dtype=np.float64), t[_DEGREE], t[-_DEGREE - 1])
         inner = t[_DEGREE:-_DEGREE]
         # A cell holds one knot at most: what lies below follows from the cell and one comparison.
-        cells = min(int(np.ceil((inner[-1] - inner[0]) / np.diff(inner).min())) + 1, _MOST_CELLS)
-        if cells == _MOST_CELLS:
+        cells = (inner[-1] - inner[0]) / max(np.diff(inner).min(), 1e-300) + 2.0
+        if cells > _MOST_CELLS:
             return x, np.clip(np.searchsorted(t, x, side="right") - 1, _DEGREE, self.size - 1)
+        cells = int(cells)
         scale = cells / (inner[-1] - inner[0])
         below = np.searchsorted(inner, inner[0] + np.arange(cells + 1) / scale, side="right") + (_DEGREE - 1)
         interval = below.take(((x - inner[0]) * scale).astype(np.intp))

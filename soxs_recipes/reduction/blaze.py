@@ -8,6 +8,8 @@ import numpy as np
 from scipy.interpolate import BSpline
 from scipy.ndimage import gaussian_filter1d, map_coordinates, median_filter
 
+from soxs_recipes.reduction.banded import SplineBasis
+
 __all__ = ["OrderPixels", "SmoothFlat", "fit_smooth_flat"]
 
 _BEND = 0.25  # second derivative of ln(flux) times knot interval squared, at most
@@ -75,7 +77,7 @@ class SmoothFlat:
 
     def blaze(self, along: np.ndarray) -> np.ndarray:
         """Signal [e-] at mid-slit."""
-        smooth = np.exp(BSpline(self.knots, self.coefficients, 3)(np.clip(along, *self.domain)))
+        smooth = np.exp(SplineBasis(self.knots).at(np.clip(along, *self.domain), self.coefficients))
         if self.line_along.size < 2:
             return smooth
         return smooth * np.interp(along, self.line_along, self.line_factor, left=1.0, right=1.0)
@@ -150,7 +152,8 @@ def fit_smooth_flat(
     model = SmoothFlat(knots, coefficients, np.eye(coefficients.size), slit, domain, middle, 0.01)
     kept = pixels.usable
     for iteration in range(6):
-        expected = np.maximum(model.blaze(pixels.along) * model.illumination(pixels.slit, pixels.along), 1e-3)
+        slit_light = model.illumination(pixels.slit, pixels.along)
+        expected = np.maximum(model.blaze(pixels.along) * slit_light, 1e-3)
         noise = pixels.background_variance + pixels.photon_factor * expected
         ratio = pixels.value / expected - 1.0
         relative = noise / expected**2
@@ -160,7 +163,7 @@ def fit_smooth_flat(
             kept = pixels.usable & (np.abs(ratio) < np.maximum(limit, 0.3 if iteration < 3 else 0.0))
         spread = _response_spread(ratio[kept], relative[kept], spread)
         weight = np.where(kept, 1.0 / (relative + max(spread, 1e-3) ** 2), 0.0)
-        model = _refined(model, pixels, ratio, weight, rows, row_design, spread)
+        model = _refined(model, pixels, slit_light, ratio, weight, rows, row_design, spread)
     return model
 
 
@@ -219,7 +222,7 @@ def _response_spread(ratio, relative, before):
     return float(np.sqrt(max(scatter**2 - np.median(relative[best]), 1e-6)))
 
 
-def _refined(model, pixels, ratio, weight, rows, row_design, spread):
+def _refined(model, pixels, slit_light, ratio, weight, rows, row_design, spread):
     """One step: blaze from row means of the ratio, then illumination from what is left."""
     index = np.clip(np.rint(pixels.along).astype(np.int64) - round(float(rows[0])), 0, rows.size - 1)
     row_weight = np.bincount(index, weights=weight, minlength=rows.size)
@@ -227,25 +230,24 @@ def _refined(model, pixels, ratio, weight, rows, row_design, spread):
     step, covariance = _weighted(row_design, np.clip(row_mean, -0.8, 4.0), row_weight)
     coefficients = model.coefficients + np.where(np.abs(step) < 2.0, step, 2.0 * np.sign(step))
     correction = (row_design @ (coefficients - model.coefficients))[index]
-    slit = _slit_fit(model, pixels, (1.0 + ratio) * np.exp(-np.clip(correction, -2, 2)), weight)
+    slit = _slit_fit(model, pixels, slit_light * (1.0 + ratio) * np.exp(-np.clip(correction, -2, 2)), weight)
     return SmoothFlat(model.knots, coefficients, covariance, slit, model.domain, model.middle, spread)
 
 
-def _slit_fit(model, pixels, ratio, weight):
-    """Tensor coefficients of the illumination, from cells of the ratio."""
+def _slit_fit(model, pixels, light, weight):
+    """Tensor coefficients of the illumination, from cells of what light it leaves."""
     cells = (24, 48)
     low, high = model.domain
     along = np.clip(((pixels.along - low) / (high - low) * cells[0]).astype(np.int64), 0, cells[0] - 1)
     slit = np.clip(((pixels.slit + 1.0) / 2.0 * cells[1]).astype(np.int64), 0, cells[1] - 1)
     label = along * cells[1] + slit
     size = cells[0] * cells[1]
-    before = model.illumination(pixels.slit, pixels.along)
     total = np.bincount(label, weights=weight, minlength=size)
     seen = total > 0
     safe = np.where(seen, total, 1.0)
     value, at_slit, at_along = (
         np.bincount(label, weights=weight * column, minlength=size) / safe
-        for column in (ratio * before, pixels.slit, pixels.along)
+        for column in (light, pixels.slit, pixels.along)
     )
     along_design = _design(_open_knots(model.domain, _DRIFT, 2), np.clip(at_along, low, high)[seen], 2)
     slit_design = _design(_open_knots((-1.0, 1.0), _SLIT_SPLINE), np.clip(at_slit, -1.0, 1.0)[seen])

@@ -34,8 +34,9 @@ def test_basis_is_that_of_scipy(uneven):
 
 def test_knots_themselves_and_crowded_ones_are_found():
     crowded = SplineBasis(np.array([0.0, 0, 0, 0, 1e-7, 2e-7, 5.0, 80.0, 80.0, 80.0, 80.0]))
-    assert crowded.size == 7
-    for basis in (crowded, uniform_basis(80, 1.04)):
+    double = SplineBasis(np.array([0.0, 0, 0, 0, 7.0, 7.0, 9.0, 80.0, 80.0, 80.0, 80.0]))
+    assert crowded.size == double.size == 7
+    for basis in (crowded, double, uniform_basis(80, 1.04)):
         x = np.unique(basis.knots[3:-3])
         first, values = basis.evaluate(x)
         expected = BSpline.design_matrix(x, basis.knots, 3).toarray()
@@ -49,6 +50,8 @@ def test_derivatives_are_those_of_scipy(uneven):
     spline = uneven.spline(coefficients)
     assert np.allclose(slope, spline.derivative(1)(x), atol=1e-9)
     assert np.allclose(curvature, spline.derivative(2)(x), atol=1e-9)
+    assert np.allclose(uneven.at(x, coefficients), spline(x), atol=1e-12)
+    assert uneven.at(np.array([99.0]), coefficients)[0] == pytest.approx(spline(81.0))
 
 
 def _dense(first, values, size):
