@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from soxs_recipes.errors import AlgorithmError, UnprocessableData
 from soxs_recipes.recipes.spectroscopy import (
     Exposure,
     Geometry,
@@ -33,13 +35,23 @@ if TYPE_CHECKING:
     from soxs_recipes.reduction.order_spectrum import ExtractedOrder
     from soxs_recipes.reduction.refit import ExposureState
 
-__all__ = ["Extractor", "Series"]
+__all__ = ["NOTHING_LEFT", "Extractor", "Series", "or_left_out"]
 
 _log = logging.getLogger(__name__)
 _REGISTERED = 0.1  # px of flexure below which exposures are added on the detector
 _ALIKE = 0.5  # px below which the sum shows where a faint object stands
 _SAME_PLACE = 0.15  # arcsec along the slit
+NOTHING_LEFT = "no exposure could be extracted; the reasons stand in the log"
 _FAINT = 0.05  # arcsec: error of a trace beyond which the other exposures are asked
+
+
+@contextmanager
+def or_left_out(inputs: Inputs, exposure: Exposure) -> Iterator[None]:
+    """What no algorithm could do to an exposure is said, and the others go on."""
+    try:
+        yield
+    except (UnprocessableData, AlgorithmError) as error:
+        inputs.mark_partial(f"left out: {exposure.path.name}: {error}")
 
 
 class Extractor:
@@ -205,7 +217,11 @@ class Series:
         return [item.time for item in self._seen]
 
     def add(self, exposure: Exposure) -> None:
-        """Locate and extract an exposure, and keep what comparing needs."""
+        """Locate and extract an exposure, keep what comparing needs; one that defies it is left out and named."""
+        with or_left_out(self._extractor.inputs, exposure):
+            self._add(exposure)
+
+    def _add(self, exposure: Exposure) -> None:
         import numpy as np
 
         from soxs_recipes.reduction.exposure_hits import exposure_residuals
@@ -233,11 +249,16 @@ class Series:
         )
 
     def find_hits(self) -> None:
-        """Cosmic rays by comparing the exposures; none when the settings ask for none."""
+        """Cosmic rays by comparing the exposures; none when the settings ask for none.
+
+        UnprocessableData when all exposures were left out.
+        """
         import numpy as np
 
         from soxs_recipes.reduction.exposure_hits import hits_between
 
+        if not self._seen:
+            raise UnprocessableData(f"{self._extractor.inputs.declaration.name}: {NOTHING_LEFT}")
         settings = self._extractor.settings
         if settings.find_cosmic_rays:
             self.hits = hits_between(self._residuals, self.times, threshold=settings.cosmic_ray_threshold)

@@ -17,6 +17,7 @@ from soxs_recipes.recipes.flux_tables import flux_tables, pointing_of
 from soxs_recipes.recipes.inputs import Inputs
 from soxs_recipes.recipes.object_products import object_name, time_qc
 from soxs_recipes.recipes.outputs import Outputs
+from soxs_recipes.recipes.spectroscopy import Exposure
 from soxs_recipes.reduction.extraction import ExposureResult
 from soxs_recipes.reduction.flux_calibration import FLUX_UNIT, flux_calibrate
 from soxs_recipes.reduction.slit_map import SlitLight, build_map, offsets_on_slit, place_on_sky, slit_light
@@ -110,8 +111,9 @@ class MapGrid:
         values = [self._inputs.keyword(f"CUMULATIVE_OFFSET_{axis}", path, 0.0) for axis in "XY"]
         return tuple(float(value) if isinstance(value, (int, float)) else 0.0 for value in values)
 
-    def position(self, path: Path, time: float, result: ExposureResult) -> Position:
+    def position(self, exposure: Exposure, result: ExposureResult) -> Position:
         """What the map needs of an extraction, which must still hold its fits."""
+        path, time = exposure.path, max(exposure.frame.meta.exposure_time, 1e-3)
         tables = flux_tables(self._inputs, [path])
         factors, lights = {}, []
         for fit, item in zip(result.fits, result.orders, strict=True):

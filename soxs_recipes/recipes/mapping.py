@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from soxs_recipes.data.qc import QCDefinition
+from soxs_recipes.errors import UnprocessableData
 from soxs_recipes.recipes.base import Recipe
 from soxs_recipes.recipes.declarations import Declaration, Product, RawInput
 from soxs_recipes.recipes.object_declarations import (
@@ -58,17 +59,8 @@ class Mapping(Recipe):
 
     def process(self, inputs, parameters, outputs):
         """Prepare, locate and extract each position, place it on the sky, lay the map out."""
-        from soxs_recipes.recipes.exposure_series import Extractor
+        from soxs_recipes.recipes.exposure_series import NOTHING_LEFT, Extractor, or_left_out
         from soxs_recipes.recipes.map_products import MapGrid, add_map
-        from soxs_recipes.recipes.object_products import (
-            add_images,
-            add_sky,
-            add_spectra,
-            add_trace,
-            object_qc,
-            time_qc,
-        )
-        from soxs_recipes.reduction.exposure_combination import combine_extractions
 
         paths = inputs.all_raw
         geometry = find_geometry(inputs, binning_of(inputs, paths[0]), arcs=parameters["use-arcs"])
@@ -77,16 +69,34 @@ class Mapping(Recipe):
         grid = MapGrid(inputs, paths)
         positions = []
         for exposure in prepare_exposures(inputs, paths, table):
-            location = extractor.locate(exposure)
-            result = extractor.extract_single(exposure, location)
-            # A position without the target is no fault of a map.
-            inputs.note(f"{exposure.path.name}: {result.choice.reason}")
-            own, time = [exposure.path], max(exposure.frame.meta.exposure_time, 1e-3)
-            qc = [*object_qc(exposure, location, geometry, result), *time_qc(inputs, own)]
-            add_images(inputs, outputs, exposure, result, qc)
-            combined = combine_extractions([result.orders], [time])
-            add_trace(outputs, combined, [result], qc, own)
-            add_sky(outputs, combined, qc, own)
-            add_spectra(inputs, outputs, combined, time, qc, own)
-            positions.append(grid.position(exposure.path, time, result))
+            with or_left_out(inputs, exposure):
+                location = extractor.locate(exposure)
+                result = extractor.extract_single(exposure, location)
+                _add_products(inputs, outputs, geometry, exposure, location, result)
+                positions.append(grid.position(exposure, result))
+        if not positions:
+            raise UnprocessableData(f"{inputs.declaration.name}: {NOTHING_LEFT}")
         add_map(inputs, outputs, grid, positions)
+
+
+def _add_products(inputs, outputs, geometry, exposure, location, result) -> None:
+    """Images and spectra of one position."""
+    from soxs_recipes.recipes.object_products import (
+        add_images,
+        add_sky,
+        add_spectra,
+        add_trace,
+        object_qc,
+        time_qc,
+    )
+    from soxs_recipes.reduction.exposure_combination import combine_extractions
+
+    # A position without the target is no fault of a map.
+    inputs.note(f"{exposure.path.name}: {result.choice.reason}")
+    own, time = [exposure.path], max(exposure.frame.meta.exposure_time, 1e-3)
+    qc = [*object_qc(exposure, location, geometry, result), *time_qc(inputs, own)]
+    add_images(inputs, outputs, exposure, result, qc)
+    combined = combine_extractions([result.orders], [time])
+    add_trace(outputs, combined, [result], qc, own)
+    add_sky(outputs, combined, qc, own)
+    add_spectra(inputs, outputs, combined, time, qc, own)

@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 from astropy.time import Time, TimeDelta
 
+from soxs_recipes.errors import AlgorithmError
 from soxs_recipes.fits_files import read_order_spectra, read_table
 from soxs_recipes.recipes.base import run_recipe
 from soxs_recipes.recipes.exposure_series import Extractor
@@ -129,3 +130,27 @@ def test_flexure_between_exposures_counts_what_arcs_told_and_what_lines_add(appl
     (along, error), across = extractor.flexure_of(Location(None, found, None, (applied, 0.0)))
     assert (along, error) == pytest.approx((total, 0.01))
     assert np.isnan(across).all()
+
+
+def test_an_exposure_that_cannot_be_extracted_is_left_out(faint, tmp_path, monkeypatch):
+    spoilt = faint[0][1]
+    true = Extractor.extract
+
+    def extract(self, exposure, location, **changes):
+        if exposure.path == spoilt:
+            raise AlgorithmError("the sky and object equations are singular")
+        return true(self, exposure, location, **changes)
+
+    monkeypatch.setattr(Extractor, "extract", extract)
+    run = run_recipe(Stare, [str(path) for path in faint[0]], {"refine-sky": False}, str(tmp_path))
+    assert any("left out" in reason and spoilt.name in reason for reason in run.reasons)
+    (path,) = _products(run, "ORDER1D")
+    assert fits.getheader(path)["TEXPTIME"] == 600.0
+    monkeypatch.setattr(Extractor, "locate", lambda self, exposure: extract(self, _at(spoilt), None))
+    run = run_recipe(Stare, [str(path) for path in faint[0]], {}, str(tmp_path / "none"))
+    assert run.status == "FAILED"
+    assert "no exposure could be extracted" in run.message
+
+
+def _at(path):
+    return SimpleNamespace(path=path)
