@@ -145,7 +145,9 @@ class JointModel:
             np.array(objects).reshape(len(own), sky.size),
         )
 
-    def flux_covariance(self, source: int, other: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def flux_covariance(
+        self, source: int, other: int | None = None, lags: int = _LAGS
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Variance of one source's flux per bin and its covariance with the next bins, after `solve`.
 
         With `other` the covariance of the source's flux with that of the other, in the same bin and the next.
@@ -153,14 +155,14 @@ class JointModel:
         Returns
         -------
         variance : ndarray (bins,) [e-^2]
-        covariance : ndarray (4, bins) [e-^2]
-            With bins i + 1 ... i + 4; 0 beyond the last bin.
+        covariance : ndarray (lags, bins) [e-^2]
+            With bins i + 1 ... i + lags; 0 beyond the last bin.
         """
         first, values = self._at_bins
         indices = first + np.arange(4)[:, None]
         where = self._ranks[self._skies + source][indices]
         beside = where if other is None else self._ranks[self._skies + other][indices]
-        result = self._covariance(where, beside, values, _LAGS)
+        result = self._covariance(where, beside, values, lags)
         return result[0], result[1:]
 
     def sky_covariance(self) -> np.ndarray:
@@ -200,7 +202,7 @@ class JointModel:
         Source 1 is the negative beam and counted positive.
         """
         both, later = self.flux_covariance(0, 1)
-        first, second = self.flux_covariance(0)[0], self.flux_covariance(1)[0]
+        first, second = (self.flux_covariance(source, lags=0)[0] for source in (0, 1))
         result = np.zeros((_LAGS + 1, self.bins))
         for lag, covariance in enumerate([both, *later]):
             last = self.bins - lag

@@ -1,5 +1,7 @@
 """soxs_nod and soxs_offset from raw frames: without calibrations, with bad frames, with roles exchanged."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -8,7 +10,7 @@ from astropy.time import Time, TimeDelta
 from soxs_recipes.fits_files import read_order_spectra, read_table
 from soxs_recipes.recipes.base import run_recipe
 from soxs_recipes.recipes.nod import Nod
-from soxs_recipes.recipes.offset import Offset
+from soxs_recipes.recipes.offset import Offset, _sky_exposures
 from soxs_recipes.simulator import Effects, simulate_frame
 from soxs_recipes.simulator.frames import supernova
 from soxs_recipes.simulator.truth import TableTruth
@@ -161,3 +163,41 @@ def test_sky_frames_that_make_no_sense_are_refused(offsets, tmp_path, asked, wor
     run = run_recipe(Offset, [str(path) for path, _ in offsets], {"sky-frames": asked}, tmp_path)
     assert run.status == "FAILED"
     assert words in run.message
+
+
+class Headers:
+    """What `_sky_exposures` asks of the inputs."""
+
+    def __init__(self, rows, tagged=()):
+        self.rows, self.tagged, self.notes = rows, tagged, []
+        self.declaration = Offset.declaration
+        self.paths = [Path(f"exposure{number}.fits") for number in range(1, len(rows) + 1)]
+
+    def raw(self, tag):
+        return [path for path in self.paths if path.stem in self.tagged]
+
+    def keyword(self, name, path, default=None):
+        return self.rows[self.paths.index(path)].get(name, default)
+
+    def note(self, sentence):
+        self.notes.append(sentence)
+
+
+FAR, NEAR = {"CUMULATIVE_OFFSET_X": 20.0, "CUMULATIVE_OFFSET_Y": -12.0}, {"CUMULATIVE_OFFSET_Y": 0.8}
+THERE, BACK = ({"OFFSET_RA": sign * 25.0, "OFFSET_DEC": sign * 15.0} for sign in (1.0, -1.0))
+
+
+@pytest.mark.parametrize(
+    ("rows", "tagged", "asked", "sky", "certain"),
+    [
+        ([{}, {}, {}], ("exposure2",), "", [1], True),
+        ([NEAR, FAR, FAR, NEAR], (), "", [1, 2], True),
+        ([BACK, THERE], (), "", [1], False),
+        ([{}, {}], (), "", [], True),
+        ([NEAR, NEAR], (), "", [], True),
+        ([NEAR, FAR, NEAR], (), "3, exposure1", [0, 2], True),
+    ],
+)
+def test_headers_or_a_person_tell_sky_from_object(rows, tagged, asked, sky, certain):
+    headers = Headers(rows, tagged)
+    assert _sky_exposures(headers, headers.paths, asked) == (sky, certain)
