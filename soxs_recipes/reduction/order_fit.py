@@ -183,7 +183,10 @@ class OrderFit:
         objects = model - self.first_sky_model()
         unhit = np.abs(residual) < _REJECTION * np.sqrt(variance + (0.2 * objects) ** 2)
         weight = np.where(self.good & unhit, 1.0 / (variance + (0.02 * light[source]) ** 2), 0.0)
-        return chunk_equations(self.pixels, self.profiles[source], residual, weight, light[source], every=3)
+        # Where the rough sky of a bin is too low its flux is too high: with that noise in the scale, the two
+        # together would look like a wider source.
+        scale = self.pixels.interpolate(_shrunk(fluxes[source])) * self.sensitivity
+        return chunk_equations(self.pixels, self.profiles[source], residual, weight, scale, every=3)
 
     def place_knots(self) -> None:
         """Choose the sky's knots from the binned sky and its noise."""

@@ -116,7 +116,8 @@ def find_sources(
     smooth = gaussian_filter1d(profile, sigma, mode="nearest")
     noise = np.sqrt(gaussian_filter1d(error**2, sigma, mode="nearest") / (2.0 * np.sqrt(np.pi) * sigma))
     background = _background_scatter(smooth)
-    significance = smooth / np.hypot(noise, background)
+    # The scatter holds the photon noise already.
+    significance = smooth / np.maximum(noise, background)
     peaks = np.flatnonzero(_is_peak(smooth) & (significance > _needed_significance(grid)))
     found: list[SlitSource] = []
     for peak in sorted(peaks, key=lambda i: -smooth[i]):
