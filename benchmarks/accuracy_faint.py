@@ -17,9 +17,9 @@ BARS: dict[str, tuple[float, str]] = {
 }
 
 _HOUR = 3600.0  # s
-_DRAWS, _EMPTY_DRAWS = 10, 10
+_DRAWS, _EMPTY_DRAWS = 20, 20
 _STEPS = (-0.5, -0.25, 0.0, 0.25, 0.5)  # magnitudes about the one at which half is expected to be found
-_DRAWS_A_STEP = 6
+_DRAWS_A_STEP = 4
 
 
 def measure(seed: int, folder: Path) -> dict[str, dict[str, float]]:

@@ -16,6 +16,7 @@ __all__ = ["SlitSource", "TargetChoice", "choose_target", "find_sources", "light
 _STEP = 0.15  # arcsec
 _CHUNKS = 12
 _DETECTION = 6.0  # sigma
+_CLIP = 3.0  # sigma from the median of a cell
 _DETECTION_AT_END = 25.0
 _PRIOR_FWHM = 0.9  # arcsec
 
@@ -71,7 +72,7 @@ class TargetChoice:
 def slit_samples(
     pixels: OrderPixels, brightness: np.ndarray, variance: np.ndarray, slit_grid: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Median sky-subtracted brightness of an order in cells of (part of the order, slit position).
+    """Mean brightness of an order above the sky, outliers cut, in cells of (part of the order, slit position).
 
     Parameters
     ----------
@@ -90,12 +91,18 @@ def slit_samples(
     inside = (cell >= 0) & (cell < slit_grid.size) & np.isfinite(brightness)
     key = chunk * slit_grid.size + cell
     total = _CHUNKS * slit_grid.size
-    value, count = binned_median(key[inside].astype(float), brightness[inside], total)
-    spread = np.bincount(key[inside], variance[inside], minlength=total)
-    weight = np.zeros(total)
+    cell, light, noise = key[inside], brightness[inside], variance[inside]
+    median, count = binned_median(cell.astype(float), light, total)
+    # Pixels on lines know little, so that a weighted mean tells far more than the median, which keeps hits
+    # out of it. Bright objects differ from pixel to pixel by what they are.
+    middle = median[cell]
+    noise = noise + (0.5 * middle) ** 2
+    reach = _CLIP * np.sqrt(noise)
+    light = middle + np.clip(light - middle, -reach, reach)
+    weight = np.bincount(cell, 1.0 / noise, minlength=total)
+    value = np.bincount(cell, light / noise, minlength=total) / np.maximum(weight, 1e-30)
     enough = count > 8
-    weight[enough] = count[enough] ** 2 / (1.57 * spread[enough])
-    value = np.where(enough, np.nan_to_num(value), 0.0)
+    weight, value = np.where(enough, weight, 0.0), np.where(enough, value, 0.0)
     return value.reshape(_CHUNKS, -1), weight.reshape(_CHUNKS, -1)
 
 

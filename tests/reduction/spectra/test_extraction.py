@@ -7,6 +7,7 @@ import pytest
 
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.errors import UnprocessableData
+from soxs_recipes.reduction import order_fit
 from soxs_recipes.reduction.extraction import ExtractionSettings, extract_exposure
 
 CASES = {
@@ -73,6 +74,25 @@ def test_flux_and_errors_are_true(extracted, width_of, name):
     assert abs(np.median(pulls)) < 0.15
     scatter = 1.25 * np.std(np.clip(ratios, 0, 2)) / np.sqrt(ratios.size)
     assert abs(np.median(ratios) - 1.0) < 0.005 + 3.0 * scatter
+
+
+def _faint_pulls(scene):
+    """Of an order's summed flux, both orders."""
+    result = extract(scene, find_cosmic_rays=False)
+    assert result.choice.detected
+    pulls = []
+    for item in result.orders:
+        kept = inner_bins(item.spectrum)
+        difference = (item.spectrum.flux - scene.truth(item.spectrum))[kept].sum()
+        pulls.append(difference / np.sqrt(item.spectrum.variance[kept].sum()))
+    return np.abs(pulls)
+
+
+def test_noise_does_not_widen_a_faint_source(scene_of, monkeypatch):
+    scene = scene_of(seed=13, flux_level=25.0, emission=False, fwhm=7.0, line_count=8, line_peak=2000.0)
+    assert _faint_pulls(scene).max() < 3.0
+    monkeypatch.setattr(order_fit, "_shrunk", lambda flux: flux)
+    assert _faint_pulls(scene).max() > 4.0
 
 
 def test_the_check_of_errors_can_fail(extracted, width_of):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from soxs_recipes.reduction.extraction import ExtractionSettings, extract_exposure
-from soxs_recipes.reduction.slit_sources import SlitSource, choose_target, find_sources
+from soxs_recipes.reduction.order_pixels import cut_order, make_order_grid
+from soxs_recipes.reduction.slit_sources import SlitSource, choose_target, find_sources, slit_samples
 
 
 def _source(position, brightness=100.0, significance=50.0):
@@ -37,6 +38,22 @@ def test_blank_slits_hold_no_sources():
     rng = np.random.default_rng(3)
     found = [find_sources(rng.normal(0, 1, (24, grid.size)), np.ones((24, grid.size)), grid) for _ in range(100)]
     assert sum(len(sources) for sources in found) <= 1
+
+
+def test_cells_take_nearly_all_information_and_no_hits(scene_of, width_of):
+    scene = scene_of(noise=False, length=300)
+    pixels = cut_order(scene.maps, make_order_grid(scene.maps, 1, 0), 0)
+    rng, grid = np.random.default_rng(4), np.arange(-5.5, 5.5, 0.15)
+    variance = np.where(rng.random(pixels.index.size) < 0.4, 400.0, 1.0)  # pixels on bright lines know little
+    light = 0.3 + np.sqrt(variance) * rng.standard_normal(variance.size)
+    light[rng.random(variance.size) < 0.005] += 5000.0
+    value, weight = slit_samples(pixels, light, variance, grid)
+    known = weight > 0
+    assert known.sum() > 500
+    pulls = (value - 0.3)[known] * np.sqrt(weight[known])
+    assert width_of(pulls) == pytest.approx(1.0, abs=0.12)
+    assert abs(np.mean(pulls)) < 0.25
+    assert weight.sum() > 0.85 * (1.0 / variance).sum()  # a median would have a tenth of it
 
 
 @pytest.mark.parametrize("position", [-2.2, 0.07, 3.1])
