@@ -25,6 +25,7 @@ from soxs_recipes.recipes.spectroscopy import (
     master_flat,
     prepare_exposures,
 )
+from soxs_recipes.recipes.two_dimensional import BEAM_ERRORS
 
 if TYPE_CHECKING:
     from soxs_recipes.recipes.inputs import Inputs
@@ -420,7 +421,7 @@ def _add_images(outputs, bench: _Bench, pair: Subtraction, difference, result: D
     outputs.add("SLIT_SKYSUB", image_hdus(subtracted), **common)
     rest = frame.with_arrays(data=inner.sky_model, variance=result.background_variance, shared_variance=None)
     hdus = image_hdus(rest)
-    hdus[1].header["BUNIT"] = ("electron", "1 sigma, photons of the beams left out")
+    hdus[1].header["ERRKIND"] = (BEAM_ERRORS, "photons of the beams left out")
     outputs.add("SLIT_SKYMODEL", hdus, **common)
 
 

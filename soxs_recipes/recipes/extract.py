@@ -17,7 +17,7 @@ from soxs_recipes.recipes.object_declarations import (
     SPECTRUM_PRODUCTS,
 )
 from soxs_recipes.recipes.spectroscopy import binning_of, find_geometry, tell_choice
-from soxs_recipes.recipes.two_dimensional import locate_again, product_exposures
+from soxs_recipes.recipes.two_dimensional import are_differences, locate_again, product_exposures
 
 __all__ = ["Extract"]
 
@@ -170,7 +170,7 @@ class _ProductExtractor(Extractor):
             raise InputError("soxs_extract: give either positions (at) or apertures, not both")
         self._measure = parameters["measure-shift"]
         # Whether nothing is asked for but what the recipes on raw frames do.
-        self.is_plain = all(parameters[name] == _PLAIN[name] for name in _PLAIN)
+        self.is_plain = all(parameters[name] == _PLAIN[name] for name in _PLAIN) and not are_differences(inputs)
 
     def place(self, exposure, geometry, grids):
         return locate_again(self.inputs, exposure, geometry, grids, correct=self._correct, measure=self._measure)
@@ -225,6 +225,7 @@ def _settings(inputs, parameters, plain):
         background=tuple(_pairs(parameters, "background")),
         host_degree=parameters["host-degree"],
         host_window=parameters["host-window"],
+        negative_beams=are_differences(inputs),
     )
     return replace(plain, forced_position=positions[0] if positions else None, asked=asked)
 

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from soxs_recipes.recipes.spectroscopy import Geometry
     from soxs_recipes.reduction.order_pixels import OrderGrid
 
-__all__ = ["BASE_ERRORS", "locate_again", "product_exposures"]
+__all__ = ["BASE_ERRORS", "BEAM_ERRORS", "are_differences", "locate_again", "product_exposures"]
 
 _log = logging.getLogger(__name__)
 
 # Card of a SKYMODEL's ERRS that says that photons of sky and objects are left out.
 BASE_ERRORS = ("ERRKIND", "BASE", "photons of sky and objects left out")
+# Its value where exposures were subtracted from one another and the sky's photons are counted.
+BEAM_ERRORS = "BEAMS"
 
 
 def product_exposures(inputs: Inputs, paths: Sequence[Path], *, keep_hits: bool = False) -> Iterator[Exposure]:
@@ -70,7 +72,7 @@ def _restored(inputs: Inputs, path: Path, model_path: Path | None, keep_hits: bo
     if model.shape != subtracted.shape:
         raise InputError(f"{model_path.name}: its pixels {model.shape} do not fit {path.name} {subtracted.shape}")
     data = (subtracted.data.astype(np.float64) + model.data).astype(np.float32)
-    if not _has_base_errors(model_path):
+    if _kind_of_errors(model_path) not in (BASE_ERRORS[1], BEAM_ERRORS):
         inputs.mark_partial(f"{model_path.name} holds the errors of sky and objects, too: errors are too large")
     quality = model.quality
     if keep_hits:
@@ -78,12 +80,16 @@ def _restored(inputs: Inputs, path: Path, model_path: Path | None, keep_hits: bo
     return Exposure(path, replace(subtracted, data=data, quality=quality), model.variance)
 
 
-def _has_base_errors(path: Path) -> bool:
+def are_differences(inputs: Inputs) -> bool:
+    """Whether the products are exposures subtracted from one another, with beams of either sign."""
+    return any(_kind_of_errors(path) == BEAM_ERRORS for path in inputs.calibrations("SLIT_SKYMODEL"))
+
+
+def _kind_of_errors(path: Path) -> str:
     from soxs_recipes.fits_files.reading import open_product
 
-    keyword, value, _ = BASE_ERRORS
     with open_product(path) as hdus:
-        return str(hdus["ERRS"].header.get(keyword, "")).strip() == value
+        return str(hdus["ERRS"].header.get(BASE_ERRORS[0], "")).strip() if "ERRS" in hdus else ""
 
 
 def locate_again(

@@ -42,6 +42,9 @@ class Asked:
         none, so that extended light is a source with a profile of its own.
     host_window : float [arcsec]
         How far on either side of the target that polynomial holds; what is beyond takes no part.
+    negative_beams : bool
+        The frame is a difference, in which light of the subtracted exposure stands below the sky: it is fitted as
+        sources, too.
     """
 
     further_positions: tuple[float, ...] = ()
@@ -51,6 +54,7 @@ class Asked:
     background: tuple[tuple[float, float], ...] = ()
     host_degree: int = -1
     host_window: float = 3.0
+    negative_beams: bool = False
 
     def __post_init__(self):
         if not -1 <= self.host_degree <= _MOST_HOST_DEGREE:

@@ -198,6 +198,8 @@ def extract_exposure(
     for fit in fits:
         fit.estimate_sky()
     choice = settings.asked.without_host(find_target(fits, settings))
+    if settings.asked.negative_beams:
+        choice = _with_negative_beams(choice, fits)
     restrict_pixels(fits, choice, settings.asked)
     traces, hits = fit_sources(frame, fits, choice, settings)
     return collect_result(frame, fits, choice, traces, hits, bands, settings)
@@ -264,6 +266,21 @@ def find_target(fits: list[OrderFit], settings: ExtractionSettings) -> TargetCho
         changed[choice.index] = replace(changed[choice.index], fwhm=settings.forced_fwhm)
         choice = replace(choice, sources=tuple(changed))
     return _limit(choice, settings.maximum_sources)
+
+
+def _with_negative_beams(choice: TargetChoice, fits: Sequence[OrderFit]) -> TargetChoice:
+    """The choice with the light of a subtracted exposure behind it.
+
+    Beams of the other sign look like a broad trough around a source, so what is broad is left out.
+    """
+    values, weights, grid = _slit_cells(fits)
+    negative = [replace(s, brightness=-s.brightness) for s in _inner_sources((-values, weights, grid))]
+    for fit in fits:
+        fit.hit_signs = (1.0, -1.0)
+    others = [*choice.sources[choice.beams :], *negative]
+    widest = 1.8 * min(source.fwhm for source in (choice.sources[0], *others))
+    kept = [source for source in others if source.fwhm < widest]
+    return replace(choice, sources=(*choice.sources[: choice.beams], *kept))
 
 
 def sources_on_slit(fits: Sequence[OrderFit]) -> tuple[SlitSource, ...]:

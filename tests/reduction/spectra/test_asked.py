@@ -141,6 +141,24 @@ def test_the_profile_of_another_exposure_serves(scene_of):
     assert wider.orders[0].seeing == pytest.approx(2.0 * FWHM, rel=0.05)
 
 
+def test_the_other_beam_of_a_difference_is_fitted_too(scene_of, width_of):
+    here = scene_of(seed=1, length=800, position=2.0, flux_level=1000.0)
+    there = scene_of(seed=2, length=800, position=-2.0, flux_level=1000.0)
+    counted = 2.0 * here.base_variance + here.sky + there.mean
+    lined = there.frame.data - there.sky + here.sky  # one night's airglow in both
+    scene = replace(
+        here,
+        frame=here.frame.with_arrays(data=(here.frame.data - lined).astype(np.float32)),
+        base_variance=counted.astype(np.float32),
+    )
+    pulls, ratio, error = judged(scene, extract(scene, Asked(negative_beams=True), expected_position=2.0).orders)
+    assert ratio == pytest.approx(1.0, abs=0.005 + 3.0 * error)
+    assert abs(np.median(pulls)) < 0.15
+    assert width_of(pulls) == pytest.approx(1.0, abs=0.12)
+    spoilt = judged(scene, extract(scene, expected_position=2.0).orders)
+    assert abs(np.median(spoilt[0])) > 2.0 * abs(np.median(pulls)) + 0.05
+
+
 def test_wishes_are_checked():
     with pytest.raises(ValueError, match="host_degree"):
         Asked(host_degree=20)
