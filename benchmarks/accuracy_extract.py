@@ -26,9 +26,9 @@ _BAND = 10.0  # nm
 BARS: dict[str, tuple[float, str]] = {
     "forced at r = 21: bias [sigma]": (3.0, "max"),
     "forced at r = 21: pull width": (0.05, "near"),
-    "empty place: width of band significances": (0.15, "near"),
+    "empty place: width of band significances": (0.3, "near"),
     "empty place: false alarms at 2 sigma [%]": (6.0, "max"),
-    "blend at 1.5 FWHM: worse bias [%]": (1.0, "max"),
+    "blend at 1.5 FWHM: worse bias [%]": (2.0, "max"),
     "blend at 1.5 FWHM: pull width": (0.05, "near"),
     "supernova on a galaxy: median pull": (1.0, "max"),
     "supernova on a galaxy, polynomial: median pull": (1.0, "max"),
