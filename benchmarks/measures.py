@@ -60,6 +60,7 @@ BARS = {
     "sky pull width off lines": (1.05, "max"),
     "sky pull width on lines": (1.3, "max"),
     "flux calibration rms [%]": (3.0, "max"),
+    "flux colours, noise taken off [%]": (2.0, "max"),
     "arms' disagreement in the overlap [%]": (1.0, "max"),
 }
 
@@ -340,7 +341,7 @@ def flux_calibration(product: Path, night, record, telluric_bands) -> dict[str, 
     for low, high in telluric_bands:
         good &= (spectrum.wavelength < low) | (spectrum.wavelength > high)
     bins = np.floor(spectrum.wavelength / 10.0).astype(int)
-    ratios = []
+    ratios, noise = [], []
     for number in np.unique(bins[good]):
         chosen = good & (bins == number)
         if chosen.sum() < 0.5 * (bins == number).sum():
@@ -350,10 +351,13 @@ def flux_calibration(product: Path, night, record, telluric_bands) -> dict[str, 
         ratio = (weighted * spectrum.flux[chosen]).sum() / information
         if ratio * np.sqrt(information) > 30:
             ratios.append(ratio)
+            noise.append(1.0 / np.sqrt(information) / ratio)
     ratios = np.array(ratios)
     grey = np.median(ratios)
+    own = np.mean((ratios / grey - 1) ** 2) - np.mean(np.square(noise))
     return {
         "flux calibration rms [%]": float(100 * np.sqrt(np.mean((ratios / grey - 1) ** 2))),
+        "flux colours, noise taken off [%]": float(100 * np.sqrt(max(own, 0.0))),
         "flux calibration worst bin [%]": float(100 * np.abs(ratios / grey - 1).max()),
         "flux calibration bins": float(ratios.size),
         "grey factor": float(grey),
