@@ -260,7 +260,11 @@ def find_target(fits: list[OrderFit], settings: ExtractionSettings) -> TargetCho
         positions = (settings.forced_position, *settings.asked.further_positions)
         light = light_along_slit(*cells)
         return forced_choice(light, sources, positions, settings.forced_fwhm, settings.maximum_sources)
-    choice = choose_target(sources, settings.expected_position, tolerance=settings.position_tolerance)
+    where = {"expected": settings.expected_position, "tolerance": settings.position_tolerance}
+    choice = choose_target(sources, **where)
+    if not choice.detected:  # a fainter one shows when pixels count by what they know
+        fainter = choose_target(_inner_sources(_slit_cells(fits, weighted=True)), **where)
+        choice = fainter if fainter.detected and not fainter.doubtful else choice
     if settings.forced_fwhm is not None:
         changed = list(choice.sources)
         changed[choice.index] = replace(changed[choice.index], fwhm=settings.forced_fwhm)
@@ -294,7 +298,7 @@ def _inner_sources(cells):
     return tuple(s for s in find_sources(*cells) if low + margin < s.position < high - margin)
 
 
-def _slit_cells(fits):
+def _slit_cells(fits, *, weighted=False):
     """Brightness above the sky and its weight in cells of (part of an order, slit position), and the positions."""
     low = min(fit.pixels.slit_range[0] for fit in fits)
     high = max(fit.pixels.slit_range[1] for fit in fits)
@@ -304,7 +308,9 @@ def _slit_cells(fits):
         residual = np.where(fit.good, (fit.data - fit.model) / fit.sensitivity, np.nan)
         # Where the binned sky is steep it is wrong; let those pixels count less.
         steep = fit.pixels.interpolate(np.abs(np.gradient(fit.binned_sky)))
-        value, weight = slit_samples(fit.pixels, residual, fit.variance / fit.sensitivity**2 + steep**2, grid)
+        value, weight = slit_samples(
+            fit.pixels, residual, fit.variance / fit.sensitivity**2 + steep**2, grid, weighted=weighted
+        )
         values.append(value)
         weights.append(weight)
     return np.concatenate(values), np.concatenate(weights), grid

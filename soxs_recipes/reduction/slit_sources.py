@@ -70,9 +70,14 @@ class TargetChoice:
 
 
 def slit_samples(
-    pixels: OrderPixels, brightness: np.ndarray, variance: np.ndarray, slit_grid: np.ndarray
+    pixels: OrderPixels,
+    brightness: np.ndarray,
+    variance: np.ndarray,
+    slit_grid: np.ndarray,
+    *,
+    weighted: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean brightness of an order above the sky, outliers cut, in cells of (part of the order, slit position).
+    """Brightness of an order above the sky, without outliers, in cells of (part of the order, slit position).
 
     Parameters
     ----------
@@ -93,17 +98,26 @@ def slit_samples(
     total = _CHUNKS * slit_grid.size
     cell, light, noise = key[inside], brightness[inside], variance[inside]
     median, count = binned_median(cell.astype(float), light, total)
-    # Pixels on lines know little, so that a weighted mean tells far more than the median, which keeps hits
-    # out of it. Bright objects differ from pixel to pixel by what they are.
+    enough = count > 8
+    if weighted:
+        value, weight = _weighted_cells(cell, light, noise, median)
+    else:
+        value, weight = median, count**2 / (1.57 * np.maximum(np.bincount(cell, noise, minlength=total), 1e-30))
+    weight, value = np.where(enough, weight, 0.0), np.where(enough, np.nan_to_num(value), 0.0)
+    return value.reshape(_CHUNKS, -1), weight.reshape(_CHUNKS, -1)
+
+
+def _weighted_cells(cell, light, noise, median):
+    """Mean and weight of each cell, pixels weighted by what they know; the median keeps hits out.
+
+    Pixels on lines know little, so that this tells far more than the median, but of a wrong sky, too.
+    """
     middle = median[cell]
-    noise = noise + (0.5 * middle) ** 2
+    noise = noise + (0.5 * middle) ** 2  # bright objects differ from pixel to pixel by what they are
     reach = _CLIP * np.sqrt(noise)
     light = middle + np.clip(light - middle, -reach, reach)
-    weight = np.bincount(cell, 1.0 / noise, minlength=total)
-    value = np.bincount(cell, light / noise, minlength=total) / np.maximum(weight, 1e-30)
-    enough = count > 8
-    weight, value = np.where(enough, weight, 0.0), np.where(enough, value, 0.0)
-    return value.reshape(_CHUNKS, -1), weight.reshape(_CHUNKS, -1)
+    weight = np.bincount(cell, 1.0 / noise, minlength=median.size)
+    return np.bincount(cell, light / noise, minlength=median.size) / np.maximum(weight, 1e-30), weight
 
 
 def find_sources(
@@ -123,8 +137,7 @@ def find_sources(
     smooth = gaussian_filter1d(profile, sigma, mode="nearest")
     noise = np.sqrt(gaussian_filter1d(error**2, sigma, mode="nearest") / (2.0 * np.sqrt(np.pi) * sigma))
     background = _background_scatter(smooth)
-    # The scatter holds the photon noise already.
-    significance = smooth / np.maximum(noise, background)
+    significance = smooth / np.hypot(noise, background)
     peaks = np.flatnonzero(_is_peak(smooth) & (significance > _needed_significance(grid)))
     found: list[SlitSource] = []
     for peak in sorted(peaks, key=lambda i: -smooth[i]):

@@ -47,7 +47,7 @@ def test_cells_take_nearly_all_information_and_no_hits(scene_of, width_of):
     variance = np.where(rng.random(pixels.index.size) < 0.4, 400.0, 1.0)  # pixels on bright lines know little
     light = 0.3 + np.sqrt(variance) * rng.standard_normal(variance.size)
     light[rng.random(variance.size) < 0.005] += 5000.0
-    value, weight = slit_samples(pixels, light, variance, grid)
+    value, weight = slit_samples(pixels, light, variance, grid, weighted=True)
     known = weight > 0
     assert known.sum() > 500
     pulls = (value - 0.3)[known] * np.sqrt(weight[known])
