@@ -28,7 +28,7 @@ def science(night):
     rows = [line.split() for line in sof.read_text().splitlines()]
     (raw,) = [path for path, tag in rows if tag == "OBJECT_STARE_VIS"]
     calibrations = [(path, tag) for path, tag in rows if tag != "OBJECT_STARE_VIS"]
-    assert len(calibrations) == 6
+    assert len(calibrations) == 7
     return Path(raw), calibrations
 
 

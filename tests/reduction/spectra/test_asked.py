@@ -91,7 +91,7 @@ def test_a_pair_taken_for_one_source_is_not_right(pair):
 
 @pytest.mark.parametrize(
     ("asked", "bound"),
-    [(Asked(), 0.03), (Asked(host_degree=3, host_window=2.0), 0.03)],
+    [(Asked(), 0.015), (Asked(host_degree=3, host_window=2.0), 0.03)],
     ids=["source", "polynomial"],
 )
 def test_a_supernova_on_its_galaxy_at_a_given_place(scene_of, width_of, asked, bound):
