@@ -16,7 +16,7 @@ help:
 	@echo "make install   set up only (virtual environment in $(VENV))"
 	@echo "make lint      check form"
 	@echo "make docs      write the recipes' reference pages"
-	@echo "make bench     time and peak memory of each recipe"
+	@echo "make bench     times, memory and accuracy beside soxspipe on one night (needs Python 3.12+)"
 	@echo "make accuracy  many-seed accuracy runs against simulated truth"
 	@echo "make peer      reduce the simulated night with soxspipe too (needs Python 3.12+)"
 
@@ -46,7 +46,7 @@ docs: install
 	$(BIN)/python docs/build_reference.py
 
 bench: install
-	$(BIN)/python benchmarks/bench_recipes.py
+	$(BIN)/python benchmarks/bench.py
 
 accuracy: install
 	$(BIN)/python benchmarks/accuracy.py

@@ -178,6 +178,9 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help="write the pages from the stored figures only")
     options = parser.parse_args()
     stored = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    if options.peer and options.peer_command is None and peer.find_python() is None:
+        print("no Python 3.12 or newer on the PATH: the peer is not run, its figures stay those of the last run")
+        options.peer = False
     if not options.page:
         folder = options.folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)

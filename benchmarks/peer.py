@@ -22,8 +22,8 @@ _COMMAND = re.compile(r"Recipe Command: soxspipe (\w+) sof/(\S+)\.sof")
 _RECIPES = {"spat_solution": "spatial_solution"}  # the peer's name: ours
 
 
-def find_python() -> str:
-    """A Python of 3.12 or newer; the peer does not run on 3.11."""
+def find_python() -> str | None:
+    """A Python of 3.12 or newer, None without one; the peer does not run on 3.11."""
     if sys.version_info >= (3, 12):
         return sys.executable
     for minor in (14, 13, 12):
@@ -31,7 +31,7 @@ def find_python() -> str:
         # A version manager's shim may be there for a version that is not.
         if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
             return found
-    sys.exit("error: the peer needs Python 3.12 or newer on the PATH; this is " + sys.version.split()[0])
+    return None
 
 
 def peer_command(folder: Path) -> Path:
@@ -39,8 +39,11 @@ def peer_command(folder: Path) -> Path:
     environment = folder / "venv"
     command = environment / "bin" / "soxspipe"
     if not command.exists():
+        python = find_python()
+        if python is None:
+            sys.exit("error: the peer needs Python 3.12 or newer on the PATH; this is " + sys.version.split()[0])
         print(f"installing {', '.join(PEER)} in {environment}")
-        subprocess.run([find_python(), "-m", "venv", environment], check=True)
+        subprocess.run([python, "-m", "venv", environment], check=True)
         pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *PEER], check=True)
     return command

@@ -1,6 +1,8 @@
 """The reference pages say what the declarations say; the README names only what is there."""
 
+import importlib
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -22,6 +24,28 @@ def test_reference_pages_are_those_of_the_declarations(builder):
     assert len(pages) >= 10
     stale = [name for name, text in pages.items() if (builder.FOLDER / name).read_text(encoding="utf-8") != text]
     assert stale == [], "run `make docs`"
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """Names the benchmarks know each other by."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module
+
+
+def test_the_accuracy_page_shows_the_stored_figures(benchmarks):
+    accuracy = benchmarks("accuracy")
+    assert len(accuracy.topics()) >= 8
+    assert accuracy.PAGE.read_text(encoding="utf-8") == accuracy.page(), "run `benchmarks/accuracy.py --page`"
+
+
+def test_the_performance_page_and_the_readme_show_the_stored_figures(benchmarks):
+    page = benchmarks("bench_page")
+    stored = json.loads((ROOT / "benchmarks" / "results" / "bench.json").read_text(encoding="utf-8"))
+    readme = page.README.read_text(encoding="utf-8")
+    assert page.PERFORMANCE.read_text(encoding="utf-8") == page.performance_page(stored)
+    assert "soxspipe" in readme
+    assert readme == page.with_table(readme, stored), "run `benchmarks/bench.py --page`"
 
 
 def test_links_of_the_readme_lead_somewhere():

@@ -348,13 +348,14 @@ def _observed(name: str, prefix: str, mode: str, *, is_standard: bool = False) -
     """Exposures of an object in one mode, from raw frames to spectra."""
     recipe, word, seconds, megabytes = _MODES[mode]
     is_offset = word == "OFFSET"
+    # Exposures that are subtracted from one another need not be equally long.
+    subtracted = word in ("NOD", "OFFSET")
     return Task(
         name=name + mode,
         recipe=recipe,
         main=(f"{prefix}_{word}_<ARM>",),
         companions=("SKY_OFFSET_<ARM>",) if is_offset else (),
-        # Sky apart from the object need not be exposed as long.
-        group=("arm", *SETUP, "slit", "night", "observation", *(() if is_offset else ("exptime",))),
+        group=("arm", *SETUP, "slit", "night", "observation", *(() if subtracted else ("exptime",))),
         associations=(*DETECTOR, FLAT, SPATIAL, USER_ARCS, *(() if is_standard else (RESPONSE, STANDARD_TRACE))),
         label=("target", "slit"),
         seconds=seconds,
