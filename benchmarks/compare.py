@@ -167,7 +167,7 @@ class _PeerNight:
     """Products of the peer, found by its folders and names."""
 
     def __init__(self, folder: Path):
-        self.folder = (folder / "reduced").resolve()
+        self.folder, self.sets = (folder / "reduced").resolve(), folder / "sof"
 
     def _find(self, recipe: str, arm: str, ending: str) -> list[Path]:
         found = sorted(self.folder.glob(f"*/{recipe}/*_{arm}_*{ending}.fits"))
@@ -193,7 +193,15 @@ class _PeerNight:
         value = np.asarray(flux["FLUX_CALIBRATED"], float)
         with np.errstate(divide="ignore", invalid="ignore"):
             error = np.where(signal > 0, np.abs(value) / signal, 0.0)
-        return Spectrum(air_to_vacuum(flux["WAVE"]), value, error, np.zeros(0), tuple(_peer_raw(path)))
+        return Spectrum(air_to_vacuum(flux["WAVE"]), value, error, np.zeros(0), self._exposures(path))
+
+    def _exposures(self, product: Path) -> tuple[str, ...]:
+        """Raw frames behind a spectrum: headers of the peer name the first pair of several only."""
+        name = product.name.replace("_FLUXCAL.fits", ".sof")
+        lines = next(p for p in self.sets.glob("*.sof") if p.name.lower() == name.lower()).read_text().splitlines()
+        names = [Path(line.split()[0]).name for line in lines if line.strip()]
+        first = _peer_raw(product)
+        return (*first, *(name for name in names if name.startswith("SOXS.") and name not in first))
 
 
 def _images(path: Path, names: tuple[str, ...]) -> tuple[np.ndarray, ...]:
