@@ -6,7 +6,7 @@ import math
 
 from soxs_recipes.recipes.base import Recipe
 from soxs_recipes.recipes.beams import BEAM_PARAMETERS, BEAM_QC, BeamSequence, reduce_beams, shots_of
-from soxs_recipes.recipes.declarations import Declaration, Parameter, RawInput
+from soxs_recipes.recipes.declarations import Declaration, Parameter
 from soxs_recipes.recipes.object_declarations import (
     EXTRACTION_PARAMETERS,
     IMAGE_PRODUCTS,
@@ -16,11 +16,10 @@ from soxs_recipes.recipes.object_declarations import (
     SPECTRUM_PRODUCTS,
     USER_ARC_CALIBRATIONS,
     USER_ARC_PARAMETERS,
+    exposures_of_mode,
 )
 
 __all__ = ["Nod"]
-
-_SETUP = ("READ_MODE_ID", "SLIT")
 
 
 class Nod(Recipe):
@@ -41,11 +40,7 @@ class Nod(Recipe):
             "that cannot be used is named and left out. SKYSUB is the difference without the rest of the sky, "
             "SKYMODEL that rest, SKY1D the sky of the other beam."
         ),
-        raws=(
-            RawInput("OBJECT_NOD_<ARM>", "science", 1, None, False, _SETUP, 1, "exposure"),
-            RawInput("STD_FLUX_NOD_<ARM>", "flux standard", 1, None, False, _SETUP, 1, "exposure"),
-            RawInput("STD_TELL_NOD_<ARM>", "telluric standard", 1, None, False, _SETUP, 1, "exposure"),
-        ),
+        raws=exposures_of_mode("NOD"),
         calibrations=(*OBJECT_CALIBRATIONS, *RESPONSE_CALIBRATIONS, *USER_ARC_CALIBRATIONS),
         parameters=(
             *EXTRACTION_PARAMETERS,

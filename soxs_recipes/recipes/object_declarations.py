@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from soxs_recipes.data.qc import QCDefinition
-from soxs_recipes.recipes.declarations import CalibrationInput, Parameter, Product
+from soxs_recipes.recipes.declarations import CalibrationInput, Parameter, Product, RawInput
 from soxs_recipes.recipes.linearity_correction import CORRECT_LINEARITY, LINEARITY_CALIBRATIONS
 
 __all__ = [
@@ -12,12 +12,14 @@ __all__ = [
     "IMAGE_PRODUCTS",
     "OBJECT_CALIBRATIONS",
     "OBJECT_QC",
+    "OBJECT_SETUP",
     "ON_SKY_TAGS",
     "RESPONSE_CALIBRATIONS",
     "SPECTRUM_PRODUCTS",
     "TRACE_RUNGS",
     "USER_ARC_CALIBRATIONS",
     "USER_ARC_PARAMETERS",
+    "exposures_of_mode",
 ]
 
 _MODES = ("STARE", "NOD", "OFFSET")
@@ -28,6 +30,18 @@ ON_SKY_TAGS = (
     *((f"STD_FLUX_{mode}_<ARM>", "flux standard") for mode in _MODES),
     *((f"STD_TELL_{mode}_<ARM>", "telluric standard") for mode in _MODES),
 )
+
+# Keywords that agree among the exposures of one call.
+OBJECT_SETUP = ("READ_MODE_ID", "SLIT")
+
+
+def exposures_of_mode(mode: str) -> tuple[RawInput, ...]:
+    """Exposures of one kind that a mode's recipe takes: science, or standards for flux or tellurics."""
+    kinds = (("OBJECT", "science"), ("STD_FLUX", "flux standard"), ("STD_TELL", "telluric standard"))
+    return tuple(
+        RawInput(f"{stem}_{mode}_<ARM>", text, 1, None, False, OBJECT_SETUP, 1, "exposure") for stem, text in kinds
+    )
+
 
 _DETECTOR_CALIBRATIONS = (
     CalibrationInput(

@@ -21,15 +21,16 @@ from soxs_recipes.recipes.object_declarations import (
     IMAGE_PRODUCTS,
     OBJECT_CALIBRATIONS,
     OBJECT_QC,
+    OBJECT_SETUP,
     RESPONSE_CALIBRATIONS,
     SPECTRUM_PRODUCTS,
     USER_ARC_CALIBRATIONS,
     USER_ARC_PARAMETERS,
+    exposures_of_mode,
 )
 
 __all__ = ["Offset"]
 
-_SETUP = ("READ_MODE_ID", "SLIT")
 _APART = 3.0  # arcsec: farther than this from the position of no offset nothing of the object is on the slit
 
 
@@ -51,10 +52,8 @@ class Offset(Recipe):
             "the sky of the exposure itself is fitted as in stare mode, and the products are marked."
         ),
         raws=(
-            RawInput("OBJECT_OFFSET_<ARM>", "science", 1, None, False, _SETUP, 1, "exposure"),
-            RawInput("STD_FLUX_OFFSET_<ARM>", "flux standard", 1, None, False, _SETUP, 1, "exposure"),
-            RawInput("STD_TELL_OFFSET_<ARM>", "telluric standard", 1, None, False, _SETUP, 1, "exposure"),
-            RawInput("SKY_OFFSET_<ARM>", "sky apart from the object", required=False, agree=_SETUP),
+            *exposures_of_mode("OFFSET"),
+            RawInput("SKY_OFFSET_<ARM>", "sky apart from the object", required=False, agree=OBJECT_SETUP),
         ),
         calibrations=(*OBJECT_CALIBRATIONS, *RESPONSE_CALIBRATIONS, *USER_ARC_CALIBRATIONS),
         parameters=(

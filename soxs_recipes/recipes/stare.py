@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, RawInput
+from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter
 from soxs_recipes.recipes.object_declarations import (
     EXTRACTION_PARAMETERS,
     IMAGE_PRODUCTS,
@@ -18,6 +18,7 @@ from soxs_recipes.recipes.object_declarations import (
     SPECTRUM_PRODUCTS,
     USER_ARC_CALIBRATIONS,
     USER_ARC_PARAMETERS,
+    exposures_of_mode,
 )
 from soxs_recipes.recipes.spectroscopy import (
     Exposure,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Stare"]
 
-_SETUP = ("READ_MODE_ID", "SLIT")
 
 _PARAMETERS = (
     Parameter(
@@ -82,11 +82,7 @@ class Stare(Recipe):
             "sought in the sum, whose trace and width all exposures then share; one that is not seen at all is "
             "extracted along the trace of a standard, when one is given."
         ),
-        raws=(
-            RawInput("OBJECT_STARE_<ARM>", "science", 1, None, False, _SETUP, 1, "exposure"),
-            RawInput("STD_FLUX_STARE_<ARM>", "flux standard", 1, None, False, _SETUP, 1, "exposure"),
-            RawInput("STD_TELL_STARE_<ARM>", "telluric standard", 1, None, False, _SETUP, 1, "exposure"),
-        ),
+        raws=exposures_of_mode("STARE"),
         calibrations=(
             *OBJECT_CALIBRATIONS,
             *RESPONSE_CALIBRATIONS,
