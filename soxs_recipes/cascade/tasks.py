@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["LAMP_OFF", "OPTIONAL_TASKS", "TASKS", "Association", "Rung", "Task", "TimeRange", "task_by_name"]
+__all__ = ["LAMP_OFF", "OPTIONAL_TASKS", "TASKS", "Association", "Rung", "Task", "TimeRange"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,11 +501,3 @@ TASKS = (
     ),
 )
 OPTIONAL_TASKS = tuple(task.name for task in TASKS if task.optional)
-
-
-def task_by_name(name: str) -> Task:
-    """One task of the table; KeyError names those there are."""
-    for task in TASKS:
-        if task.name == name:
-            return task
-    raise KeyError(f"no task {name!r}; there are {', '.join(task.name for task in TASKS)}")

@@ -460,25 +460,11 @@ def _add_trace(outputs, sequence, beams: Sequence[Beam], results, qc, used, *, s
 
 
 def _sources_hdu(results):
-    import numpy as np
-
-    from soxs_recipes.fits_files import table_hdu
+    from soxs_recipes.recipes.trace_tables import sources_table
 
     rows = [
         (number, k < result.result.choice.beams, source)
         for number, (_, result) in enumerate(results, start=1)
         for k, source in enumerate(result.result.choice.sources)
     ]
-    return table_hdu(
-        "SOURCES",
-        {
-            "DIFFERENCE": np.array([row[0] for row in rows], np.int16),
-            "TARGET": np.array([row[1] for row in rows]),
-            "SLIT_POSITION": np.array([row[2].position for row in rows]),
-            "FWHM": np.array([row[2].fwhm for row in rows]),
-            "BRIGHTNESS": np.array([row[2].brightness for row in rows]),
-            "SIGNIFICANCE": np.array([row[2].significance for row in rows]),
-        },
-        {"SLIT_POSITION": "arcsec", "FWHM": "arcsec", "BRIGHTNESS": "electron"},
-        {"SIGNIFICANCE": "of the detection, in sigma; 0 where the position was given"},
-    )
+    return sources_table(rows, "DIFFERENCE")

@@ -247,7 +247,7 @@ def add_trace(
     import numpy as np
 
     from soxs_recipes.fits_files import table_hdu
-    from soxs_recipes.recipes.trace_tables import profile_table, slit_light_table
+    from soxs_recipes.recipes.trace_tables import profile_table, slit_light_table, sources_table
 
     spectra = [item.spectrum for item in combined.orders]
     number = np.concatenate([np.full(s.wavelength.size, s.order, np.int16) for s in spectra])
@@ -258,19 +258,7 @@ def add_trace(
         {"WAVE": "nm", "SLIT_POSITION": "arcsec"},
     )
     rows = [(i + 1, k == source, item) for i, r in enumerate(results) for k, item in enumerate(r.choice.sources)]
-    sources = table_hdu(
-        "SOURCES",
-        {
-            "EXPOSURE": np.array([row[0] for row in rows], np.int16),
-            "TARGET": np.array([row[1] for row in rows]),
-            "SLIT_POSITION": np.array([row[2].position for row in rows]),
-            "FWHM": np.array([row[2].fwhm for row in rows]),
-            "BRIGHTNESS": np.array([row[2].brightness for row in rows]),
-            "SIGNIFICANCE": np.array([row[2].significance for row in rows]),
-        },
-        {"SLIT_POSITION": "arcsec", "FWHM": "arcsec", "BRIGHTNESS": "electron"},
-        {"SIGNIFICANCE": "of the detection, in sigma; 0 where the position was given"},
-    )
+    sources = sources_table(rows, "EXPOSURE")
     profiles = results[0].profiles
     tables = [
         profile_table(profiles[source]) if source < len(profiles) else None,

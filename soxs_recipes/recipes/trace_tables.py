@@ -22,9 +22,31 @@ __all__ = [
     "read_profiles",
     "read_slit_light",
     "slit_light_table",
+    "sources_table",
 ]
 
 _TERMS = 4  # Legendre coefficients of centre and width
+
+
+def sources_table(rows: Sequence[tuple], counted: str):
+    """Sources on the slit, a row a source: (number of the exposure or difference, is the target, SlitSource)."""
+    import numpy as np
+
+    from soxs_recipes.fits_files import table_hdu
+
+    return table_hdu(
+        "SOURCES",
+        {
+            counted: np.array([row[0] for row in rows], np.int16),
+            "TARGET": np.array([row[1] for row in rows]),
+            "SLIT_POSITION": np.array([row[2].position for row in rows]),
+            "FWHM": np.array([row[2].fwhm for row in rows]),
+            "BRIGHTNESS": np.array([row[2].brightness for row in rows]),
+            "SIGNIFICANCE": np.array([row[2].significance for row in rows]),
+        },
+        {"SLIT_POSITION": "arcsec", "FWHM": "arcsec", "BRIGHTNESS": "electron"},
+        {"SIGNIFICANCE": "of the detection, in sigma; 0 where the position was given"},
+    )
 
 
 def profile_table(profiles: Mapping[int, SlitProfile]):

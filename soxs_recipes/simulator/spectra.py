@@ -9,7 +9,6 @@ from soxs_recipes.simulator.effects import Effects
 __all__ = [
     "ab_flux",
     "deuterium_lamp",
-    "photons_per_erg",
     "planck_photons",
     "quartz_lamp",
     "sky_continuum",
@@ -25,11 +24,6 @@ _FEATURES = (
     (640.0, 11.0, 0.10), (750.0, 13.0, -0.22), (815.0, 16.0, -0.38), (860.0, 15.0, 0.18), (1050.0, 25.0, -0.08),
     (1240.0, 45.0, -0.18), (1560.0, 55.0, 0.35), (1780.0, 50.0, 0.25),
 )  # fmt: skip
-
-
-def photons_per_erg(wavelength: np.ndarray) -> np.ndarray:
-    """Photons in one erg at wavelengths in nm."""
-    return np.asarray(wavelength, float) / 1.98644586e-9
 
 
 def planck_photons(wavelength: np.ndarray, temperature: float) -> np.ndarray:
