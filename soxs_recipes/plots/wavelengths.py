@@ -44,14 +44,23 @@ def figure_line_check(
     figure, axes = new_figure(title, rows=3, size=(12, 10))
     shifts, residuals, power = axes[:, 0]
     sequence = np.argsort(orders["WAVELENGTH"])
-    place = np.arange(sequence.size)
     columns = {name: np.asarray(values)[sequence] for name, values in orders.items()}
+    _order_shifts(shifts, columns)
+    _residuals(residuals, lines, columns["ORDER"])
+    _resolving_powers(power, columns)
+    for axis in (residuals, power):
+        axis.set_xlim(*robust_limits(np.concatenate([lines["WAVELENGTH"], columns["WAVELENGTH"]]), 0, 100, 0.03))
+        shade_bands(axis, telluric_bands, "telluric bands")
+    residuals.legend(fontsize=8, frameon=False, ncols=3, loc="upper right")
+    return figure
+
+
+def _order_shifts(axis, columns):
+    place = np.arange(columns["ORDER"].size)
     own = ~np.char.startswith(columns["SOURCE"].astype(str), "arm")
     shown = {"fmt": "o", "ms": 5, "lw": 1.2, "capsize": 2}
-    shifts.errorbar(
-        place[own], columns["SHIFT"][own], columns["ERROR"][own], color=INK, label="sky lines", **shown
-    )
-    shifts.plot(
+    axis.errorbar(place[own], columns["SHIFT"][own], columns["ERROR"][own], color=INK, label="sky lines", **shown)
+    axis.plot(
         place[~own], columns["SHIFT"][~own], "o", mfc="none", color=MUTED, label="no lines: shift of the arm"
     )
     for name, aside, colour, label in (
@@ -61,24 +70,26 @@ def figure_line_check(
         told = np.isfinite(columns[f"{name}_SHIFT"])
         if told.any():
             values, errors = columns[f"{name}_SHIFT"][told], columns[f"{name}_ERROR"][told]
-            shifts.errorbar(place[told] + aside, values, errors, color=colour, label=label, **shown)
-    shifts.axhline(0, color=MUTED, lw=0.6)
+            axis.errorbar(place[told] + aside, values, errors, color=colour, label=label, **shown)
+    axis.axhline(0, color=MUTED, lw=0.6)
     labels = [f"{band}\n{count} lines" for band, count in zip(columns["BAND"], columns["N_LINES"], strict=True)]
-    shifts.set_xticks(place, labels)
+    axis.set_xticks(place, labels)
     finite = np.concatenate(
         [columns["SHIFT"] - columns["ERROR"], columns["SHIFT"] + columns["ERROR"], [-0.1, 0.1]]
     )
-    shifts.set_ylim(*robust_limits(finite, 0, 100, 0.25))
-    shifts.set_xlabel("order")
-    shifts.set_ylabel("shift along the dispersion [px]")
-    shifts.legend(fontsize=8, frameon=False, ncols=4, loc="upper right")
-    _residuals(residuals, lines, columns["ORDER"])
+    axis.set_ylim(*robust_limits(finite, 0, 100, 0.25))
+    axis.set_xlabel("order")
+    axis.set_ylabel("shift along the dispersion [px]")
+    axis.legend(fontsize=8, frameon=False, ncols=4, loc="upper right")
+
+
+def _resolving_powers(axis, columns):
     for position, (number, wavelength, value) in enumerate(
         zip(columns["ORDER"], columns["WAVELENGTH"], columns["R_SKY"], strict=True)
     ):
         if np.isfinite(value):
-            power.plot(wavelength, value, "o", color=order_colour(position))
-            power.annotate(
+            axis.plot(wavelength, value, "o", color=order_colour(position))
+            axis.annotate(
                 str(number),
                 (wavelength, value),
                 textcoords="offset points",
@@ -86,13 +97,8 @@ def figure_line_check(
                 fontsize=7,
                 color=MUTED,
             )
-    power.set_ylabel("resolving power by sky lines")
-    power.set_xlabel("wavelength [nm, vacuum]")
-    for axis in (residuals, power):
-        axis.set_xlim(*robust_limits(np.concatenate([lines["WAVELENGTH"], columns["WAVELENGTH"]]), 0, 100, 0.03))
-        shade_bands(axis, telluric_bands, "telluric bands")
-    residuals.legend(fontsize=8, frameon=False, ncols=3, loc="upper right")
-    return figure
+    axis.set_ylabel("resolving power by sky lines")
+    axis.set_xlabel("wavelength [nm, vacuum]")
 
 
 def _residuals(axis, lines, numbers):

@@ -112,7 +112,6 @@ def match_lines(
     weight = np.ones(np.size(x)) if weight is None else np.asarray(weight, dtype=np.float64)
     problem = _Problem.make(order, x, y, slit, peaks, dispersion_axis, weight)
     along, across = np.zeros(problem.count), np.zeros(problem.count)
-    votes: dict[int, float] = {}
     start = _arm_vote(problem, search, shift_sigma) if common_shift else None
     found = {number: _order_vote(problem, number, start, search, shift_sigma) for number in problem.orders}
     trusted = [vote for vote in found.values() if vote.trusted]
@@ -130,17 +129,21 @@ def match_lines(
             index, da, dc = _settle_ends(problem, lines, index, da, dc)
         peak[lines], along[lines], across[lines] = index, da, dc
     if smooth_orders and problem.orders.size >= 4:
-        own = peak, along, across
-        peak, along, across = _over_orders(problem, peak, along, across)
-        # A row of pinholes shifted by one still lies on spots: rows are told apart by all orders together only.
-        for number in problem.orders if np.ptp(problem.slit) == 0 else ():
-            lines = np.flatnonzero(problem.order == number)
-            together = peak[lines], along[lines], across[lines]
-            alone = tuple(values[lines] for values in own)
-            peak[lines], along[lines], across[lines] = _better_course(problem, lines, together, alone)
-    for number in problem.orders:
-        votes[int(number)] = float((peak[problem.order == number] >= 0).mean())
+        peak, along, across = _helped_by_neighbours(problem, peak, along, across)
+    votes = {int(number): float((peak[problem.order == number] >= 0).mean()) for number in problem.orders}
     return _result(problem, peak, along, across, votes)
+
+
+def _helped_by_neighbours(problem, *own):
+    """Matches after all orders together, or an order's own (peak, along, across) where those serve it better."""
+    peak, along, across = _over_orders(problem, *own)
+    # A row of pinholes shifted by one still lies on spots: rows are told apart by all orders together only.
+    for number in problem.orders if np.ptp(problem.slit) == 0 else ():
+        lines = np.flatnonzero(problem.order == number)
+        together = peak[lines], along[lines], across[lines]
+        alone = tuple(values[lines] for values in own)
+        peak[lines], along[lines], across[lines] = _better_course(problem, lines, together, alone)
+    return peak, along, across
 
 
 @dataclass(frozen=True, slots=True)
