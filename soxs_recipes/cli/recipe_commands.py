@@ -97,7 +97,7 @@ def _option_name(parameter: Parameter) -> str:
 
 
 def _parameter_option(parameter: Parameter):
-    from soxs_recipes.recipes.base import help_text
+    from soxs_recipes.recipes.cpl_terms import help_text
     from soxs_recipes.recipes.man import shown
 
     default = "auto" if parameter.is_auto else shown(parameter.default)

@@ -53,10 +53,17 @@ from typing import ClassVar
 
 from soxs_recipes import __version__
 from soxs_recipes.errors import InputError, Interrupted, SoxsError
-from soxs_recipes.eso import core, ui
+from soxs_recipes.eso import ui
 from soxs_recipes.eso.dfs import RecordedParameter
 from soxs_recipes.instrument.model import Arm
-from soxs_recipes.recipes.declarations import AUTO, Declaration, Parameter, automatic_value, parameter_name
+from soxs_recipes.recipes.cpl_terms import (
+    cpl_error,
+    messages_to_cpl,
+    parameter_list,
+    product_frames,
+    set_groups,
+)
+from soxs_recipes.recipes.declarations import AUTO, PLOTS, Declaration, Parameter, automatic_value, parameter_name
 from soxs_recipes.recipes.inputs import Inputs, gather_inputs
 from soxs_recipes.recipes.man import description_text, shown
 from soxs_recipes.recipes.outputs import COMPLETE, FAILED, PARTIAL, Outputs, WrittenProduct
@@ -102,54 +109,79 @@ class Recipe(ui.PyRecipe):
         raise NotImplementedError(f"{self.name} has no process")
 
     def run(self, frameset: ui.FrameSet, settings: Mapping[str, object] | None = None) -> ui.FrameSet:
-        """Check, process and write, as `cpl.ui` runs a recipe.
+        """Check, process and write, as `cpl.ui` runs a recipe: products go to the working directory.
 
         Parameters
         ----------
         frameset : FrameSet
             Its frames are given their group.
-        settings : mapping
-            Values by full or short parameter name; unknown names only warn here.
+        settings : mapping or None
+            Values by full or short parameter name; unknown names only warn here. They are put into `parameters`
+            first, and what stands in `parameters` is what is used.
 
         Returns
         -------
         FrameSet
             The products.
+
+        Raises
+        ------
+        SoxsError
+            Of the class that fits, which is an error of CPL's as well (`cpl_error`).
+        """
+        frames = [(frame.file, frame.tag) for frame in frameset]
+        with messages_to_cpl(self.name):
+            try:
+                given = self._applied_settings(settings or {})
+                draws = given.pop(PLOTS.name, False)
+                written = self._reduce(frames, given, Path.cwd(), frameset)
+            except Exception as failure:
+                error = _told(failure, self.name)
+                _log.error("%s", error)
+                raise cpl_error(error) from failure
+            if draws:
+                _draw(written)
+        return product_frames(written)
+
+    def _applied_settings(self, settings: Mapping[str, object]) -> dict[str, object]:
+        """Put settings into `parameters`; those that are not the default by short name.
+
+        `parameters` may be a list of the runner's own by now.
         """
         if self.declaration is None:
             raise InputError("this is the base of the recipes; run one of them")
-        handler = _MsgHandler(self.name)
-        package_log = logging.getLogger("soxs_recipes")
-        previous_level = package_log.level
-        package_log.addHandler(handler)
-        package_log.setLevel(min(previous_level or logging.INFO, logging.INFO))
-        try:
-            given = self._known_settings(settings or {})
-            written = self._reduce([(frame.file, frame.tag) for frame in frameset], given, Path.cwd())
-        except SoxsError as error:
-            _log.error("%s", error)
-            raise
-        finally:
-            package_log.removeHandler(handler)
-            package_log.setLevel(previous_level)
-        self._set_groups(frameset)
-        return _product_frames(written)
-
-    def _known_settings(self, settings: Mapping[str, object]) -> dict[str, object]:
-        known = {}
+        given = {}
         for name, value in settings.items():
             try:
-                known[self.declaration.parameter(name).name] = value
+                given[self._declared(name).name] = value
             except InputError as error:
                 _log.warning("%s", error)
-        return known
+        held = {parameter_name(parameter.name): parameter.value for parameter in self.parameters}
+        checked = {
+            name: self._declared(name).checked_or_auto(value)
+            for name, value in {**held, **given}.items()
+            if value is not None
+        }
+        for parameter in self.parameters:
+            name = parameter_name(parameter.name)
+            if name in given and name in checked:
+                parameter.value = checked[name]
+        return {name: value for name, value in checked.items() if value != self._declared(name).default}
+
+    def _declared(self, name: str) -> Parameter:
+        return PLOTS if parameter_name(name) == PLOTS.name else self.declaration.parameter(name)
 
     def _reduce(
-        self, frames: Iterable[tuple[str, str]], settings: Mapping[str, object], folder: Path
+        self,
+        frames: Iterable[tuple[str, str]],
+        settings: Mapping[str, object],
+        folder: Path,
+        frameset: Iterable[ui.Frame] = (),
     ) -> list[WrittenProduct]:
-        """The run itself, whoever calls."""
+        """The run itself, whoever calls; the frames of `frameset` are told their groups."""
         folder = self.output_directory or folder
         self.inputs = gather_inputs(self.declaration, frames)
+        set_groups(frameset, self.inputs)
         forget_masters(but=[file.path for file in self.inputs.calibration_files])
         for note in self.caller_notes[0]:
             self.inputs.note(note)
@@ -157,7 +189,6 @@ class Recipe(ui.PyRecipe):
             self.inputs.mark_partial(reason)
         values = resolve_parameters(self.declaration, settings, self.inputs.arm)
         self.inputs.parameters = values
-        self._remember(settings)
         _log.info("%s: %s", self.name, _inputs_text(self.inputs))
         _log.info("to repeat: %s", repeat_command(self.declaration, self.inputs, settings, folder))
         outputs = Outputs(self.inputs, folder)
@@ -175,32 +206,6 @@ class Recipe(ui.PyRecipe):
         except SoxsError as error:
             _name_frames(error, self.inputs)
             raise
-
-    def _remember(self, settings: Mapping[str, object]) -> None:
-        """Show the values used in `self.parameters`, which a runner may have replaced by a list of its own."""
-        by_name = {parameter_name(parameter.name): parameter for parameter in self.parameters}
-        for name, value in settings.items():
-            parameter = by_name.get(parameter_name(name))
-            if parameter is not None:
-                parameter.value = self.declaration.parameter(name).checked_or_auto(value)
-
-    def _set_groups(self, frameset: ui.FrameSet) -> None:
-        """RAW or CALIB on every frame: without a group CPL's own functions see nothing."""
-        groups = {str(file.path): ui.Frame.FrameGroup.RAW for file in self.inputs.raw_files}
-        groups |= {
-            str(file.path): ui.Frame.FrameGroup.CALIB
-            for file in (*self.inputs.calibration_files, *self.inputs.raw_files)
-            if file.classification.is_product
-        }
-        tags = {str(file.path): file.tag for file in (*self.inputs.raw_files, *self.inputs.calibration_files)}
-        for frame in frameset:
-            path = str(Path(frame.file))
-            if path in groups:
-                frame.group = groups[path]
-            elif path in tags:
-                frame.group = ui.Frame.FrameGroup.CALIB
-            if path in tags and not frame.tag:
-                frame.tag = tags[path]
 
 
 def recorded_parameters(declaration: Declaration, values: Mapping[str, object]) -> list[RecordedParameter]:
@@ -240,33 +245,6 @@ def repeat_command(declaration: Declaration, inputs: Inputs, settings: Mapping[s
     return shlex.join([*words, "-o", str(folder.absolute())])
 
 
-def parameter_list(declaration: Declaration) -> ui.ParameterList:
-    """The `cpl.ui` parameters of a declaration: `soxs.soxs_mflat.stack-sigma`, alias `stack-sigma`."""
-    return ui.ParameterList([_cpl_parameter(declaration, parameter) for parameter in declaration.parameters])
-
-
-def _cpl_parameter(declaration: Declaration, parameter: Parameter) -> ui.Parameter:
-    texts = (declaration.full_name(parameter), help_text(parameter), f"soxs.{declaration.name}")
-    if parameter.choices:
-        choices = [str(choice) if parameter.is_auto else choice for choice in parameter.choices]
-        alternatives = [AUTO, *choices] if parameter.is_auto else choices
-        result = ui.ParameterEnum(*texts, parameter.default, alternatives)
-    elif not parameter.is_auto and parameter.minimum is not None and parameter.maximum is not None:
-        limits = [parameter.type(value) for value in (parameter.default, parameter.minimum, parameter.maximum)]
-        result = ui.ParameterRange(*texts, *limits)
-    else:
-        result = ui.ParameterValue(*texts, parameter.default)
-    result.cli_alias = result.env_alias = result.cfg_alias = parameter.name
-    return result
-
-
-def help_text(parameter: Parameter) -> str:
-    """Sentence, unit and range of a parameter in one line."""
-    unit = f" [{parameter.unit}]" if parameter.unit else ""
-    limits = f" ({parameter.range_text()})" if parameter.range_text() else ""
-    return f"{parameter.sentence.rstrip('.')}{unit}{limits}."
-
-
 def resolve_parameters(declaration: Declaration, settings: Mapping[str, object], arm: Arm) -> dict[str, object]:
     """Values of all parameters, `auto` resolved for the arm.
 
@@ -290,38 +268,6 @@ def _automatic(declaration: Declaration, parameter: Parameter, arm: Arm) -> obje
             f"{declaration.name}: the {arm.label} arm has no default for {parameter.name}; give a value"
         )
     return value
-
-
-def _product_frames(written: Iterable[WrittenProduct]) -> ui.FrameSet:
-    frames = ui.Frame
-    types = {"image": frames.FrameType.IMAGE, "table": frames.FrameType.TABLE, "spectrum": frames.FrameType.TABLE}
-    return ui.FrameSet(
-        [
-            ui.Frame(
-                str(product.path),
-                product.tag,
-                group=frames.FrameGroup.PRODUCT,
-                level=frames.FrameLevel.FINAL,
-                frameType=types[product.kind],
-            )
-            for product in written
-        ]
-    )
-
-
-class _MsgHandler(logging.Handler):
-    """Log records of the package as CPL messages, for a runner that shows those."""
-
-    def __init__(self, component: str):
-        super().__init__(logging.INFO)
-        self.component = component
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Send one record."""
-        send = core.Msg.info
-        if record.levelno >= logging.WARNING:
-            send = core.Msg.error if record.levelno >= logging.ERROR else core.Msg.warning
-        send(self.component, record.getMessage())
 
 
 class _python_warnings_logged:  # noqa: N801 - reads as a verb
@@ -424,25 +370,42 @@ def run_recipe(
     instance.output_directory = Path(output_directory)
     instance.cascade_key = cascade_key
     instance.caller_notes = (tuple(notes), tuple(partial_reasons))
-    error: Exception | None = None
+    error: SoxsError | None = None
     try:
         given = {instance.declaration.parameter(name).name: value for name, value in (settings or {}).items()}
         instance._reduce(_pairs(frames), given, Path(output_directory))
-    except SoxsError as failure:
-        error = failure
     except KeyboardInterrupt:
         error = Interrupted(f"{instance.name} was interrupted; no product was written")
-    except OSError as failure:
-        where = f"{failure.filename}: " if failure.filename else ""
-        error = InputError(f"{instance.name}: {where}{failure.strerror or failure}")
-    except MemoryError:
-        error = SoxsError(f"{instance.name} ran out of memory")
     # The border of a recipe: whatever went wrong inside becomes a report, with the trace in the log.
     except Exception as failure:  # noqa: BLE001
-        _log.error("%s failed unexpectedly", instance.name, exc_info=True)
-        error = SoxsError(f"{instance.name}: {type(failure).__name__}: {failure}")
-        error.__cause__ = failure
+        error = _told(failure, instance.name)
     return _result(instance, error, time.monotonic() - began)
+
+
+def _told(failure: Exception, name: str) -> SoxsError:
+    """What went wrong in a recipe as one of our errors; the trace of what should never happen is logged."""
+    if isinstance(failure, SoxsError):
+        return failure
+    if isinstance(failure, OSError):
+        where = f"{failure.filename}: " if failure.filename else ""
+        return InputError(f"{name}: {where}{failure.strerror or failure}")
+    if isinstance(failure, MemoryError):
+        return SoxsError(f"{name} ran out of memory")
+    _log.error("%s failed unexpectedly", name, exc_info=failure)
+    error = SoxsError(f"{name}: {type(failure).__name__}: {failure}")
+    error.__cause__ = failure
+    return error
+
+
+def _draw(written: Iterable[WrittenProduct]) -> None:
+    """Plots of finished products; what goes wrong with them is told and fails nothing."""
+    paths = [product.path for product in written]
+    try:
+        from soxs_recipes.recipes.product_plots import for_products
+
+        for_products(paths, paths[0].parent / "plots")
+    except Exception as error:  # noqa: BLE001 - plots are a service
+        _log.warning("no plots: %s: %s", type(error).__name__, error)
 
 
 def _pairs(frames: Iterable | str | Path) -> list[tuple[str, str]]:

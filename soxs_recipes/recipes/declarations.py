@@ -18,6 +18,7 @@ from soxs_recipes.instrument.model import Arm
 
 __all__ = [
     "AUTO",
+    "PLOTS",
     "CalibrationInput",
     "Declaration",
     "Parameter",
@@ -256,6 +257,10 @@ def _whole(value: float) -> int:
     return int(value)
 
 
+# Runners that know no plots get them by this parameter of every recipe; no product depends on it or records it.
+PLOTS = Parameter("plots", bool, False, "", "Whether to draw the products into plots/ beside them.")
+
+
 @dataclass(frozen=True, slots=True)
 class Product(_ForDetector):
     """A product of a recipe.
@@ -321,6 +326,8 @@ class Declaration:
             twice = {name for name in names if names.count(name) > 1}
             if twice:
                 raise ValueError(f"{self.name}: {what} declared twice: {', '.join(sorted(twice))}")
+        if any(entry.name == PLOTS.name for entry in self.parameters):
+            raise ValueError(f"{self.name}: every recipe has the parameter {PLOTS.name}")
         if not self.raws or not self.products:
             raise ValueError(f"{self.name}: a recipe needs inputs and products")
         self._parameters.update({entry.name: entry for entry in self.parameters})

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +8,7 @@ from astropy.io import fits
 
 from soxs_recipes import __version__
 from soxs_recipes.errors import AlgorithmError, CalibrationMissing, InputError, Interrupted, UnprocessableData
-from soxs_recipes.eso import ui
-from soxs_recipes.recipes.base import Recipe, run_recipe
+from soxs_recipes.recipes.base import run_recipe
 
 
 def three(make_raw, **changes):
@@ -192,21 +190,6 @@ def test_failures_become_results(mean_frame, make_raw, tmp_path, raised, code):
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_run_as_cpl_does(mean_frame, make_raw, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    frames = ui.FrameSet([ui.Frame(path) for path in three(make_raw)])
-    recipe = mean_frame()
-    products = recipe.run(frames, {"soxs.soxs_mean_frame.iterations": 4, "soxs.soxs_mean_frame.nonsense": 1})
-    assert len(products) == 2
-    assert {frame.group for frame in frames} == {ui.Frame.FrameGroup.RAW}
-    assert {frame.group for frame in products} == {ui.Frame.FrameGroup.PRODUCT}
-    assert Path(products[0].file).parent == tmp_path
-    assert recipe.parameters["soxs.soxs_mean_frame.iterations"].value == 4
-    shown = capsys.readouterr()
-    assert shown.err == ""
-    assert "nonsense" in shown.out
-
-
 def test_two_products_of_one_name_are_refused(mean_frame, make_raw, tmp_path):
     class Twice(mean_frame):
         def process(self, inputs, parameters, outputs):
@@ -228,21 +211,6 @@ def test_same_input_same_names_and_data(mean_frame, make_raw, tmp_path):
     assert first["ESO PRO REC1 RAW1 NAME"] == second["ESO PRO REC1 RAW1 NAME"]
 
 
-def test_run_tells_its_error_before_raising(mean_frame, make_raw, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="at least 2"):
-        mean_frame().run(ui.FrameSet([ui.Frame(make_raw("b.fits"))]), {})
-    assert "at least 2 BIAS_VIS frames" in capsys.readouterr().err
-
-
-def test_the_base_does_no_harm_to_a_runner_that_collects_recipes(tmp_path):
-    base = Recipe()
-    assert len(base.parameters) == 0
-    assert base.name == "soxs_recipe"
-    with pytest.raises(InputError, match="base of the recipes"):
-        base.run(ui.FrameSet(), {})
-
-
 def test_python_warnings_go_to_the_log(mean_frame, make_raw, tmp_path, caplog):
     class Warning_(mean_frame):
         def process(self, inputs, parameters, outputs):
@@ -254,20 +222,6 @@ def test_python_warnings_go_to_the_log(mean_frame, make_raw, tmp_path, caplog):
     run_recipe(Warning_, three(make_raw), {}, tmp_path)
     assert warnings.showwarning is before
     assert "UserWarning: watch out" in caplog.text
-
-
-def test_another_parameter_list_is_respected(mean_frame, make_raw, tmp_path, monkeypatch):
-    """A runner may put a list of its own class in place of ours."""
-
-    class Theirs:
-        def __init__(self, name, value):
-            self.name, self.value, self.default = name, value, value
-
-    monkeypatch.chdir(tmp_path)
-    recipe = mean_frame()
-    recipe.parameters = [Theirs(parameter.name, parameter.value) for parameter in recipe.parameters]
-    recipe.run(ui.FrameSet([ui.Frame(path) for path in three(make_raw)]), {"soxs.soxs_mean_frame.iterations": 9})
-    assert recipe.parameters[1].value == 9
 
 
 def test_numbers_have_the_digits_of_a_measurement(mean_frame, make_raw, tmp_path):

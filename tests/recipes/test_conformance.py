@@ -12,7 +12,7 @@ import pytest
 import soxs_recipes.recipes
 from soxs_recipes.instrument import load_instrument, static_calibration_path
 from soxs_recipes.recipes.base import Recipe, resolve_parameters
-from soxs_recipes.recipes.declarations import resolved_tag
+from soxs_recipes.recipes.declarations import PLOTS, resolved_tag
 from soxs_recipes.recipes.man import man_page
 from soxs_recipes.recipes.registry import RECIPES, recipe_class
 from soxs_recipes.recipes.settings import settings_from_text, settings_text
@@ -86,8 +86,9 @@ def test_texts(recipe):
 def test_parameter_names(recipe):
     declared = recipe.declaration
     parameters = recipe().parameters
-    assert len(parameters) == len(declared.parameters)
-    for shown, entry in zip(parameters, declared.parameters, strict=True):
+    entries = (*declared.parameters, PLOTS)
+    assert len(parameters) == len(entries)
+    for shown, entry in zip(parameters, entries, strict=True):
         assert shown.name == f"soxs.{declared.name}.{entry.name}"
         assert shown.context == f"soxs.{declared.name}"
         assert shown.cli_alias == entry.name

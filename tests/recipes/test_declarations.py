@@ -6,7 +6,8 @@ import pytest
 
 from soxs_recipes.errors import InputError
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.base import parameter_list, resolve_parameters
+from soxs_recipes.recipes.base import resolve_parameters
+from soxs_recipes.recipes.cpl_terms import parameter_list
 from soxs_recipes.recipes.declarations import (
     CalibrationInput,
     Parameter,
@@ -69,14 +70,19 @@ def test_values_take_the_type(kind, given, value):
 
 def test_cpl_parameters(mean_frame):
     parameters = parameter_list(mean_frame.declaration)
-    assert [parameter.name for parameter in parameters] == [
-        f"soxs.soxs_mean_frame.{name}" for name in ("frame-sigma", "iterations", "method", "keep")
-    ]
-    assert [parameter.cli_alias for parameter in parameters] == ["frame-sigma", "iterations", "method", "keep"]
+    names = ["frame-sigma", "iterations", "method", "keep", "plots"]
+    assert [parameter.name for parameter in parameters] == [f"soxs.soxs_mean_frame.{name}" for name in names]
+    assert [parameter.cli_alias for parameter in parameters] == names
     assert {parameter.context for parameter in parameters} == {"soxs.soxs_mean_frame"}
-    assert [parameter.default for parameter in parameters] == ["auto", 3, "mean", False]
+    assert [parameter.default for parameter in parameters] == ["auto", 3, "mean", False, False]
     assert (parameters[1].min, parameters[1].max) == (0, 10)
     assert parameters[2].alternatives == ["mean", "median"]
+
+
+def test_plots_belongs_to_all_recipes(mean_frame):
+    own = Parameter("plots", bool, True, "", "Whether to draw.")
+    with pytest.raises(ValueError, match="every recipe has the parameter plots"):
+        replace(mean_frame.declaration, parameters=(own,))
 
 
 def test_auto_comes_from_the_arm_else_from_the_declaration(mean_frame):
