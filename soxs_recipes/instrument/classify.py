@@ -11,14 +11,19 @@ from soxs_recipes.errors import InputError
 from soxs_recipes.instrument.keywords import header_value
 from soxs_recipes.instrument.load import load_instrument
 from soxs_recipes.instrument.model import Arm, Instrument
+from soxs_recipes.instrument.raw_types import (
+    ARM_NAMES,
+    IMAGER,
+    LAMP_WORDS,
+    RAW_TYPES,
+    UNLIT_TECHNIQUE,
+    WAVE_WORDS,
+    RawType,
+)
 
 __all__ = ["Classification", "arm_of", "classify", "instrument_of"]
 
-IMAGER = "ACQ"
-_ARM_NAMES = {
-    "VIS": "VIS", "UVB": "VIS", "UVVIS": "VIS", "UV-VIS": "VIS", "UV_VIS": "VIS", "NIR": "NIR", "IR": "NIR",
-    "ACQ": IMAGER, "ACQCAM": IMAGER, "CAMERA": IMAGER, "AC": IMAGER,
-}  # fmt: skip
+_ARMS_BY_NAME = {name: arm for arm, names in ARM_NAMES.items() for name in names}
 
 # Templates speak when DPR keywords are missing: (pattern in TPL ID or TPL NAME, TYPE, TECH, CATG).
 _TEMPLATES = (
@@ -34,9 +39,6 @@ _TEMPLATES = (
 )  # fmt: skip
 _MODES = (("STARE", "STARE"), ("NOD", "NOD"), ("OFFSET", "OFFSET"), ("MAP", "MAP"))
 _UNLIT = ("", "OFF", "NONE", "F", "FALSE", "0", "-")
-_LAMP_TYPES = frozenset({"QFLAT", "DFLAT", "FLAT"})
-_WAVE_TYPES = frozenset({"WAVE", "ARC", "ARCS", "FMTCHK"})
-_LINEARITY_TYPES = frozenset({"DETCHAR", "DETLIN", "LINEARITY", "DETCHECK"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,11 @@ def arm_of(header: Mapping[str, object], instrument: Instrument) -> str:
     if camera.startswith("ACQ"):
         return IMAGER
     stated = _text(header, instrument, "ARM")
-    if stated in _ARM_NAMES:
-        return _ARM_NAMES[stated]
+    if stated in _ARMS_BY_NAME:
+        return _ARMS_BY_NAME[stated]
     for word in re.split(r"[^A-Z]+", _text(header, instrument, "PRO_CATG"))[::-1]:
-        if word in _ARM_NAMES:
-            return _ARM_NAMES[word]
+        if word in _ARMS_BY_NAME:
+            return _ARMS_BY_NAME[word]
     slits = [arm.name for arm in instrument.arms if header_value(header, instrument, "SLIT", arm.name) is not None]
     if len(slits) == 1:
         return slits[0]
@@ -199,37 +201,24 @@ class _Context:
 
 def _stem(kind: str, tech: str, context: _Context) -> tuple[str, str]:
     """Tag with `{arm}`, and the reason when there is none."""
-    words = set(re.split(r"[,\s]+", kind))
-    if "BIAS" in words:
-        return ("BIAS_{arm}", "") if context.has_bias else ("", "biases of an infrared array are not used")
-    if "DARK" in words:
-        return "DARK_{arm}", ""
-    if context.arm == IMAGER:
-        return _imaging(words, kind)
-    if "BLANK" in context.slit and words & (_LAMP_TYPES | _WAVE_TYPES):
+    words = {"ORDERDEF" if word.endswith("ORDERDEF") else word for word in re.split(r"[,\s]+", kind)}
+    is_lamp = words & (LAMP_WORDS | WAVE_WORDS) and not words & {"BIAS", "DARK"}
+    if is_lamp and "BLANK" in context.slit:
         return "", f"lamp exposure behind a closed slit ({context.slit})"
-    if words & _LINEARITY_TYPES:
-        return f"DETLIN_{{arm}}{_on_off(words, tech, context)}", ""
-    if words & _WAVE_TYPES:
-        mask = _mask(tech, context)
-        stem = {"MPH": "WAVE_MPH_{arm}", "PIN": "WAVE_PIN_{arm}", "SLIT": "WAVE_SLIT_{arm}"}[mask]
-        return stem + ("" if mask == "SLIT" else _on_off(words, tech, context)), ""
-    if words & {"DOME", "TWILIGHT"} or {"SKY", "FLAT"} <= words:
-        return "", f"frames of type {kind} have no use"
-    if any(word.endswith("ORDERDEF") for word in words) or (
-        words & _LAMP_TYPES and _mask(tech, context) != "SLIT"
-    ):
-        return f"ORDERDEF_{{arm}}{_on_off(words, tech, context)}", ""
-    if words & _LAMP_TYPES:
-        return f"FLAT_SLIT_{{arm}}{_on_off(words, tech, context) or _flat_lamp(words, context)}", ""
-    return _on_sky(words, kind, tech, context)
+    mask, camera = _mask(tech, context), context.arm == IMAGER
+    for raw in RAW_TYPES:
+        if raw.says(words) and raw.is_taken(camera=camera, has_bias=context.has_bias, mask=mask):
+            reason = "" if raw.stem else raw.reason or f"frames of type {kind} have no use"
+            return _full_stem(raw, words, tech, context), reason
+    return "", f"{'camera frame' if camera else 'frames'} of type {kind} {'has' if camera else 'have'} no use"
 
 
-def _imaging(words: set[str], kind: str) -> tuple[str, str]:
-    for word, stem in (("FLAT", "FLAT_IMG_{arm}"), ("STD", "STD_IMG_{arm}"), ("OBJECT", "OBJECT_IMG_{arm}")):
-        if word in words:
-            return stem, ""
-    return "", f"camera frame of type {kind} has no use"
+def _full_stem(raw: RawType, words: set[str], tech: str, context: _Context) -> str:
+    mode = (_mode(tech) or _mode(context.template) or "STARE") if raw.modes else ""
+    stem = raw.stem.replace("{mode}", mode)
+    if raw.has_state and not context.has_bias:
+        return stem + ("_OFF" if _is_off(words, tech) else "_ON")
+    return stem + _flat_lamp(raw, words, context)
 
 
 def _mask(tech: str, context: _Context) -> str:
@@ -244,32 +233,15 @@ def _mask(tech: str, context: _Context) -> str:
     return "SLIT"
 
 
-def _on_off(words: set[str], tech: str, context: _Context) -> str:
-    """Lamp state of an infrared calibration; CCD frames have none."""
-    if context.has_bias:
-        return ""
-    is_off = "OFF" in words or ("IMAGE" in tech and "ECHELLE" not in tech)
-    return "_OFF" if is_off else "_ON"
+def _is_off(words: set[str], tech: str) -> bool:
+    return "OFF" in words or (UNLIT_TECHNIQUE in tech and "ECHELLE" not in tech)
 
 
-def _flat_lamp(words: set[str], context: _Context) -> str:
-    if "DFLAT" in words:
-        return "_D2"
-    if "QFLAT" in words:
-        return "_QTH"
-    return {"QTH": "_QTH", "DEUTERIUM": "_D2"}.get(context.lamps, "")
-
-
-def _on_sky(words: set[str], kind: str, tech: str, context: _Context) -> tuple[str, str]:
-    mode = _mode(tech) or _mode(context.template) or "STARE"
-    if "SKY" in words:
-        return "SKY_OFFSET_{arm}", ""
-    if "STD" in words:
-        family = "STD_TELL" if words & {"TELLURIC", "TELL"} else "STD_FLUX"
-        return f"{family}_{mode}_{{arm}}", ""
-    if "OBJECT" in words:
-        return f"OBJECT_{mode}_{{arm}}", ""
-    return "", f"frames of type {kind} have no use"
+def _flat_lamp(raw: RawType, words: set[str], context: _Context) -> str:
+    """End of the tag that names the continuum lamp: by `DPR TYPE`, else by the only one that is lit."""
+    stated = [end for _, end, text in raw.lamps if text.rpartition(",")[2] in words]
+    lit = [end for lamp, end, _ in raw.lamps if lamp == context.lamps]
+    return next(iter((*stated[::-1], *lit)), "")
 
 
 def _mode(text: str) -> str:
