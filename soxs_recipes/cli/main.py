@@ -39,6 +39,11 @@ COMMANDS = {
     "recipes": ("info_commands", "recipes", "List the recipes."),
     "man": ("info_commands", "man", "Show the manual of a recipe."),
     "settings": ("info_commands", "settings", "Write a settings file with every parameter explained."),
+    "install-plugins": (
+        "plugin_commands",
+        "install_plugins",
+        "Make the recipes known to pyesorex and EsoRex.",
+    ),
     "completion": ("info_commands", "completion", "Print the script that completes words in your shell."),
 }
 
