@@ -13,7 +13,7 @@ from soxs_recipes.reduction.extraction import ExposureResult
 
 TITLE = "Extraction with true calibrations"
 
-ARMS = {"VIS": (2, 4), "NIR": (12, 17, 22)}
+ARMS = ("VIS", "NIR")
 _SCENES = ((16.0, 0.5), (18.0, 1.0), (20.0, 0.5), (20.0, 2.0))  # magnitude, seeing [arcsec]
 _WITHOUT = (18.0, 1.0)  # the scene without cosmic rays, against which their cost is measured
 _RATES = 10.0  # times the nominal number of cosmic rays
@@ -47,7 +47,7 @@ def _measure_arm(arm: str, seed: int) -> dict[str, float]:
     samples: list[Sample] = []
     for name, (magnitude, seeing) in zip(_NAMES, _SCENES, strict=True):
         rate = 0.0 if (magnitude, seeing) == _WITHOUT else 1.0
-        exposure = true_exposure(arm, seed, magnitude=magnitude, seeing=seeing, orders=ARMS[arm], cosmic_rays=rate)
+        exposure = true_exposure(arm, seed, magnitude=magnitude, seeing=seeing, cosmic_rays=rate)
         result = exposure.extract()
         sample = Sample(exposure, result)
         samples.append(sample)
@@ -162,7 +162,7 @@ def _line_shares(fit, chosen: np.ndarray) -> np.ndarray:
 
 
 def _cosmic_ray_figures(arm: str, seed: int, clean: Sample) -> dict[str, float]:
-    common = {"magnitude": 18.0, "seeing": 1.0, "orders": ARMS[arm]}
+    common = {"magnitude": 18.0, "seeing": 1.0}
     dirty = true_exposure(arm, seed, cosmic_rays=_RATES, **common)
     sharp = true_exposure(arm, seed, **(common | {"seeing": 0.4, "magnitude": 16.0}))
     dirty_result, sharp_result = dirty.extract(), sharp.extract()

@@ -134,7 +134,7 @@ def true_exposure(
 
 
 def _maps(spectrograph: Spectrograph, arm, orders) -> tuple[PixelMaps, np.ndarray]:
-    """The optical model read backwards, and the transmission of the slit: uneven jaws, soft ends."""
+    """The optical model read backwards, and the slit's transmission over that at its middle: jaws, soft ends."""
     shape = (spectrograph.hardware.along, spectrograph.hardware.across)
     wavelength, slit = np.full(shape, np.nan), np.full(shape, np.nan)
     number, jaws = np.zeros(shape, np.int16), np.ones(shape)
@@ -149,9 +149,12 @@ def _maps(spectrograph: Spectrograph, arm, orders) -> tuple[PixelMaps, np.ndarra
         at = rows[inside], columns[inside]
         wavelength[at], slit[at], number[at] = wave[inside], geometry.s[inside], order.number
         lit = [np.zeros(shape), np.zeros(shape)]
-        for image, slit_profile in zip(lit, (spectrograph.slit_surface(order.number), _open), strict=True):
+        surface = spectrograph.slit_surface(order.number)
+        for image, slit_profile in zip(lit, (surface, _open), strict=True):
             render_order(image, geometry, np.ones_like, slit_profile)
-        jaws[at] = np.maximum(lit[0][at] / np.maximum(lit[1][at], 1e-9), 0.02)
+        # A flat is 1 at mid-slit, and so is the truth that spectra are compared with.
+        middle = float(surface(np.zeros(1), np.zeros(1))[0])
+        jaws[at] = np.maximum(lit[0][at] / np.maximum(middle * lit[1][at], 1e-9), 0.02)
     images = (wavelength, slit, number, jaws)
     if arm.dispersion_axis == 1:
         images = tuple(np.ascontiguousarray(image.T) for image in images)

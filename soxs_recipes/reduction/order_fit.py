@@ -8,6 +8,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d
 
 from soxs_recipes.reduction.banded import SplineBasis
+from soxs_recipes.reduction.flux_shrinkage import flux_information, shrunk_flux
 from soxs_recipes.reduction.joint_fit import JointModel, JointSolution
 from soxs_recipes.reduction.object_trace import ChunkEquations, chunk_equations
 from soxs_recipes.reduction.order_pixels import OrderPixels, between_bins, bins_around
@@ -24,6 +25,7 @@ __all__ = ["OrderFit"]
 
 _REJECTION = 6.0  # sigma
 _LINE_ERROR = 0.3  # Same where the object's spectrum bends within a bin: narrow emission lines must survive.
+_MEDIAN_EFFICIENCY = 0.6  # of first fluxes, against means
 _MODEL_ERROR = 0.03  # Share of the object's light by which the profile may be wrong while outliers are sought.
 
 
@@ -64,6 +66,7 @@ class OrderFit:
         self.joint: JointModel | None = None
         self.solution: JointSolution | None = None
         self._denoised: np.ndarray | None = None
+        self._smooth: list[np.ndarray] = []  # denoised flux of each source, after `solve`
         self.model = np.zeros(data.size)
         self.first_fluxes = np.zeros((0, pixels.grid.size))
         self.binned_sky = np.zeros(pixels.grid.size)
@@ -185,7 +188,8 @@ class OrderFit:
         weight = np.where(self.good & unhit, 1.0 / (variance + (0.02 * light[source]) ** 2), 0.0)
         # Where the rough sky of a bin is too low its flux is too high: with that noise in the scale, the two
         # together would look like a wider source.
-        scale = self.pixels.interpolate(_shrunk(fluxes[source])) * self.sensitivity
+        information = self._information(source, _MEDIAN_EFFICIENCY * weight)
+        scale = self.pixels.interpolate(shrunk_flux(fluxes[source], information)) * self.sensitivity
         return chunk_equations(self.pixels, self.profiles[source], residual, weight, scale, every=3)
 
     def place_knots(self) -> None:
@@ -219,15 +223,18 @@ class OrderFit:
             offsets=self.offsets or None,
             background=self.background,
         )
-        extra = self._broadening(position)
-        self.solution = self.joint.solve(self.data - extra, self.weight)
+        extra, weight = self._broadening(position), self.weight
+        self.solution = self.joint.solve(self.data - extra, weight)
         self.model = self.solution.model + extra
         around = bins_around(position, pixels.grid.size)
+        self._smooth = [
+            shrunk_flux(flux, self._information(source, weight)) for source, flux in enumerate(self.solution.flux)
+        ]
         self._denoise(
             self.solution.sky + extra,
             [
-                between_bins(_shrunk(flux), *around) * values * self.sensitivity
-                for values, flux in zip(profiles, self.solution.flux, strict=True)
+                between_bins(flux, *around) * values * self.sensitivity
+                for values, flux in zip(profiles, self._smooth, strict=True)
             ],
         )
         self._position, self._illumination, self._extra = position, illumination, extra
@@ -288,8 +295,16 @@ class OrderFit:
 
     def _scale(self, source: int) -> np.ndarray:
         """flat * footprint * smoothed flux of a source."""
-        flux = _shrunk(self.solution.flux[source])
-        return self.pixels.interpolate(flux) * self.sensitivity
+        return self.pixels.interpolate(self._smooth[source]) * self.sensitivity
+
+    def _information(self, source: int, weight: np.ndarray) -> np.ndarray:
+        """What the pixels tell of a source's flux in every bin: 1/variance."""
+        bins = self.pixels.grid.size
+        which = np.clip(np.rint(self.pixels.position).astype(np.int64), 0, bins - 1)
+        expected = self.profile_values(source) * self.sensitivity
+        return flux_information(
+            expected, self.sensitivity, weight, lambda values: np.bincount(which, values, minlength=bins)
+        )
 
     def _other_light(self, source: int, apart: Sequence[int] = ()) -> list[np.ndarray]:
         """Light that may be mistaken for this source's: overlapping neighbours, and what lies beneath."""
@@ -333,19 +348,3 @@ def _sharpness(flux: np.ndarray) -> np.ndarray:
     bend = np.abs(np.convolve(np.pad(flux, 1, mode="edge"), [1.0, -2.0, 1.0], mode="valid"))
     size = maximum_filter1d(np.abs(flux), 3)
     return maximum_filter1d(bend, 3) / np.maximum(size, 1e-9) * 0.5
-
-
-def _shrunk(flux: np.ndarray) -> np.ndarray:
-    """Flux pulled to its running mean as far as its scatter is noise, so that noise squared adds no weight."""
-    width = 31
-    padded = np.pad(flux, width // 2, mode="reflect") if flux.size > width else flux
-    kernel = np.full(width, 1.0 / width)
-    if flux.size <= width:
-        return np.full(flux.size, flux.mean())
-    mean = np.convolve(padded, kernel, mode="valid")
-    spread = np.convolve(np.pad((flux - mean) ** 2, width // 2, mode="reflect"), kernel, mode="valid")
-    # Half the squared difference of neighbours is noise variance wherever the spectrum is smooth.
-    steps = np.diff(flux, prepend=flux[0]) ** 2 / 2.0
-    noise = np.convolve(np.pad(steps, width // 2, mode="reflect"), kernel, mode="valid")
-    share = np.clip(1.0 - noise / np.maximum(spread, 1e-12), 0.0, 1.0)
-    return mean + share * (flux - mean)
