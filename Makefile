@@ -8,7 +8,7 @@ export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 export MPLBACKEND = Agg
 
-.PHONY: help install demo test lint docs bench accuracy peer clean
+.PHONY: help install demo test lint docs workflows bench accuracy peer clean
 
 help:
 	@echo "make demo      set up, simulate one small night, reduce it"
@@ -16,6 +16,7 @@ help:
 	@echo "make install   set up only (virtual environment in $(VENV))"
 	@echo "make lint      check form"
 	@echo "make docs      write the recipes' reference pages"
+	@echo "make workflows write the Reflex workflow and its rules"
 	@echo "make bench     times, memory and accuracy beside soxspipe on one night (needs Python 3.12+)"
 	@echo "make accuracy  many-seed accuracy runs against simulated truth"
 	@echo "make peer      reduce the simulated night with soxspipe too (needs Python 3.12+)"
@@ -44,6 +45,9 @@ lint: install
 
 docs: install
 	$(BIN)/python docs/build_reference.py
+
+workflows: install
+	$(BIN)/python workflows/build_workflows.py
 
 bench: install
 	$(BIN)/python benchmarks/bench.py

@@ -6,11 +6,10 @@ python docs/build_reference.py --check    exits 1 when a page on disk differs
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
 from soxs_recipes.data.quality import describe_quality
+from soxs_recipes.integration.generated import build
 from soxs_recipes.recipes.man import man_page
 from soxs_recipes.recipes.registry import all_declarations
 
@@ -35,23 +34,5 @@ def quality_page() -> str:
     return "# Quality bits\n\n| bit | value | name | a pixel that |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
-def main() -> int:
-    """Write or check."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="compare only")
-    check = parser.parse_args().check
-    FOLDER.mkdir(exist_ok=True)
-    stale = []
-    for name, text in pages().items():
-        path = FOLDER / name
-        if path.is_file() and path.read_text(encoding="utf-8") == text:
-            continue
-        stale.append(name)
-        if not check:
-            path.write_text(text, encoding="utf-8")
-    sys.stdout.write(f"{len(stale)} pages {'differ' if check else 'written'}: {', '.join(stale) or 'none'}\n")
-    return int(check and bool(stale))
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(build(__doc__, FOLDER, pages()))

@@ -1,22 +1,37 @@
-"""Where the static calibrations are: inside the package when installed, at the top level in a checkout."""
+"""Where what is shipped beside the code is: inside the package when installed, at the top level in a checkout."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from soxs_recipes.errors import CalibrationMissing
+from soxs_recipes.errors import CalibrationMissing, InputError, SoxsError
 
-__all__ = ["static_calibration_folder", "static_calibration_path", "static_calibration_tags"]
+__all__ = [
+    "reflex_workflow_folder",
+    "static_calibration_folder",
+    "static_calibration_path",
+    "static_calibration_tags",
+]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
-def static_calibration_folder() -> Path:
-    """Folder of the static tables; CalibrationMissing when the installation holds none."""
-    for folder in (_PACKAGE / "static_calib", _PACKAGE.parent / "static_calib"):
+def _shipped(name: str, missing: type[SoxsError]) -> Path:
+    """A folder that the wheel carries inside the package."""
+    for folder in (_PACKAGE / name, _PACKAGE.parent / name):
         if folder.is_dir():
             return folder
-    raise CalibrationMissing(f"no static_calib folder in or beside {_PACKAGE}: install soxs-recipes again")
+    raise missing(f"no {name} folder in or beside {_PACKAGE}: install soxs-recipes again")
+
+
+def static_calibration_folder() -> Path:
+    """Folder of the static tables; CalibrationMissing when the installation holds none."""
+    return _shipped("static_calib", CalibrationMissing)
+
+
+def reflex_workflow_folder() -> Path:
+    """Folder of the Reflex workflow, its rules and scripts; InputError when the installation holds none."""
+    return _shipped("workflows", InputError)
 
 
 def static_calibration_tags() -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 import pytest
 
-from soxs_recipes.errors import CalibrationMissing
+from soxs_recipes.errors import CalibrationMissing, InputError
 from soxs_recipes.instrument import paths, static_calibration_folder, static_calibration_path
 
 
@@ -27,3 +27,10 @@ def test_a_folder_inside_the_package_comes_first(tmp_path, monkeypatch):
 def test_an_unknown_tag_is_refused():
     with pytest.raises(CalibrationMissing, match="'NOT_A_TAG'"):
         static_calibration_path("NOT_A_TAG")
+
+
+def test_the_workflow_is_shipped(tmp_path, monkeypatch):
+    assert (paths.reflex_workflow_folder() / "soxs.oca").is_file()
+    monkeypatch.setattr(paths, "_PACKAGE", tmp_path)
+    with pytest.raises(InputError, match="install soxs-recipes again"):
+        paths.reflex_workflow_folder()
