@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-__all__ = ["call_recipe", "draw_plots", "serve", "warm_up"]
+__all__ = ["call_recipe", "draw_plots", "peak_megabytes", "serve", "warm_up"]
 
 _log = logging.getLogger(__name__)
 _LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -180,7 +180,7 @@ def _answer(call: Callable, request: Mapping[str, object]) -> dict[str, object]:
         answer = {"status": "FAILED", "error": text, "error_class": type(error).__name__}
     answer.setdefault("seconds", time.monotonic() - began)
     answer["cpu_seconds"] = time.process_time() - cpu
-    answer["peak_mb"] = _peak_megabytes()
+    answer["peak_mb"] = peak_megabytes()
     return answer
 
 
@@ -193,7 +193,7 @@ def _reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak_megabytes() -> float:
+def peak_megabytes() -> float:
     """Peak resident memory since `_reset_peak`."""
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,7 +11,10 @@ from soxs_recipes.cli.options import emit_json, json_option
 from soxs_recipes.cli.show import print_table
 from soxs_recipes.errors import InputError
 
-__all__ = ["completion", "man", "recipes", "settings"]
+if TYPE_CHECKING:
+    from soxs_recipes.recipes.declarations import Declaration
+
+__all__ = ["completion", "man", "recipes", "settings", "show_manual"]
 
 
 @click.command(short_help="List the recipes.")
@@ -32,10 +36,15 @@ def recipes(as_json: bool) -> None:
 @json_option
 def man(recipe: str, as_json: bool) -> None:
     """Show the manual of RECIPE: inputs, calibrations, parameters, products, QC."""
-    from soxs_recipes.recipes.man import man_page
     from soxs_recipes.recipes.registry import recipe_class
 
-    declaration = recipe_class(recipe).declaration
+    show_manual(recipe_class(recipe).declaration, as_json=as_json)
+
+
+def show_manual(declaration: Declaration, *, as_json: bool) -> None:
+    """Show the manual of a recipe, page by page on a terminal."""
+    from soxs_recipes.recipes.man import man_page
+
     if as_json:
         emit_json({"schema": 1, "recipe": declaration.name, "manual": man_page(declaration)})
         return

@@ -200,7 +200,8 @@ def _exit_code(report: dict[str, object]) -> int:
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def reduce_sof(sof: Path, options: tuple[str, ...]) -> int:
     """Reduce one set of frames by the recipe that its frames are for; OPTIONS are those of that recipe."""
-    from soxs_recipes.cli.recipe_commands import recipe_command, recipe_for_sof
+    from soxs_recipes.cli.recipe_commands import recipe_command
+    from soxs_recipes.cli.recipe_inputs import recipe_for_sof
 
     return recipe_command(recipe_for_sof(sof)).main([str(sof), *options], standalone_mode=False)
 

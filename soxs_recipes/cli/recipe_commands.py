@@ -6,13 +6,17 @@ import hashlib
 import json
 import shlex
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from soxs_recipes.cli.companions import with_companions
+from soxs_recipes.cli.info_commands import show_manual
 from soxs_recipes.cli.options import (
     emit_json,
     interruptible,
@@ -21,18 +25,46 @@ from soxs_recipes.cli.options import (
     settings_option,
     talk_options,
 )
+from soxs_recipes.cli.recipe_inputs import arm_of_frames, gather_frames
+from soxs_recipes.cli.runner_options import (
+    RunnerOptions,
+    deliver,
+    runner_options,
+    show_parameters,
+    with_values,
+    write_config,
+)
 from soxs_recipes.errors import InputError
-from soxs_recipes.recipes.declarations import Declaration, Parameter, resolved_tag
+from soxs_recipes.recipes.declarations import Declaration, Parameter
 
-__all__ = ["gather_frames", "recipe_command", "recipe_for_sof"]
+if TYPE_CHECKING:
+    from soxs_recipes.recipes.settings import RecipeConfig
 
-_SOF_SUFFIXES = (".sof", ".txt", ".ascii")
+__all__ = ["recipe_command"]
 
 
 class RecipeCommand(click.Command):
     """A command whose help goes on with the inputs, products and QC of its recipe."""
 
     declaration: Declaration
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """As click does; a switch may stand alone or have a value, as with EsoRex."""
+        switches = [f"--{entry.name}" for entry in self.declaration.parameters if entry.type is bool]
+        return super().parse_args(context, with_values(args, switches))
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Options in groups: the recipe's parameters, the run, files as EsoRex has them, the rest."""
+        groups: dict[str, list] = {title: [] for title in ("Parameters", *_GROUPS, "Messages")}
+        for option in self.get_params(context):
+            title = next((title for title, names in _GROUPS.items() if option.name in names), "Messages")
+            record = option.get_help_record(context) if isinstance(option, click.Option) else None
+            if record is not None:
+                groups["Parameters" if option.name.startswith(_PREFIX) else title].append(record)
+        for title, records in groups.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Inputs, calibrations, products, QC."""
@@ -43,6 +75,11 @@ class RecipeCommand(click.Command):
         formatter.write("\n" + "\n\n".join(wanted) + "\n")
 
 
+_PREFIX = "p_"  # of options that are parameters
+_GROUPS = {
+    "Run": ("output", "overwrite", "settings_file", "poly", "plots"),
+    "Files and configuration, as EsoRex has them": tuple(field.name for field in fields(RunnerOptions)),
+}
 _SECTIONS = ("INPUTS", "CALIBRATIONS", "PRODUCTS", "QC PARAMETERS")
 
 
@@ -60,10 +97,11 @@ def recipe_command(name: str) -> click.Command:
         f"{declaration.synopsis}\n\nINPUTS: SOF files, folders or frames; headers tell what each frame is."
     )
     parameters = {_option_name(p): p for p in declaration.parameters}
-    command = click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path))(run)
+    # Not required: some options only show or write something.
+    command = click.argument("inputs", nargs=-1, type=click.Path(path_type=Path))(run)
     for parameter in reversed(declaration.parameters):
         command = _parameter_option(parameter)(command)
-    for option in (json_option, plots_option, settings_option, *_OWN_OPTIONS):
+    for option in (json_option, plots_option, runner_options, settings_option, *_OWN_OPTIONS):
         command = option(command)
     command = talk_options(_with_parameters(command, parameters))
     made = click.command(declaration.name.removeprefix("soxs_"), cls=RecipeCommand)(command)
@@ -74,8 +112,8 @@ def recipe_command(name: str) -> click.Command:
 _OWN_OPTIONS = (
     click.option("--poly", metavar="DEGREES", help="Degrees of the polynomial fits, such as 3355 or 3,3,5,5."),
     click.option("-x", "--overwrite", is_flag=True, help="Run although the products are there."),
-    click.option("-o", "--output", type=click.Path(path_type=Path), default=".", show_default=True,
-                 help="Folder of the products."),
+    click.option("-o", "--output", "--output-dir", "output", type=click.Path(path_type=Path), default=".",
+                 show_default=True, envvar="SOXS_OUTPUT_DIR", show_envvar=True, help="Folder of the products."),
 )  # fmt: skip
 
 
@@ -93,7 +131,7 @@ def _with_parameters(command, parameters: Mapping[str, Parameter]):
 
 
 def _option_name(parameter: Parameter) -> str:
-    return "p_" + parameter.name.replace("-", "_")
+    return _PREFIX + parameter.name.replace("-", "_")
 
 
 def _parameter_option(parameter: Parameter):
@@ -110,87 +148,6 @@ def _parameter_option(parameter: Parameter):
     )
 
 
-# -- inputs -------------------------------------------------------------------------------------------------
-def gather_frames(inputs: Iterable[Path], declaration: Declaration | None = None) -> list[tuple[str, str]]:
-    """(path, tag) of every frame that SOF files, folders and frames name; a frame named twice counts once.
-
-    Of a folder only the frames that the declaration speaks of are taken. InputError names what is not there.
-    """
-    from soxs_recipes.cascade.scan import FITS_SUFFIXES, find_fits_files
-    from soxs_recipes.eso.sof import read_sof
-
-    frames: dict[str, str] = {}
-    for path in inputs:
-        if path.is_dir():
-            found, _ = find_fits_files(path)
-            if not found:
-                raise InputError(f"{path}: holds no FITS files")
-            for one in found if declaration is None else _of_use(found, declaration):
-                frames.setdefault(str(one.absolute()), "")
-        elif not path.exists():
-            raise InputError(f"{path}: there is no such file or folder")
-        elif path.name.endswith(FITS_SUFFIXES) and path.suffix not in _SOF_SUFFIXES:
-            frames.setdefault(str(path.absolute()), "")
-        else:
-            for entry in read_sof(path):
-                if entry.group != "PRODUCT":
-                    frames[str(entry.path)] = entry.tag
-    return list(frames.items())
-
-
-def _of_use(paths: Iterable[Path], declaration: Declaration) -> list[Path]:
-    """Files that a recipe knows the tag of; those that cannot be read stay, so that the recipe names them."""
-    from soxs_recipes.errors import SoxsError
-    from soxs_recipes.fits_files import read_header
-    from soxs_recipes.instrument.classify import classify
-
-    chosen = []
-    for path in paths:
-        try:
-            found = classify(read_header(path))
-        except SoxsError:
-            chosen.append(path)
-            continue
-        known = {
-            resolved_tag(entry.tag, found.arm, kind)
-            for entry in (*declaration.raws, *declaration.calibrations)
-            for kind in ("SCI", "FLUX", "TELL")
-        }
-        if found.tag in known:
-            chosen.append(path)
-    return chosen
-
-
-def recipe_for_sof(sof: Path) -> str:
-    """The recipe whose main input the frames of a SOF are; InputError when there is none or more than one."""
-    from soxs_recipes.cascade.night import recipe_declarations
-    from soxs_recipes.fits_files import read_header
-    from soxs_recipes.instrument import load_instrument
-    from soxs_recipes.instrument.classify import classify
-
-    tags = set()
-    for path, tag in gather_frames([sof]):
-        tags.add(tag or (classify(read_header(path)).tag if Path(path).is_file() else ""))
-    arms = [arm.name for arm in load_instrument().arms]
-    fitting = [
-        name
-        for name, declaration in recipe_declarations().items()
-        if tags
-        & {
-            resolved_tag(raw.tag, arm, kind)
-            for raw in declaration.raws
-            for arm in arms
-            for kind in ("SCI", "FLUX")
-        }
-    ]
-    if len(fitting) != 1:
-        what = "more than one recipe is" if fitting else "no recipe is"
-        names = f": {', '.join(fitting)}" if fitting else ""
-        raise InputError(f"{sof}: {what} for its frames ({', '.join(sorted(tags)) or 'none'}){names}")
-    return fitting[0]
-
-
-# -- running ------------------------------------------------------------------------------------------------
 def _run(
     declaration: Declaration,
     inputs: tuple[Path, ...],
@@ -203,24 +160,57 @@ def _run(
     as_json: bool,
     quiet: bool,
     given: Mapping[str, object],
+    runner: RunnerOptions,
 ) -> int:
-    from soxs_recipes.cascade.worker import call_recipe
-
+    if runner.man_page:
+        show_manual(declaration, as_json=as_json)
+        return 0
     frames, added = with_companions(declaration, gather_frames(inputs, declaration))
+    config = _read_config(declaration, runner)
+    settings = _settings(declaration, settings_file, config.values, poly, given, frames)
+    if _only_shown_or_written(declaration, inputs, runner, settings, as_json=as_json, quiet=quiet):
+        return 0
     if added and not quiet and not as_json:
         click.echo(f"found with it: {', '.join(added)}", err=True)
     if not frames:
         names = ", ".join(raw.tag for raw in declaration.raws)
         raise InputError(f"{', '.join(map(str, inputs))}: none of {names} among the frames")
-    settings = _settings(declaration, settings_file, poly, given, frames)
+    runner.link_folder()  # what cannot be is told before the work
     output = output.expanduser()
     key = _call_key(declaration, frames, settings)
     present = [] if overwrite else _present(output, key)
     if present:
+        deliver(runner, [(path, _tag_of(path)) for path in present])
         _tell_present(declaration, present, as_json=as_json, quiet=quiet)
         return 0
     folder = _made(output)
-    log = folder / "logs" / f"{declaration.name}.log"
+    log = runner.log_path(declaration, folder)
+    answer = _answer(declaration, frames, settings, folder, key, log, overwrite=overwrite)
+    words = _command_line(declaration, inputs, output, settings_file, runner, given)
+    answer["command"] = words
+    is_done = answer["status"] != "FAILED"
+    answer["plots"] = _plots(answer, folder) if is_done and _wants_plots(config, plots) else []
+    if is_done:
+        products = [(folder / product["name"], product["tag"]) for product in answer["products"]]
+        answer["delivered"] = [str(path) for path in deliver(runner, products)]
+    _tell(declaration, answer, folder, log, as_json=as_json, quiet=quiet, times=runner.time)
+    return _exit_code(answer)
+
+
+def _answer(
+    declaration: Declaration,
+    frames: Sequence,
+    settings: Mapping,
+    folder: Path,
+    key: str,
+    log: Path,
+    *,
+    overwrite: bool,
+) -> dict[str, object]:
+    """Run the recipe in a folder of its own, from which finished products are moved."""
+    from soxs_recipes.cascade.worker import call_recipe, peak_megabytes
+
+    began = time.process_time()
     with interruptible(), tempfile.TemporaryDirectory(prefix=".soxs-", dir=folder) as scratch:
         answer = call_recipe(
             {"recipe": declaration.name, "frames": frames, "settings": settings, "folder": scratch, "key": key,
@@ -228,42 +218,73 @@ def _run(
         )  # fmt: skip
         if answer["status"] != "FAILED":
             _move_products(answer, Path(scratch), folder, overwrite=overwrite)
-    answer["command"] = _command_line(declaration, inputs, output, settings_file, given)
-    answer["plots"] = _plots(answer, folder) if plots and answer["status"] != "FAILED" else []
-    _tell(declaration, answer, folder, log, as_json=as_json, quiet=quiet)
-    return _exit_code(answer)
+    return {**answer, "cpu_seconds": time.process_time() - began, "peak_mb": peak_megabytes()}
+
+
+def _read_config(declaration: Declaration, runner: RunnerOptions) -> RecipeConfig:
+    from soxs_recipes.recipes.settings import RecipeConfig, read_recipe_config
+
+    if runner.recipe_config is None:
+        return RecipeConfig()
+    config = read_recipe_config(declaration, runner.recipe_config.expanduser())
+    for name in config.unknown:
+        click.echo(f"{runner.recipe_config}: {name}; passed over", err=True)
+    return config
+
+
+def _only_shown_or_written(
+    declaration: Declaration,
+    inputs: Sequence[Path],
+    runner: RunnerOptions,
+    settings: Mapping[str, object],
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> bool:
+    """Show or write the parameters where asked for; whether that was all."""
+    if runner.params:
+        show_parameters(declaration, settings, as_json=as_json)
+        return True
+    path = runner.config_to_write(declaration)
+    if path is not None:
+        write_config(declaration, path, settings)
+        if not quiet and not as_json:
+            click.echo(f"wrote {path}")
+    if not inputs and path is None:
+        raise click.UsageError("Missing argument 'INPUTS...': SOF files, folders or frames.")
+    return not inputs
+
+
+def _wants_plots(config: RecipeConfig, plots: bool) -> bool:
+    """What the command line says, else what the configuration file says."""
+    source = click.get_current_context().get_parameter_source("plots")
+    is_default = source is click.core.ParameterSource.DEFAULT
+    return config.plots if is_default and config.plots is not None else plots
 
 
 def _settings(
-    declaration: Declaration, path: Path | None, poly: str | None, given: Mapping[str, object], frames: Sequence
+    declaration: Declaration,
+    path: Path | None,
+    config: Mapping[str, object],
+    poly: str | None,
+    given: Mapping[str, object],
+    frames: Sequence,
 ) -> dict[str, object]:
-    """Settings file, then --poly, then single options: the last wins. All are checked before any frame is read."""
+    """Settings file, configuration file, --poly, single options: the last wins.
+
+    All are checked before any frame is read.
+    """
     from soxs_recipes.recipes.settings import read_settings
 
     values: dict[str, object] = {}
     if path is not None:
-        values |= read_settings(path).of(declaration.name, _arm_of(frames))
+        values |= read_settings(path).of(declaration.name, arm_of_frames(frames))
+    values |= config
     if poly:
         values |= degrees_from(declaration, poly)
     for name, value in given.items():
         values[name] = declaration.parameter(name).checked_or_auto(value)
     return values
-
-
-def _arm_of(frames: Sequence[tuple[str, str]]) -> str:
-    """Arm of the first frame that tells it; the recipe itself checks that all agree."""
-    from soxs_recipes.errors import SoxsError
-    from soxs_recipes.fits_files import read_header
-    from soxs_recipes.instrument.classify import classify
-
-    for path, _ in frames:
-        try:
-            arm = classify(read_header(path)).arm
-        except SoxsError:
-            continue
-        if arm:
-            return arm
-    return ""
 
 
 def degrees_from(declaration: Declaration, poly: str) -> dict[str, str]:
@@ -321,6 +342,12 @@ def _key_of(path: Path) -> str:
     return next((str(value) for name, value in header.items() if name.endswith(" CALL KEY")), "")
 
 
+def _tag_of(path: Path) -> str:
+    from soxs_recipes.fits_files import read_header
+
+    return str(read_header(path).get("ESO PRO CATG", ""))
+
+
 def _tell_present(declaration: Declaration, present: Sequence[Path], *, as_json: bool, quiet: bool) -> None:
     if as_json:
         products = [str(path) for path in present]
@@ -363,18 +390,32 @@ def _plots(answer: dict[str, object], folder: Path) -> list[str]:
 
 
 def _command_line(
-    declaration: Declaration, inputs: Iterable[Path], output: Path, settings_file: Path | None, given: Mapping
+    declaration: Declaration,
+    inputs: Iterable[Path],
+    output: Path,
+    settings_file: Path | None,
+    runner: RunnerOptions,
+    given: Mapping,
 ) -> str:
     words = ["soxs", declaration.name.removeprefix("soxs_"), *(str(path.absolute()) for path in inputs)]
     words += ["-o", str(output.absolute()), "-x"]
     if settings_file is not None:
         words += ["-s", str(settings_file.absolute())]
+    if runner.recipe_config is not None:
+        words += [f"--recipe-config={runner.recipe_config.absolute()}"]
     words += [f"--{name}={value}" for name, value in given.items()]
     return shlex.join(words)
 
 
 def _tell(
-    declaration: Declaration, answer: Mapping[str, object], folder: Path, log: Path, *, as_json: bool, quiet: bool
+    declaration: Declaration,
+    answer: Mapping[str, object],
+    folder: Path,
+    log: Path,
+    *,
+    as_json: bool,
+    quiet: bool,
+    times: bool,
 ) -> None:
     if as_json:
         emit_json({"schema": 1, "recipe": declaration.name, "folder": str(folder), "log": str(log), **answer})
@@ -382,20 +423,29 @@ def _tell(
     if answer["status"] == "FAILED" or quiet:
         return
     click.echo(f"{declaration.name}: {answer['status']} in {answer['seconds']:.1f} s")
+    if times:
+        used = f"{answer['cpu_seconds']:.1f} s of processor time, {answer['peak_mb']:.0f} MB at most"
+        click.echo(f"  time: {answer['seconds']:.1f} s, {used}")
     for reason in answer["reasons"]:
         click.echo(f"  partial: {reason}")
     for note in answer["notes"]:
         click.echo(f"  note: {note}")
     for product in answer["products"]:
-        click.echo(f"  {product['tag']:28s} {folder / product['name']}")
+        _tell_line(product["tag"], folder / product["name"])
         for keyword, value in product["qc"].items():
             if " ORD" not in keyword:
                 click.echo(f"    {keyword.removeprefix('ESO '):26s} {value:.6g}")
     for name in answer["texts"]:
-        click.echo(f"  {'text':28s} {folder / name}")
+        _tell_line("text", folder / name)
     if answer["plots"]:
-        click.echo(f"  {'plots':28s} {Path(answer['plots'][0]).parent}")
+        _tell_line("plots", Path(answer["plots"][0]).parent)
+    for path in answer["delivered"]:
+        _tell_line("link" if Path(path).is_symlink() else "list of products", path)
     click.echo(f"again: {answer['command']}")
+
+
+def _tell_line(what: str, where: Path | str) -> None:
+    click.echo(f"  {what:28s} {where}")
 
 
 def _exit_code(answer: Mapping[str, object]) -> int:

@@ -21,19 +21,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from soxs_recipes.errors import InputError
-from soxs_recipes.eso.rc import RcEntry, parse_rc, rc_text
-from soxs_recipes.recipes.declarations import Declaration, Parameter
+from soxs_recipes.eso.rc import RcEntry, parse_rc, read_rc, write_rc
+from soxs_recipes.recipes.declarations import PLOTS, Declaration, Parameter, parameter_name
 from soxs_recipes.recipes.man import shown
-from soxs_recipes.recipes.registry import recipe_class, recipe_entry
+from soxs_recipes.recipes.registry import RECIPES, recipe_class, recipe_entry
 
 __all__ = [
     "SIZE_LIMIT",
+    "RecipeConfig",
     "Settings",
+    "read_recipe_config",
     "read_settings",
-    "recipe_rc_text",
     "settings_from_rc",
     "settings_from_text",
     "settings_text",
+    "write_recipe_config",
 ]
 
 SIZE_LIMIT = 1_000_000
@@ -145,18 +147,83 @@ def settings_from_rc(text: str, name: str = "settings") -> Settings:
             declaration = recipe_class(recipe).declaration
         except InputError as error:
             raise InputError(f"{name}: {error}") from None
-        _set(values.setdefault(declaration.name, {"": {}})[""], declaration, parameter, value, name)
+        of_recipe = values.setdefault(declaration.name, {"": {}})[""]
+        # A runner's own matter, which other runners write among the parameters.
+        if parameter_name(parameter) != PLOTS.name:
+            _set(of_recipe, declaration, parameter, value, name)
     return Settings(values)
 
 
-def recipe_rc_text(declaration: Declaration, values: Mapping[str, object] | None = None) -> str:
-    """A `.rc` file of a recipe: every parameter, at its default unless `values` says otherwise."""
+@dataclass(frozen=True, slots=True)
+class RecipeConfig:
+    """What a `.rc` file says to one recipe.
+
+    Attributes
+    ----------
+    values : dict
+        Parameter -> value, checked.
+    plots : bool or None
+        What it says of plots, which are no matter of the recipe; None when nothing.
+    unknown : tuple of str
+        Names that no recipe of ours knows, each with advice.
+    """
+
+    values: dict[str, object] = field(default_factory=dict)
+    plots: bool | None = None
+    unknown: tuple[str, ...] = ()
+
+
+def read_recipe_config(declaration: Declaration, path: str | os.PathLike) -> RecipeConfig:
+    """Read a `.rc` file as EsoRex and pyesorex write it; lines of our other recipes are passed over.
+
+    Raises
+    ------
+    InputError
+        Unreadable, a line that is no `name=value`, or a value that the parameter cannot take; names the file.
+    """
+    values: dict[str, object] = {}
+    plots, unknown = None, []
+    for full_name, value in read_rc(path).items():
+        recipe = ".".join(full_name.split(".")[:-1]).removeprefix("soxs.")
+        try:
+            if recipe not in ("", declaration.name):
+                if recipe not in RECIPES:
+                    unknown.append(f"{full_name} is no parameter of {declaration.name}")
+            elif parameter_name(full_name) == PLOTS.name:
+                plots = PLOTS.checked(value)
+            else:
+                parameter = _known(declaration, full_name, unknown)
+                if parameter is not None:
+                    values[parameter.name] = parameter.checked_or_auto(value)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+    return RecipeConfig(values, plots, tuple(unknown))
+
+
+def _known(declaration: Declaration, name: str, unknown: list[str]) -> Parameter | None:
+    try:
+        return declaration.parameter(name)
+    except InputError as error:
+        unknown.append(str(error))
+        return None
+
+
+def write_recipe_config(
+    declaration: Declaration, path: str | os.PathLike, values: Mapping[str, object] | None = None
+) -> Path:
+    """Write a `.rc` file of a recipe: every parameter, at its default unless `values` says otherwise.
+
+    A file that is there is kept as `.bak`. InputError when it cannot be written.
+    """
     given = {declaration.parameter(key).name: value for key, value in (values or {}).items()}
     entries = [
         RcEntry(declaration.full_name(entry), given.get(entry.name, entry.default), entry.name, _explained(entry))
         for entry in declaration.parameters
     ]
-    return rc_text(entries, f"{declaration.name}.rc")
+    try:
+        return write_rc(path, entries)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def _parsed(text: str, name: str) -> object:

@@ -1,16 +1,21 @@
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "cascade"))
+sys.path.insert(0, str(Path(__file__).parent))
 
+from count_frames import CountFrames, bias
 from fake_night import Night
 from fake_recipes import DECLARATIONS
 
 from soxs_recipes.cascade import night as cascade_night
 from soxs_recipes.cascade import run as cascade_run
+from soxs_recipes.cli import recipe_commands
 from soxs_recipes.cli.main import main
+from soxs_recipes.recipes import registry
 
 
 @pytest.fixture
@@ -44,3 +49,25 @@ def soxs(capfd):
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def count_recipe(monkeypatch):
+    """A recipe more, `soxs count`, which counts frames."""
+    module = types.ModuleType("soxs_recipes.recipes.count_frames")
+    module.CountFrames = CountFrames
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    entry = registry.RecipeEntry("soxs_count", "count_frames", "CountFrames", ("count", "count_all"))
+    monkeypatch.setitem(registry.RECIPES, "soxs_count", entry)
+    monkeypatch.setattr(
+        registry, "_ALIASES", {**registry._ALIASES, "count": "soxs_count", "count_all": "soxs_count"}
+    )
+    recipe_commands.recipe_command.cache_clear()
+    yield
+    recipe_commands.recipe_command.cache_clear()
+
+
+@pytest.fixture
+def biases(night):
+    """Three biases."""
+    return [bias(night.folder, number) for number in (1, 2, 3)]

@@ -84,7 +84,7 @@ def test_files(tmp_path):
 
 def test_rc_files_serve_as_settings(mean_frame, tmp_path):
     path = tmp_path / "x.rc"
-    path.write_text(settings.recipe_rc_text(mean_frame.declaration, {"keep": True, "iterations": 5}))
+    settings.write_recipe_config(mean_frame.declaration, path, {"keep": True, "iterations": 5})
     expected = {"frame-sigma": "auto", "iterations": 5, "method": "mean", "keep": True}
     assert read_settings(path).of("soxs_mean_frame") == expected
     assert "soxs.soxs_mean_frame.keep=TRUE\n" in path.read_text()
