@@ -109,7 +109,7 @@ class Sample:
             numbers += (weight * difference * counts).sum(), (weight * counts**2).sum()
             pulls.append(difference / sigma)
             self.information += float(((counts / sigma) ** 2).sum())
-            pull, ratio = block_figures(difference, counts, sigma, best, spectrum.correlation)
+            pull, ratio = block_figures(difference, counts, sigma, best, spectrum.correlation[:, good])
             lit = is_line[: ratio.size * 10].reshape(-1, 10).mean(axis=1)
             blocks.append(pull)
             for where, chosen in (("off", lit == 0), ("on", lit >= 0.5)):

@@ -95,12 +95,13 @@ def compared(product: Path, night, mode: str) -> dict[str, float]:
             continue
         flux, counts, sigma = spectrum.flux[good], expected[good], np.sqrt(spectrum.variance[good])
         pulls.append((flux - counts) / sigma)
-        weighted += float(((flux - counts) * counts / sigma**2).sum())
-        weight += float((counts**2 / sigma**2).sum())
         bins = spectrum.order, spectrum.wavelength[good], spectrum.bin_width[good]
         each = [bound.signal_to_noise(*bins) for bound in bounds]
         bound, is_line = np.sqrt(sum(best**2 for best, _ in each)), each[0][1]
-        pull, _ = block_figures(flux - counts, counts, sigma, bound, spectrum.correlation)
+        # Weighted by what the bins could tell: stated errors go with the noise.
+        weighted += float(((flux - counts) * bound**2 / counts).sum())
+        weight += float((bound**2).sum())
+        pull, _ = block_figures(flux - counts, counts, sigma, bound, spectrum.correlation[:, good])
         sums.append(pull)
         reached = counts / sigma / bound
         off.append(np.median(reached[~is_line]))

@@ -134,7 +134,8 @@ def _binned_ratio(spectrum: Spectrum, truth: np.ndarray, good: np.ndarray, size:
         return np.bincount(bins, weights=np.where(good, values, 0.0))[full]
 
     light = total(truth)
-    variance = total(spectrum.error**2) * (1.0 + 2.0 * float(np.sum(spectrum.correlation)))
+    shared = 2.0 * float(spectrum.correlation[:, good].mean(axis=1).sum())
+    variance = total(spectrum.error**2) * (1.0 + shared)
     return total(spectrum.flux) / light, np.sqrt(np.maximum(variance, 0.0)) / light
 
 
@@ -193,7 +194,9 @@ class _PeerNight:
         value = np.asarray(flux["FLUX_CALIBRATED"], float)
         with np.errstate(divide="ignore", invalid="ignore"):
             error = np.where(signal > 0, np.abs(value) / signal, 0.0)
-        return Spectrum(air_to_vacuum(flux["WAVE"]), value, error, np.zeros(0), self._exposures(path))
+        return Spectrum(
+            air_to_vacuum(flux["WAVE"]), value, error, np.zeros((0, value.size)), self._exposures(path)
+        )
 
     def _exposures(self, product: Path) -> tuple[str, ...]:
         """Raw frames behind a spectrum: headers of the peer name the first pair of several only."""

@@ -257,7 +257,7 @@ def extraction(product: Path, night) -> dict[str, float]:
         bound = np.sqrt(sum(best**2 for best, _ in each))
         reached = counts / sigma / bound
         is_line = each[0][1]
-        pull, ratio = block_figures(flux - counts, counts, sigma, bound, spectrum.correlation)
+        pull, ratio = block_figures(flux - counts, counts, sigma, bound, spectrum.correlation[:, good])
         block_pulls.append(pull)
         blocks.append(np.median(ratio))
         off_lines.append(np.median(reached[~is_line]))
@@ -271,15 +271,16 @@ def extraction(product: Path, night) -> dict[str, float]:
 
 
 def block_figures(difference, counts, sigma, bound, correlation, size: int = 10):
-    """Pulls of sums over bins with the stated correlation of neighbours, and their signal-to-noise over the bound.
+    """Pulls of sums over bins with the stated correlations of neighbours, and signal-to-noise over the bound.
 
     Correlated bins can each look better than the bound; their sums can not.
     """
     n = difference.size // size * size
-    difference, counts, sigma, bound = (a[:n].reshape(-1, size) for a in (difference, counts, sigma, bound))
+    arrays = (difference, counts, sigma, bound, *correlation)
+    difference, counts, sigma, bound, *rows = (a[:n].reshape(-1, size) for a in arrays)
     variance = (sigma**2).sum(axis=1)
-    for lag, value in enumerate(correlation, start=1):
-        variance += 2 * value * (sigma[:, lag:] * sigma[:, :-lag]).sum(axis=1)
+    for lag, row in enumerate(rows, start=1):
+        variance += 2 * (row[:, :-lag] * sigma[:, lag:] * sigma[:, :-lag]).sum(axis=1)
     # The bound of a sum: its parts' variances add up.
     best = counts.sum(axis=1) / np.sqrt(((counts / bound) ** 2).sum(axis=1))
     return difference.sum(axis=1) / np.sqrt(variance), counts.sum(axis=1) / np.sqrt(variance) / best

@@ -36,8 +36,8 @@ class OrderSpectrum:
     quality : ndarray (n,) int32
     trace : ndarray (n,) float64 [arcsec]
         Object's position on the slit.
-    correlation : ndarray (k,) float64
-        Correlation coefficients of flux with the next 1..k bins; empty when independent.
+    correlation : ndarray (k, n) float64
+        Correlation coefficients of each bin's flux with those of the next 1..k bins; no rows when independent.
     flux_unit : str
     """
 
@@ -53,7 +53,7 @@ class OrderSpectrum:
     background_variance: np.ndarray
     quality: np.ndarray
     trace: np.ndarray
-    correlation: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    correlation: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     flux_unit: str = "electron"
 
 
@@ -71,8 +71,8 @@ class MergedSpectrum:
     quality : ndarray (n,) int32
     order : ndarray (n,) int16
         The order of largest weight in each bin, 0 for none.
-    correlation : ndarray (k,) float64
-        Mean correlation coefficients of flux with the next 1..k bins.
+    correlation : ndarray (k, n) float64
+        Correlation coefficients of each bin's flux with those of the next 1..k bins; no rows when independent.
     flux_unit : str
         "electron / nm" or "erg / (s cm2 Angstrom)".
     """
@@ -84,5 +84,5 @@ class MergedSpectrum:
     sky: np.ndarray
     quality: np.ndarray
     order: np.ndarray
-    correlation: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    correlation: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     flux_unit: str = "electron / nm"

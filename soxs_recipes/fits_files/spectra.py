@@ -32,6 +32,7 @@ _FITS_UNITS = {
 }
 _OUR_UNITS = {fits_unit: unit for unit, fits_unit in _FITS_UNITS.items()}
 _MERGED_NAME = "SPECTRUM"
+_CORRELATION = "CORREL"
 _COMMENTS = {
     "WAVE": "vacuum wavelength, as observed",
     "WAVE_AIR": "air wavelength, as observed",
@@ -46,6 +47,12 @@ _COMMENTS = {
     "TRACE": "position of the object on the slit",
     "ORDER": "order of largest weight, 0 for none",
 }
+
+
+def _comment(column: str) -> str:
+    if column.startswith(_CORRELATION):
+        return f"correlation of FLUX with that {column.removeprefix(_CORRELATION)} bin(s) on"
+    return _COMMENTS[column]
 
 
 def fits_unit(unit: str) -> str:
@@ -103,6 +110,10 @@ def _common_columns(spectrum: OrderSpectrum | MergedSpectrum) -> dict[str, np.nd
         "SKY": np.asarray(spectrum.sky, dtype=np.float64),
         "WAVE_AIR": vacuum_to_air(wavelength),
         "WIDTH": np.asarray(spectrum.bin_width, dtype=np.float64),
+        **{
+            f"{_CORRELATION}{lag}": np.asarray(row, dtype=np.float32)
+            for lag, row in enumerate(spectrum.correlation, start=1)
+        },
     }
 
 
@@ -121,10 +132,12 @@ def _spectrum_hdu(name, columns, flux_columns, spectrum) -> fits.BinTableHDU:
     units = dict.fromkeys(flux_columns, unit) | {"WAVE": "nm", "WAVE_AIR": "nm", "WIDTH": "nm"}
     if "TRACE" in columns:
         units["TRACE"] = "arcsec"
-    hdu = table_hdu(name, columns, units, {key: _COMMENTS[key] for key in columns})
+    hdu = table_hdu(name, columns, units, {key: _comment(key) for key in columns})
     hdu.header["SPECSYS"] = ("TOPOCENT", "wavelengths as observed")
-    for lag, value in enumerate(spectrum.correlation, start=1):
-        hdu.header[f"CORREL{lag}"] = (float(value), f"correlation of FLUX with the bin {lag} further")
+    known = np.isfinite(spectrum.variance)
+    for lag, row in enumerate(spectrum.correlation, start=1):
+        mean = float(np.mean(row[known])) if known.any() else 0.0
+        hdu.header[f"{_CORRELATION}{lag}"] = (mean, f"mean of the column {_CORRELATION}{lag}")
     for bit, flag, sentence in describe_quality():
         hdu.header.add_comment(f"QUAL bit {bit:2d} {flag}: {sentence}")
     return hdu
@@ -164,9 +177,8 @@ def read_merged_spectrum(path: str | Path) -> MergedSpectrum:
 def _common_fields(hdu: fits.BinTableHDU, columns: dict[str, np.ndarray]) -> dict[str, object]:
     flux, variance = _unblanked(columns["FLUX"], columns["ERR"])
     unit = hdu.columns["FLUX"].unit or ""
-    correlation = []
-    while f"CORREL{len(correlation) + 1}" in hdu.header:
-        correlation.append(float(hdu.header[f"CORREL{len(correlation) + 1}"]))
+    lags = sorted(name for name in columns if name.startswith(_CORRELATION))
+    correlation = np.array([columns[name] for name in lags], dtype=np.float64).reshape(len(lags), flux.size)
     return {
         "wavelength": columns["WAVE"],
         "bin_width": columns["WIDTH"],
@@ -174,7 +186,7 @@ def _common_fields(hdu: fits.BinTableHDU, columns: dict[str, np.ndarray]) -> dic
         "variance": variance,
         "sky": columns["SKY"],
         "quality": columns["QUAL"],
-        "correlation": np.array(correlation),
+        "correlation": correlation,
         "flux_unit": our_unit(unit),
     }
 

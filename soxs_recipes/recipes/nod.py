@@ -56,7 +56,7 @@ class Nod(Recipe):
         ),
         products=(*SPECTRUM_PRODUCTS, *IMAGE_PRODUCTS),
         qc=(*OBJECT_QC, *BEAM_QC),
-        algorithm_version=2,
+        algorithm_version=3,
     )
 
     def process(self, inputs, parameters, outputs):

@@ -78,7 +78,7 @@ class Offset(Recipe):
         ),
         products=(*SPECTRUM_PRODUCTS, *IMAGE_PRODUCTS),
         qc=(*OBJECT_QC, *BEAM_QC),
-        algorithm_version=2,
+        algorithm_version=3,
     )
 
     def process(self, inputs, parameters, outputs):

@@ -29,7 +29,7 @@ from soxs_recipes.reduction.extraction import (
 )
 from soxs_recipes.reduction.order_fit import OrderFit
 from soxs_recipes.reduction.order_pixels import OrderGrid
-from soxs_recipes.reduction.order_spectrum import ExtractedOrder, mean_correlation, sky_residual_widths
+from soxs_recipes.reduction.order_spectrum import ExtractedOrder, correlations, sky_residual_widths
 from soxs_recipes.reduction.slit_light import SlitLight, slit_light
 from soxs_recipes.reduction.slit_sources import SlitSource, TargetChoice
 
@@ -273,7 +273,7 @@ def _spectrum(fit: OrderFit, aperture, band: str, good: np.ndarray, shared_varia
         background_variance=np.where(lost, np.inf, background),
         quality=quality,
         trace=np.full(bins, 0.5 * (aperture[0] + aperture[1])),
-        correlation=mean_correlation(variance, covariance, ~lost),
+        correlation=correlations(variance, covariance, ~lost),
     )
     shared = _shared(fit, inside, expected, bins, shared_variance)
     on, off = sky_residual_widths(fit)

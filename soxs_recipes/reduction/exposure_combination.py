@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from soxs_recipes.data.quality import QualityFlag
-from soxs_recipes.reduction.order_spectrum import ExtractedOrder, mean_correlation
+from soxs_recipes.reduction.order_spectrum import ExtractedOrder, correlations
 
 __all__ = ["CombinedExposures", "NoiseLink", "combine_extractions", "relative_throughput"]
 
@@ -154,17 +154,14 @@ def _combine_order(group: Sequence[ExtractedOrder], scale: np.ndarray, total_tim
         background_variance=spread(np.where(known, background, 0.0), share) * joined + lost,
         quality=quality.astype(np.int32),
         trace=(share * np.array([s.trace for s in spectra])).sum(axis=0),
-        correlation=np.mean([s.correlation for s in spectra], axis=0),
     )
     covariance = np.array([item.covariance for item in group])
     covariance = (share[:, None] ** 2 * covariance / factor[:, None] ** 2).sum(axis=0) + crossed[1:]
-    if linked:
-        lags = mean_correlation(combined_variance, covariance * total_time**2, reached)
-        spectrum = replace(spectrum, correlation=lags)
+    covariance *= total_time**2
     result = ExtractedOrder(
-        spectrum,
+        replace(spectrum, correlation=correlations(combined_variance, covariance, reached)),
         common,
-        covariance * total_time**2,
+        covariance,
         _nanmean([item.sky_residual_on for item in group]),
         _nanmean([item.sky_residual_off for item in group]),
         float(np.mean([item.seeing for item in group])),

@@ -103,7 +103,7 @@ def _mean(order: OrderSpectrum, chosen) -> tuple[float, float]:
     deviation = weight * np.sqrt(variance)
     square = (deviation**2).sum()
     for lag, coefficient in enumerate(order.correlation, start=1):
-        square += 2.0 * coefficient * (deviation[:-lag] * deviation[lag:]).sum()
+        square += 2.0 * (coefficient[:-lag] * deviation[:-lag] * deviation[lag:]).sum()
     flux = (weight * np.where(chosen, order.flux, 0.0) / width).sum() / total
     return float(flux), float(np.sqrt(max(square, 0.0)) / total)
 

@@ -11,6 +11,7 @@ from scipy.ndimage import median_filter
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.data.spectrum import MergedSpectrum, OrderSpectrum
 from soxs_recipes.errors import AlgorithmError
+from soxs_recipes.reduction.order_spectrum import correlations
 
 __all__ = ["merge_orders", "merged_grid"]
 
@@ -89,7 +90,7 @@ def merge_orders(
         sky=np.where(reached, sky / total, 0.0),
         quality=quality,
         order=main,
-        correlation=_mean_correlation(lags, reached),
+        correlation=correlations(lags[0], lags[1:], reached & (lags[0] > 0)),
         flux_unit=_MERGED_UNIT.get(orders[0].flux_unit, orders[0].flux_unit),
     )
 
@@ -110,7 +111,7 @@ def _resample(order: OrderSpectrum, grid, step, counts):
     scale = 1.0 / width if counts else np.ones_like(width)
     values = np.where(known, order.flux[ascending] * scale, 0.0)
     variance = np.where(known, order.variance[ascending], 0.0) * scale**2
-    covariance = mean @ _banded_covariance(variance, order.correlation) @ mean.T
+    covariance = mean @ _banded_covariance(variance, order.correlation, ascending) @ mean.T
     smooth = median_filter(np.where(known, variance, np.median(variance[known])), _SMOOTHING, mode="nearest")
     weight = np.where(kept, 1.0 / np.maximum(mean @ smooth, 1e-300), 0.0)
     bits = np.zeros(grid.size, np.int32)
@@ -177,23 +178,15 @@ def _reconstruction(parts, known):
     return left @ chosen @ edges[:-1] + centre @ chosen + right @ chosen @ edges[1:]
 
 
-def _banded_covariance(variance, correlation):
+def _banded_covariance(variance, correlation, ascending):
+    """Covariance (sparse) of bins in ascending order, from correlations in their own."""
     sigma = np.sqrt(variance)
     diagonals, offsets = [variance], [0]
-    for lag, coefficient in enumerate(correlation, start=1):
-        if lag < sigma.size and coefficient != 0.0:
-            band = coefficient * sigma[:-lag] * sigma[lag:]
+    for lag, coefficients in enumerate(correlation, start=1):
+        if lag < sigma.size and np.any(coefficients):
+            # A pair's coefficient stands at whichever of its bins came first.
+            first = np.minimum(ascending[:-lag], ascending[lag:])
+            band = coefficients[first] * sigma[:-lag] * sigma[lag:]
             diagonals += [band, band]
             offsets += [lag, -lag]
     return sparse.diags(diagonals, offsets, format="csr")
-
-
-def _mean_correlation(lags, reached):
-    result = np.zeros(_LAGS)
-    sigma = np.sqrt(np.where(reached & (lags[0] > 0), lags[0], 1.0))
-    for lag in range(1, _LAGS + 1):
-        both = reached[:-lag] & reached[lag:]
-        if both.any():
-            coefficient = lags[lag, :-lag] / (sigma[:-lag] * sigma[lag:])
-            result[lag - 1] = float(np.median(coefficient[both]))
-    return result

@@ -10,11 +10,10 @@ from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.data.spectrum import OrderSpectrum
 from soxs_recipes.reduction.order_fit import OrderFit
 
-__all__ = ["ExtractedOrder", "mean_correlation", "order_spectrum"]
+__all__ = ["ExtractedOrder", "correlations", "order_spectrum"]
 
 _PARTIAL = 0.95  # Share of the profile's light below which a bin is flagged ...
 _LOST = 0.3  # ... and below which it holds no measurement.
-_CORRELATED_BINS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def order_spectrum(
         background_variance=np.where(lost, np.inf, variance * shares[0]),
         quality=quality,
         trace=fit.profiles[source].centre_at(position),
-        correlation=mean_correlation(variance, covariance, ~lost),
+        correlation=correlations(variance, covariance, ~lost),
     )
     on, off = sky_residual_widths(fit)
     return ExtractedOrder(
@@ -139,15 +138,14 @@ def _boxcar(fit: OrderFit, source: int, aperture: float):
     return flux, variance
 
 
-def mean_correlation(variance: np.ndarray, covariance: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Median correlation coefficients (4,) of covariances (4, n) with the next bins, over the known bins."""
-    result = np.zeros(_CORRELATED_BINS)
+def correlations(variance: np.ndarray, covariance: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Correlation coefficients (k, n) from covariances (k, n) with the next bins; 0 where a bin is not known."""
+    result = np.zeros(covariance.shape)
     sigma = np.sqrt(np.where(known, variance, 1.0))
-    for lag in range(1, _CORRELATED_BINS + 1):
+    for lag in range(1, len(covariance) + 1):
         both = known[:-lag] & known[lag:]
-        if both.any():
-            coefficients = covariance[lag - 1, :-lag] / (sigma[:-lag] * sigma[lag:])
-            result[lag - 1] = np.median(coefficients[both])
+        coefficients = covariance[lag - 1, :-lag] / (sigma[:-lag] * sigma[lag:])
+        result[lag - 1, :-lag] = np.where(both, np.clip(coefficients, -1.0, 1.0), 0.0)
     return result
 
 

@@ -195,7 +195,9 @@ def spectrum_fields(generator, count):
         "variance": np.where(blank, np.inf, generator.uniform(0, 9, count)),
         "sky": generator.normal(size=count),
         "quality": np.where(blank, int(QualityFlag.NO_DATA), 0).astype(np.int32),
-        "correlation": generator.uniform(-1, 1, generator.integers(0, 4)),
+        "correlation": generator.uniform(-1, 1, (generator.integers(0, 4), count))
+        .astype(np.float32)
+        .astype(float),
     }
 
 

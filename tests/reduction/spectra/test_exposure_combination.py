@@ -23,7 +23,7 @@ def exposure(rng, level=200.0, time=600.0, share=0.0, common=None, throughput=1.
     flux, variance, zeros = truth + noise, own + shared, np.zeros(SIZE)
     spectrum = OrderSpectrum(
         1, "a", wavelength, np.full(SIZE, 0.04), flux, variance, flux, variance, zeros + 30.0, zeros + 300.0,
-        zeros.astype(np.int32), zeros, np.zeros(4),
+        zeros.astype(np.int32), zeros, np.zeros((4, SIZE)),
     )  # fmt: skip
     return [ExtractedOrder(spectrum, shared, np.zeros((4, SIZE)), 1.0, 1.0, 0.9)], truth
 

@@ -19,7 +19,8 @@ def spectrum(flux, sigma, correlation=(), unit="electron", width=0.5):
     zeros = np.zeros(size)
     return OrderSpectrum(
         3, "g", 500.0 + width * np.arange(size), np.full(size, width), flux, np.full(size, sigma**2), flux,
-        np.full(size, sigma**2), zeros, zeros, np.zeros(size, np.int32), zeros, np.array(correlation), unit,
+        np.full(size, sigma**2), zeros, zeros, np.zeros(size, np.int32), zeros,
+        np.outer(correlation, np.ones(size)), unit,
     )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def order_spectrum(number, low, high, step, rng=None, depth=1.0, correlation=0.0
         variance,
         zeros.astype(np.int32),
         zeros,
-        np.array([correlation, 0.0]),
+        np.array([np.full(wavelength.size, correlation), zeros]),
     )
 
 
@@ -83,7 +83,7 @@ def test_errors_and_correlations_are_true(step):
     assert (flux.var(axis=0, ddof=1) / variance).mean() == pytest.approx(1.0, abs=0.04)
     deviation = (flux - flux.mean(axis=0)) / np.sqrt(variance)
     lag = np.median((deviation[:, 1:] * deviation[:, :-1]).mean(axis=0))
-    assert lag == pytest.approx(draws[0].correlation[0], abs=0.05)
+    assert lag == pytest.approx(np.median(draws[0].correlation[0, 5:-6]), abs=0.05)
     assert abs(np.mean(flux / density(draws[0].wavelength[5:-5])) - 1) < 1e-3
 
 
@@ -119,3 +119,20 @@ def test_nothing_to_merge_is_named():
     empty = replace(two()[0], variance=np.full(two()[0].variance.size, np.inf))
     with pytest.raises(AlgorithmError, match="no order holds"):
         merged_grid([empty], 0.05)
+
+
+def test_correlations_stay_with_their_pairs_whichever_way_an_order_runs():
+    order = order_spectrum(1, 500.0, 520.0, 0.031)
+    size = order.flux.size
+    correlation = np.random.default_rng(3).uniform(0.0, 0.3, (2, size))
+    upward = replace(order, correlation=correlation)
+    turned = np.zeros_like(correlation)
+    for lag in (1, 2):
+        turned[lag - 1, : size - lag] = correlation[lag - 1, : size - lag][::-1]
+    arrays = {name: getattr(order, name)[::-1] for name in ("wavelength", "bin_width", "flux", "variance", "sky")}
+    downward = replace(order, **arrays, quality=order.quality[::-1], correlation=turned)
+    one, other = merge_orders([upward], 0.05), merge_orders([downward], 0.05)
+    assert np.allclose(one.variance, other.variance, rtol=1e-9)
+    assert np.allclose(one.correlation, other.correlation, atol=1e-9)
+    shuffled = replace(order, **arrays, quality=order.quality[::-1], correlation=correlation)
+    assert not np.allclose(one.correlation, merge_orders([shuffled], 0.05).correlation, atol=0.01)
