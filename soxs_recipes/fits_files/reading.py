@@ -226,4 +226,5 @@ def open_product(path: str | os.PathLike) -> fits.HDUList:
     content = file_bytes(path, _PRODUCT_CAP)
     for span in scan_hdus(content, str(path), _PRODUCT_CAP):
         verify_checksums(content, span, str(path))
-    return fits.HDUList.fromstring(content)
+    # `HDUList.fromstring` would copy what is left of the file once more for every HDU.
+    return fits.open(io.BytesIO(content), memmap=False)

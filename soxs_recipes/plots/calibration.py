@@ -86,7 +86,7 @@ def figure_response(
         if earlier is not None:
             _beside_earlier(axes[:, 0], response, earlier, int(number), colour)
     curve.set_yscale("log")
-    curve.set_ylabel("response\n" + r"[erg cm$^{-2}$ $\mathrm{\AA}^{-1}$ / (e$^-$ nm$^{-1}$)]")
+    curve.set_ylabel("response\n" + "[erg cm⁻² Å⁻¹ / (e⁻ nm⁻¹)]")
     efficiency.set_ylabel("efficiency above\nthe atmosphere [%]")
     efficiency.set_ylim(0, robust_limits(100 * response.efficiency, 0, 99.5, 0.15)[1])
     if earlier is not None:

@@ -7,12 +7,24 @@ from matplotlib.figure import Figure
 
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.order_table import OrderTable
-from soxs_recipes.plots.style import ACCENT, INK, MUTED, new_figure, order_colour, robust_limits, show_image
+from soxs_recipes.data.quality import is_usable
+from soxs_recipes.plots.style import (
+    ACCENT,
+    INK,
+    MUTED,
+    label_decades,
+    new_figure,
+    order_colour,
+    robust_limits,
+    show_image,
+)
 
 __all__ = ["figure_master", "figure_order_table", "figure_sky_subtraction"]
 
+_EVERY = 3  # of how many pixels, along either axis, one is drawn
 
-def figure_master(frame: Frame, title: str, unit: str = "e$^-$") -> Figure:
+
+def figure_master(frame: Frame, title: str, unit: str = "e⁻") -> Figure:
     """A master frame, its error map, its histogram and its mean profiles along both axes.
 
     Unusable pixels are left out of histogram and profiles.
@@ -25,6 +37,7 @@ def figure_master(frame: Frame, title: str, unit: str = "e$^-$") -> Figure:
     good = np.where(frame.usable, frame.data, np.nan)
     low, high = robust_limits(good[:: max(1, good.shape[0] // 500)], 0.1, 99.9)
     axes[1, 0].hist(good[np.isfinite(good)], bins=200, range=(low, high), color=INK, log=True)
+    label_decades(axes[1, 0].yaxis)
     axes[1, 0].set_xlabel(f"signal [{unit}]")
     axes[1, 0].set_ylabel("pixels")
     axis = axes[1, 1]
@@ -77,21 +90,22 @@ def figure_sky_subtraction(
         0 outside orders; the histogram takes pixels inside only.
     """
     figure, axes = new_figure(title, rows=2, columns=2, size=(13, 9), bars=True)
-    before = subtracted.data + sky
+    shape = sky.shape if dispersion_axis == 1 else sky.shape[::-1]
     turn = (lambda image: image.T) if dispersion_axis == 0 else (lambda image: image)
-    inside = subtracted.usable & (subtracted.variance > 0)
+    # Neither a screen nor a histogram needs every pixel.
+    some = (slice(None, None, _EVERY), slice(None, None, _EVERY))
+    data, variance, light = subtracted.data[some], subtracted.variance[some], sky[some]
+    before = data + light
+    inside = is_usable(subtracted.quality[some]) & (variance > 0)
     if order_image is not None:
-        inside &= order_image > 0
-    some = (slice(None, None, 3), slice(None, None, 3))
-    chosen = inside[some]
-    limits = robust_limits(before[some][chosen], 1, 98)
-    show_image(axes[0, 0], turn(before), "e$^-$", limits)
-    axes[0, 0].set_title("before sky subtraction", fontsize=9, loc="left")
+        inside &= order_image[some] > 0
     pull = np.zeros(before.shape, np.float32)
-    np.divide(subtracted.data, np.sqrt(subtracted.variance), out=pull, where=inside)
-    show_image(axes[0, 1], turn(subtracted.data), "e$^-$", robust_limits(subtracted.data[some][chosen], 1, 99))
+    np.divide(data, np.sqrt(variance), out=pull, where=inside)
+    show_image(axes[0, 0], turn(before), "e⁻", robust_limits(before[inside], 1, 98), shape=shape)
+    axes[0, 0].set_title("before sky subtraction", fontsize=9, loc="left")
+    show_image(axes[0, 1], turn(data), "e⁻", robust_limits(data[inside], 1, 99), shape=shape)
     axes[0, 1].set_title("after", fontsize=9, loc="left")
-    show_image(axes[1, 0], turn(pull), "σ", (-5, 5), cmap="RdBu_r")
+    show_image(axes[1, 0], turn(pull), "σ", (-5, 5), cmap="RdBu_r", shape=shape)
     axes[1, 0].set_title("residual / error (the object stays)", fontsize=9, loc="left")
     for axis in (axes[0, 0], axes[0, 1], axes[1, 0]):
         if dispersion_axis == 0:
@@ -115,6 +129,7 @@ def _pull_histogram(axis, pulls: np.ndarray) -> None:
         )
     axis.plot(edges, np.exp(-0.5 * edges**2) / np.sqrt(2 * np.pi), color=ACCENT, lw=1, label="unit normal")
     axis.set_ylim(1e-6, 1)
+    label_decades(axis.yaxis)
     axis.set_xlabel("residual / error [σ]")
     axis.set_ylabel("density")
     axis.axvline(0, color=MUTED, lw=0.6)

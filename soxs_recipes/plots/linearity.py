@@ -46,20 +46,20 @@ def figure_photon_transfer(
         )
     curve.scatter([], [], s=12, color=MUTED, marker="x", lw=0.8, label="saturated or beyond the curve")
     curve.plot([], [], color=INK, lw=0.8, label="fit, the detector's curve included")
-    curve.set(xscale="log", yscale="log", ylabel="variance of an exposure [ADU$^2$]")
+    curve.set(xscale="log", yscale="log", ylabel="variance of an exposure [ADU²]")
     curve.legend(fontsize=8, frameon=False, loc="upper left")
     residual.axhline(0, color=MUTED, lw=0.7)
-    residual.set(ylabel="(variance $-$ fit) / error", xlabel="signal as read [ADU]", ylim=(-6, 6))
+    residual.set(ylabel="(variance − fit) / error", xlabel="signal as read [ADU]", ylim=(-6, 6))
     return figure
 
 
 def _amplifier_text(amplifiers: Mapping[str, np.ndarray], row: int) -> str:
     """What is said of an amplifier in the legend."""
     one = {name: values[row] for name, values in amplifiers.items()}
-    text = f"output {one['AMPLIFIER']}: {one['GAIN']:.4f} ± {one['GAIN_ERR']:.4f} e$^-$/ADU, "
-    text += f"read noise {one['READ_NOISE']:.2f} e$^-$"
+    text = f"output {one['AMPLIFIER']}: {one['GAIN']:.4f} ± {one['GAIN_ERR']:.4f} e⁻/ADU, "
+    text += f"read noise {one['READ_NOISE']:.2f} e⁻"
     if np.isfinite(one["FULL_WELL"]):
-        text += f", stops at {one['FULL_WELL'] / 1000.0:.1f} ke$^-$"
+        text += f", stops at {one['FULL_WELL'] / 1000.0:.1f} ke⁻"
     return text
 
 

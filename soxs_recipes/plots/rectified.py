@@ -18,9 +18,9 @@ __all__ = ["figure_rectified", "figure_rectified_orders"]
 _PANELS = 4
 _COLUMNS = 1000  # that a panel can show
 _UNITS = {
-    "electron": "e$^-$",
-    "electron / nm": "e$^-$ nm$^{-1}$",
-    "erg / (s cm2 Angstrom)": r"erg s$^{-1}$ cm$^{-2}$ $\mathrm{\AA}^{-1}$",
+    "electron": "e⁻",
+    "electron / nm": "e⁻ nm⁻¹",
+    "erg / (s cm2 Angstrom)": "erg s⁻¹ cm⁻² Å⁻¹",
     "": "relative",
 }
 

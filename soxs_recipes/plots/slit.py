@@ -48,7 +48,7 @@ def figure_slit_light(
         if index >= len(shown) - columns:
             axis.set_xlabel("slit position [arcsec]", fontsize=8)
         if index % columns == 0:
-            axis.set_ylabel("e$^-$ / bin / arcsec", fontsize=8)
+            axis.set_ylabel("e⁻ / bin / arcsec", fontsize=8)
     return figure
 
 
@@ -85,7 +85,7 @@ def _draw_mean(top, below, mean, marks) -> None:
     if np.isfinite(mean.sources).any():
         top.plot(mean.slit, np.where(modelled, model, np.nan), color=ACCENT, lw=1.0, ls="--", label="model")
     top.axhline(0, color=MUTED, lw=0.6)
-    top.set_ylabel("mean of all orders\n[e$^-$ / bin / arcsec]", fontsize=9)
+    top.set_ylabel("mean of all orders\n[e⁻ / bin / arcsec]", fontsize=9)
     top.legend(fontsize=8, frameon=False, loc="upper right")
     pull = np.where(modelled, (mean.light - model) / np.where(known, mean.error, 1.0), np.nan)
     below.axhspan(-1, 1, color=BAND, lw=0)
@@ -113,4 +113,5 @@ def _draw_order(axis, item, name) -> None:
     if known.any():
         axis.set_xlim(item.slit[known][0] - 0.2, item.slit[known][-1] + 0.2)
         axis.set_ylim(*robust_limits(item.light, 0, 100, 0.12))
+    axis.locator_params(nbins=4)
     axis.set_title(f"order {name}", fontsize=8, color=MUTED, loc="left", pad=2)

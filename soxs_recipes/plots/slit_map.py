@@ -16,8 +16,8 @@ __all__ = ["figure_slit_map"]
 
 _PANELS = 4
 _UNITS = {
-    "electron / (s nm arcsec)": "e$^-$ s$^{-1}$ nm$^{-1}$ arcsec$^{-1}$",
-    "erg / (s cm2 Angstrom arcsec)": r"erg s$^{-1}$ cm$^{-2}$ $\mathrm{\AA}^{-1}$ arcsec$^{-1}$",
+    "electron / (s nm arcsec)": "e⁻ s⁻¹ nm⁻¹ arcsec⁻¹",
+    "erg / (s cm2 Angstrom arcsec)": "erg s⁻¹ cm⁻² Å⁻¹ arcsec⁻¹",
 }
 
 

@@ -23,9 +23,9 @@ from soxs_recipes.plots.style import (
 __all__ = ["figure_all_arms", "figure_merged", "figure_orders"]
 
 _UNIT_LABELS = {
-    "electron": "counts [e$^-$ / bin]",
-    "electron / nm": "counts [e$^-$ nm$^{-1}$]",
-    "erg / (s cm2 Angstrom)": r"flux [erg s$^{-1}$ cm$^{-2}$ $\mathrm{\AA}^{-1}$]",
+    "electron": "counts [e⁻ / bin]",
+    "electron / nm": "counts [e⁻ nm⁻¹]",
+    "erg / (s cm2 Angstrom)": "flux [erg s⁻¹ cm⁻² Å⁻¹]",
 }
 _WAVELENGTH_LABEL = "wavelength [nm, vacuum, topocentric]"
 
@@ -130,8 +130,8 @@ def figure_orders(orders: Sequence[OrderSpectrum], title: str) -> Figure:
         flux_axis.set_ylim(*robust_limits(np.concatenate(all_flux), 0.5, 99.7, 0.12))
         noise_axis.set_ylim(*robust_limits(np.concatenate(all_ratio), 0.5, 99.8, 0.1))
         sky_axis.set_ylim(*robust_limits(np.concatenate(all_sky), 0.5, 99.0, 0.1))
-    flux_axis.set_ylabel("object [e$^-$ nm$^{-1}$]")
-    sky_axis.set_ylabel("sky below object [e$^-$ nm$^{-1}$]")
+    flux_axis.set_ylabel("object [e⁻ nm⁻¹]")
+    sky_axis.set_ylabel("sky below object [e⁻ nm⁻¹]")
     noise_axis.set_ylabel("S/N per bin")
     noise_axis.set_xlabel(_WAVELENGTH_LABEL)
     return figure

@@ -123,7 +123,7 @@ def _residuals(axis, lines, numbers):
     )
     axis.axhline(0, color=MUTED, lw=0.6)
     axis.set_ylim(*robust_limits(velocity[used], 0, 100, 0.2))
-    axis.set_ylabel("measured $-$ listed [km/s]")
+    axis.set_ylabel("measured − listed [km/s]")
     axis.set_xlabel("wavelength [nm, vacuum]")
     axis.set_title(f"{used.sum()} lines used, {(~used).sum()} left out", fontsize=9, loc="left")
 

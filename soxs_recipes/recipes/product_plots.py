@@ -5,6 +5,7 @@ Drawn after a recipe has written its products, never inside it, and never part o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ TELLURIC_BANDS = (
 
 
 def for_products(products: Sequence[Path], folder: Path) -> list[Path]:
-    """Draw what there is to draw of a recipe's products.
+    """Draw what there is to draw of a recipe's products; spectra in counts only where none in flux goes with them.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def for_products(products: Sequence[Path], folder: Path) -> list[Path]:
     written = []
     for path in sorted(products):
         draw = next((draw for ending, draw in _DRAWERS if run.kind(path).endswith(ending)), None)
-        figure = draw(path, run) if draw else None
+        figure = draw(path, run) if draw and run.in_flux(path) not in run.headers else None
         if figure is not None:
             written += _save(figure, folder, path.stem, pdf=run.kind(path).endswith("MERGE1D"))
     return written
@@ -104,6 +105,11 @@ class _Run:
     def kind(self, path: Path) -> str:
         """The tag without its arm."""
         return self.tag(path).rsplit("_", 1)[0]
+
+    def in_flux(self, path: Path) -> Path | None:
+        """Where a spectrum in counts would have its calibrated form."""
+        name = re.sub(r"_SLIT_(?=MERGE1D|ORDER1D)", "_SLIT_FLUX_", path.name)
+        return path.with_name(name) if name != path.name else None
 
     def arm(self, path: Path):
         return load_instrument().arm(self.tag(path).rsplit("_", 1)[-1])

@@ -57,6 +57,16 @@ def test_each_known_product_is_drawn(products, tmp_path):
         assert len(content) > 5000
 
 
+def test_counts_are_drawn_only_without_flux(products, tmp_path):
+    flux = write_product(
+        tmp_path / "a_SLIT_FLUX_MERGE1D.fits",
+        merged_spectrum_hdus(merged(350, 850)),
+        header("SCI_SLIT_FLUX_MERGE1D_VIS"),
+    )
+    names = [path.name for path in for_products([products[0], flux], tmp_path / "plots")]
+    assert names == ["a_SLIT_FLUX_MERGE1D.png", "a_SLIT_FLUX_MERGE1D.pdf"]
+
+
 def test_both_arms_in_one_figure(products, tmp_path):
     nir = write_product(
         tmp_path / "n.fits", merged_spectrum_hdus(merged(800, 2050)), header("SCI_SLIT_MERGE1D_NIR")
