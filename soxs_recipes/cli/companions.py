@@ -7,7 +7,7 @@ from pathlib import Path
 
 from soxs_recipes.recipes.declarations import Declaration, resolved_tag
 
-__all__ = ["with_companions"]
+__all__ = ["frames_of_the_call", "with_companions"]
 
 _MAIN = "_SLIT_SKYSUB_"
 _KINDS = ("SCI", "FLUX", "TELL")
@@ -46,7 +46,7 @@ def with_companions(
     found: dict[str, str] = {}
     for path, tag in tagged:
         if _MAIN in tag:
-            for other, its_tag in (*_beside(Path(path), tag), *_of_the_call(Path(path))):
+            for other, its_tag in (*_beside(Path(path), tag), *frames_of_the_call(Path(path))):
                 if its_tag in wanted and _short(its_tag) not in given:
                     found.setdefault(str(other), its_tag)
     added = [f"{tag} {Path(path).name}" for path, tag in found.items()]
@@ -76,7 +76,7 @@ def _beside(path: Path, tag: str) -> list[tuple[Path, str]]:
     return [(model.absolute(), tag.replace("SKYSUB", "SKYMODEL"))] if model != path and model.is_file() else []
 
 
-def _of_the_call(path: Path) -> list[tuple[Path, str]]:
+def frames_of_the_call(path: Path) -> list[tuple[Path, str]]:
     """Frames of the call that made a product of a workspace, those that are still there."""
     from soxs_recipes.errors import SoxsError
     from soxs_recipes.eso.sof import read_sof

@@ -30,6 +30,7 @@ COMMANDS = {
     "raw": ("plan_commands", "raw_group", "List or gather the raw frames behind a product (raw sof)."),
     "session": ("night_commands", "session", "List (ls), make (new) or choose a session."),
     "demo": ("demo_commands", "demo", "Simulate one small night and reduce it."),
+    "review": ("review_commands", "review", "Judge a step in a window, change its parameters and repeat it."),
     "watch": ("watch_commands", "watch_group", "Reduce frames as they arrive (start, stop, status)."),
     "simulate": (
         "demo_commands",

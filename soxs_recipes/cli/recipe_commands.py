@@ -25,7 +25,7 @@ from soxs_recipes.cli.options import (
     settings_option,
     talk_options,
 )
-from soxs_recipes.cli.recipe_inputs import arm_of_frames, gather_frames
+from soxs_recipes.cli.recipe_inputs import gather_frames
 from soxs_recipes.cli.runner_options import (
     RunnerOptions,
     deliver,
@@ -36,11 +36,12 @@ from soxs_recipes.cli.runner_options import (
 )
 from soxs_recipes.errors import InputError
 from soxs_recipes.recipes.declarations import Declaration, Parameter
+from soxs_recipes.recipes.inputs import arm_of_frames
 
 if TYPE_CHECKING:
     from soxs_recipes.recipes.settings import RecipeConfig
 
-__all__ = ["recipe_command"]
+__all__ = ["recipe_command", "recipe_settings"]
 
 
 class RecipeCommand(click.Command):
@@ -167,7 +168,7 @@ def _run(
         return 0
     frames, added = with_companions(declaration, gather_frames(inputs, declaration))
     config = _read_config(declaration, runner)
-    settings = _settings(declaration, settings_file, config.values, poly, given, frames)
+    settings = recipe_settings(declaration, settings_file, config.values, poly, given, frames)
     if _only_shown_or_written(declaration, inputs, runner, settings, as_json=as_json, quiet=quiet):
         return 0
     if added and not quiet and not as_json:
@@ -262,7 +263,7 @@ def _wants_plots(config: RecipeConfig, plots: bool) -> bool:
     return config.plots if is_default and config.plots is not None else plots
 
 
-def _settings(
+def recipe_settings(
     declaration: Declaration,
     path: Path | None,
     config: Mapping[str, object],

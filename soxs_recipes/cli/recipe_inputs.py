@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from soxs_recipes.errors import InputError
 from soxs_recipes.recipes.declarations import Declaration, resolved_tag
 
-__all__ = ["arm_of_frames", "gather_frames", "recipe_for_sof"]
+__all__ = ["gather_frames", "recipe_for_sof"]
 
 _SOF_SUFFIXES = (".sof", ".txt", ".ascii")
 
@@ -90,19 +90,3 @@ def recipe_for_sof(sof: Path) -> str:
         names = f": {', '.join(fitting)}" if fitting else ""
         raise InputError(f"{sof}: {what} for its frames ({', '.join(sorted(tags)) or 'none'}){names}")
     return fitting[0]
-
-
-def arm_of_frames(frames: Sequence[tuple[str, str]]) -> str:
-    """Arm of the first frame that tells it; the recipe itself checks that all agree."""
-    from soxs_recipes.errors import SoxsError
-    from soxs_recipes.fits_files import read_header
-    from soxs_recipes.instrument.classify import classify
-
-    for path, _ in frames:
-        try:
-            arm = classify(read_header(path)).arm
-        except SoxsError:
-            continue
-        if arm:
-            return arm
-    return ""

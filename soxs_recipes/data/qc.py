@@ -23,6 +23,8 @@ class QCDefinition:
     acceptable : (low, high) or None
         Ours, for our definitions; per arm, a mapping arm name -> (low, high).
     per_order : bool
+    better : str or float
+        "lower", "higher", or the value that it should be near; "" when none is better than another.
     """
 
     name: str
@@ -30,6 +32,7 @@ class QCDefinition:
     sentence: str
     acceptable: tuple[float, float] | dict[str, tuple[float, float]] | None = None
     per_order: bool = False
+    better: str | float = ""
 
     def range_for(self, arm_name: str) -> tuple[float, float] | None:
         """Acceptable range for an arm, None when there is none."""

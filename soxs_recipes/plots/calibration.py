@@ -49,6 +49,7 @@ def figure_line_residuals(lines: Mapping[str, np.ndarray], title: str) -> Figure
     for axis in (cloud, along):
         axis.axhline(0, color=MUTED, lw=0.6)
     cloud.axvline(0, color=MUTED, lw=0.6)
+    width.sharex(along)
     along.set(xlabel="wavelength [nm, vacuum]", ylabel="residual [px]   • x   × y")
     along.set_ylim(
         *robust_limits(np.concatenate([lines["x_residual"][kept], lines["y_residual"][kept]]), 0.2, 99.8, 0.2)

@@ -12,6 +12,7 @@ from soxs_recipes.plots.style import (
     ACCENT,
     INK,
     MUTED,
+    is_part_of_window,
     label_decades,
     new_figure,
     order_colour,
@@ -92,8 +93,8 @@ def figure_sky_subtraction(
     figure, axes = new_figure(title, rows=2, columns=2, size=(13, 9), bars=True)
     shape = sky.shape if dispersion_axis == 1 else sky.shape[::-1]
     turn = (lambda image: image.T) if dispersion_axis == 0 else (lambda image: image)
-    # Neither a screen nor a histogram needs every pixel.
-    some = (slice(None, None, _EVERY), slice(None, None, _EVERY))
+    # Neither a page nor a histogram needs every pixel.
+    some = (slice(None, None, 1 if is_part_of_window() else _EVERY),) * 2
     data, variance, light = subtracted.data[some], subtracted.variance[some], sky[some]
     before = data + light
     inside = is_usable(subtracted.quality[some]) & (variance > 0)
@@ -108,6 +109,9 @@ def figure_sky_subtraction(
     show_image(axes[1, 0], turn(pull), "σ", (-5, 5), cmap="RdBu_r", shape=shape)
     axes[1, 0].set_title("residual / error (the object stays)", fontsize=9, loc="left")
     for axis in (axes[0, 0], axes[0, 1], axes[1, 0]):
+        if axis is not axes[0, 0]:  # zoomed together
+            axis.sharex(axes[0, 0])
+            axis.sharey(axes[0, 0])
         if dispersion_axis == 0:
             axis.set_xlabel("y [px]")
             axis.set_ylabel("x [px]")

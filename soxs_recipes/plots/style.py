@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from os import PathLike
 
 import numpy as np
@@ -10,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.gridspec import SubplotParams
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from PIL import Image
 
@@ -20,6 +23,8 @@ __all__ = [
     "INK",
     "MUTED",
     "ORDER_COLOURS",
+    "drawn_within",
+    "is_part_of_window",
     "label_decades",
     "new_figure",
     "order_colour",
@@ -41,6 +46,23 @@ _GAP_ACROSS, _GAP_DOWN, _GAP_TIGHT = 0.95, 0.75, 0.15  # inches between axes
 BAND = "#dfe5ee"
 # Neighbouring orders must differ for colour-blind readers too: blue, orange, green, purple by turns.
 ORDER_COLOURS = ("#1d6fb8", "#d9730d", "#2c8a57", "#8250a8")
+# Where figures are drawn instead of by themselves.
+_WITHIN: ContextVar[SubFigure | None] = ContextVar("within", default=None)
+
+
+@contextmanager
+def drawn_within(place: SubFigure) -> Iterator[None]:
+    """Figures made in this block fill a part of a window (emptied) instead of standing by themselves."""
+    token = _WITHIN.set(place)
+    try:
+        yield
+    finally:
+        _WITHIN.reset(token)
+
+
+def is_part_of_window() -> bool:
+    """Whether the figure that is being made can be zoomed: all pixels are kept then."""
+    return _WITHIN.get() is not None
 
 
 def new_figure(
@@ -52,8 +74,8 @@ def new_figure(
     bars: bool = False,
     layout: str | None = None,
     **grid,
-) -> tuple[Figure, np.ndarray]:
-    """A figure with a title and a grid of styled axes.
+) -> tuple[Figure | SubFigure, np.ndarray]:
+    """A figure with a title and a grid of styled axes, or the place given by `drawn_within` filled with them.
 
     Margins are fixed, wide enough for labels and, where `bars` says so, for colour bars; `layout` "constrained"
     finds them from the labels, which takes as long as drawing.
@@ -63,8 +85,14 @@ def new_figure(
     Figure
     ndarray (rows, columns) of Axes
     """
-    figure = Figure(figsize=size, layout=layout)
-    FigureCanvasAgg(figure)
+    figure = _WITHIN.get()
+    if figure is None:
+        figure = Figure(figsize=size, layout=layout)
+        FigureCanvasAgg(figure)
+    else:
+        figure.clear()
+        figure.subplotpars = SubplotParams()  # by itself a part of a window shares the window's
+        layout, size = None, _size_inches(figure)
     axes = figure.subplots(rows, columns, squeeze=False, **grid)
     if layout is None:
         _set_margins(figure, rows, columns, tight=bool(grid.get("sharex")), bars=bars)
@@ -77,9 +105,14 @@ def new_figure(
     return figure, axes
 
 
+def _size_inches(figure: Figure | SubFigure) -> tuple[float, float]:
+    width, height = figure.bbox.size / figure.dpi
+    return float(width), float(height)
+
+
 def _set_margins(figure: Figure, rows: int, columns: int, *, tight: bool, bars: bool) -> None:
     """Room about the axes; rows that share their x axis stand close."""
-    width, height = figure.get_size_inches()
+    width, height = _size_inches(figure)
     left, right, bottom, top = _MARGINS
     bar = _BAR if bars else 0.0
     right += bar
@@ -167,8 +200,9 @@ def show_image(
     """
     ny, nx = shape or image.shape
     place = axis.get_position()
-    shown_size = _DPI * axis.figure.get_size_inches() * (place.width, place.height)
+    shown_size = _DPI * np.array(_size_inches(axis.figure)) * (place.width, place.height)
     step = max(1, int(max(image.shape[1] / shown_size[0], image.shape[0] / shown_size[1])))
+    step = 1 if is_part_of_window() else step
     thin = image[::step, ::step]
     low, high = limits or robust_limits(thin, 1, 99)
     shown = axis.imshow(
@@ -178,7 +212,7 @@ def show_image(
         vmin=low,
         vmax=high,
         aspect="auto",
-        interpolation="nearest",
+        interpolation="auto" if is_part_of_window() else "nearest",
         extent=(-0.5, nx - 0.5, -0.5, ny - 0.5),
     )
     axis.set_xlabel("x [px]")

@@ -51,6 +51,7 @@ ARC_PARAMETERS = (
         "Spots that stand out less than this from the filtered frame are not detected.",
         minimum=3.0,
         maximum=50.0,
+        group="lines",
     ),
     Parameter(
         "search",
@@ -60,6 +61,7 @@ ARC_PARAMETERS = (
         "Largest shift of the frame against the prediction that is looked for.",
         minimum=2.0,
         maximum=60.0,
+        group="lines",
     ),
     Parameter(
         "wavelength-deg",
@@ -69,6 +71,7 @@ ARC_PARAMETERS = (
         "Highest degree in wavelength of the correction to the predicted format; the lines choose within it.",
         minimum=2,
         maximum=9,
+        group="fit",
     ),
     Parameter(
         "order-deg",
@@ -78,43 +81,53 @@ ARC_PARAMETERS = (
         "Highest degree in order number of the same, where orders belong to one grating.",
         minimum=2,
         maximum=8,
+        group="fit",
     ),
 )
 
 _PER_ORDER = (
-    ("DETLINES TOT", "", "Listed lines that fall on the detector.", None),
-    ("DETLINES NUM", "", "Of these, measured.", None),
-    ("DETLINES FRAC", "", "DETLINES NUM over TOT.", None),
-    ("DETLINES CLIP NUM", "", "Measured lines that deviate and were left out.", None),
-    ("GOODLINES FRAC", "", "Unblended listed lines that hold the solution, over all of them.", (0.2, 1.0)),
-    ("X RES MIN", "px", "Smallest residual in x of the lines that hold the solution.", None),
-    ("X RES MAX", "px", "Largest residual in x.", None),
-    ("X RES MEDIAN", "px", "Median absolute residual in x.", (0.0, 0.15)),
-    ("X RES SD", "px", "Standard deviation of the residuals in x.", None),
-    ("Y RES MIN", "px", "Smallest residual in y.", None),
-    ("Y RES MAX", "px", "Largest residual in y.", None),
-    ("Y RES MEDIAN", "px", "Median absolute residual in y.", (0.0, 0.15)),
-    ("Y RES SD", "px", "Standard deviation of the residuals in y.", None),
-    ("XY RES MIN", "px", "Smallest distance between measured and fitted place.", None),
-    ("XY RES MAX", "px", "Largest distance between measured and fitted place.", None),
-    ("XY RES MEDIAN", "px", "Median distance between measured and fitted place.", None),
-    ("XY RES SD", "px", "Standard deviation of these distances.", None),
-    ("X DIFF MEDIAN", "px", "Median of measured minus predicted x.", None),
-    ("X DIFF SD", "px", "Robust scatter of measured minus predicted x.", None),
-    ("Y DIFF MEDIAN", "px", "Median of measured minus predicted y.", None),
-    ("Y DIFF SD", "px", "Robust scatter of measured minus predicted y.", None),
-    ("FWHM PIN MEDIAN", "px", "Median FWHM of the pinholes, the pixel's width taken out.", (0.5, 6.0)),
-    ("FWHM PIN SD", "px", "Robust scatter of the FWHM.", None),
-    ("R PIN MEDIAN", "", "Median resolving power of pinhole images, the pixel's width taken out.", None),
-    ("R PIN SD", "", "Robust scatter of the resolving power.", None),
-    ("WAVE SCATTER", "nm", "Scatter of the listed wavelengths beyond the centring errors.", None),
+    ("DETLINES TOT", "", "Listed lines that fall on the detector.", None, ""),
+    ("DETLINES NUM", "", "Of these, measured.", None, "higher"),
+    ("DETLINES FRAC", "", "DETLINES NUM over TOT.", None, "higher"),
+    ("DETLINES CLIP NUM", "", "Measured lines that deviate and were left out.", None, ""),
+    (
+        "GOODLINES FRAC",
+        "",
+        "Unblended listed lines that hold the solution, over all of them.",
+        (0.2, 1.0),
+        "higher",
+    ),
+    ("X RES MIN", "px", "Smallest residual in x of the lines that hold the solution.", None, ""),
+    ("X RES MAX", "px", "Largest residual in x.", None, "lower"),
+    ("X RES MEDIAN", "px", "Median absolute residual in x.", (0.0, 0.15), "lower"),
+    ("X RES SD", "px", "Standard deviation of the residuals in x.", None, "lower"),
+    ("Y RES MIN", "px", "Smallest residual in y.", None, ""),
+    ("Y RES MAX", "px", "Largest residual in y.", None, "lower"),
+    ("Y RES MEDIAN", "px", "Median absolute residual in y.", (0.0, 0.15), "lower"),
+    ("Y RES SD", "px", "Standard deviation of the residuals in y.", None, "lower"),
+    ("XY RES MIN", "px", "Smallest distance between measured and fitted place.", None, ""),
+    ("XY RES MAX", "px", "Largest distance between measured and fitted place.", None, "lower"),
+    ("XY RES MEDIAN", "px", "Median distance between measured and fitted place.", None, "lower"),
+    ("XY RES SD", "px", "Standard deviation of these distances.", None, "lower"),
+    ("X DIFF MEDIAN", "px", "Median of measured minus predicted x.", None, ""),
+    ("X DIFF SD", "px", "Robust scatter of measured minus predicted x.", None, ""),
+    ("Y DIFF MEDIAN", "px", "Median of measured minus predicted y.", None, ""),
+    ("Y DIFF SD", "px", "Robust scatter of measured minus predicted y.", None, ""),
+    ("FWHM PIN MEDIAN", "px", "Median FWHM of the pinholes, the pixel's width taken out.", (0.5, 6.0), ""),
+    ("FWHM PIN SD", "px", "Robust scatter of the FWHM.", None, ""),
+    ("R PIN MEDIAN", "", "Median resolving power of pinhole images, the pixel's width taken out.", None, "higher"),
+    ("R PIN SD", "", "Robust scatter of the resolving power.", None, ""),
+    ("WAVE SCATTER", "nm", "Scatter of the listed wavelengths beyond the centring errors.", None, "lower"),
 )
 
 ARC_QC = (
-    *(QCDefinition(name, unit, sentence, limits, per_order=True) for name, unit, sentence, limits in _PER_ORDER),
+    *(
+        QCDefinition(name, unit, sentence, limits, per_order=True, better=better)
+        for name, unit, sentence, limits, better in _PER_ORDER
+    ),
     QCDefinition("SHIFT X", "px", "Shift in x of the frame against the prediction.", (-20.0, 20.0)),
     QCDefinition("SHIFT Y", "px", "Shift in y of the frame against the prediction.", (-20.0, 20.0)),
-    QCDefinition("N ORDERS", "", "Orders with lines that hold the solution."),
+    QCDefinition("N ORDERS", "", "Orders with lines that hold the solution.", better="higher"),
 )
 
 
@@ -315,7 +328,7 @@ def slit_geometry(inputs: Inputs, result: ArcSolution) -> list[QCParameter]:
         if ends.any():
             values["R PIN ENDS"] = float(np.median(lines.resolving_power[ends]))
         qc += [QCParameter(name, value, order.number) for name, value in values.items()]
-    for name in ("PINHOLE COUNT", "SLIT SCALE", "SLIT TILT", "R PIN ENDS"):
+    for name in ("PINHOLE COUNT", "SLIT SCALE", "SLIT TILT", "R PIN ENDS", ""):
         values = [parameter.value for parameter in qc if parameter.name == name and parameter.order is not None]
         if values:
             qc.append(QCParameter(name, float(np.median(values))))

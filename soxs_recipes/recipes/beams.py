@@ -46,6 +46,7 @@ BEAM_PARAMETERS = (
         False,
         "",
         "Keep the spectrum of every exposure in the TRACE product, too.",
+        group="exposures",
     ),
 )
 

@@ -178,6 +178,8 @@ class Parameter:
         The values there are.
     typical : value or None
         What `auto` means where the arm's defaults do not say.
+    group : str
+        What it has to do with: windows show the parameters of a group together.
     """
 
     name: str
@@ -189,6 +191,7 @@ class Parameter:
     maximum: float | None = None
     choices: tuple = ()
     typical: bool | int | float | str | None = None
+    group: str = ""
 
     def __post_init__(self):
         if self.name != parameter_name(self.name):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soxs_recipes.errors import CalibrationMissing, InputError
+from soxs_recipes.errors import CalibrationMissing, InputError, SoxsError
 from soxs_recipes.instrument import header_value, load_instrument, static_calibration_path
 from soxs_recipes.instrument.classify import Classification, arm_of, classify, instrument_of
 from soxs_recipes.instrument.model import Arm, Instrument
@@ -20,7 +20,7 @@ from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Raw
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["InputFile", "Inputs", "gather_inputs"]
+__all__ = ["InputFile", "Inputs", "arm_of_frames", "gather_inputs"]
 
 _log = logging.getLogger(__name__)
 _KINDS = {"OBJECT": "SCI", "SKY": "SCI", "STD_FLUX": "FLUX", "STD_TELL": "TELL"}
@@ -216,6 +216,18 @@ def gather_inputs(declaration: Declaration, frames: Iterable[tuple[str | Path, s
             error.args = (f"{error} ({_left_out_text(left_out)})",)
         raise
     return inputs
+
+
+def arm_of_frames(frames: Iterable[tuple[str | Path, str]]) -> str:
+    """Name of the arm of the first frame that tells it, empty when none does; a recipe checks that all agree."""
+    for path, _ in frames:
+        try:
+            arm = classify(_read_header(Path(path))).arm
+        except SoxsError:
+            continue
+        if arm:
+            return arm
+    return ""
 
 
 def _left_out_text(left_out: Sequence[tuple[InputFile, str]]) -> str:

@@ -39,6 +39,7 @@ CORRECT_LINEARITY = Parameter(
     False,
     "",
     "Make signals linear by LINEARITY_COEFF before anything else, and mark the pixels of BP_MAP_NL.",
+    group="detector",
 )
 
 

@@ -29,6 +29,7 @@ _PARAMETERS = (
         "sigma",
         "Values further from the median exposure than this are hits.",
         minimum=3.0,
+        group="combination",
     ),
     Parameter(
         "edge-degree",
@@ -38,6 +39,7 @@ _PARAMETERS = (
         "Highest degree of the distance from centre to edge along the dispersion axis.",
         minimum=0,
         maximum=10,
+        group="order edges",
     ),
     Parameter(
         "edge-sigma",
@@ -46,8 +48,16 @@ _PARAMETERS = (
         "sigma",
         "Edges further from their polynomial than this are left out.",
         minimum=2.0,
+        group="order edges",
     ),
-    Parameter("subtract-background", bool, True, "", "Subtract the scattered light between orders."),
+    Parameter(
+        "subtract-background",
+        bool,
+        True,
+        "",
+        "Subtract the scattered light between orders.",
+        group="scattered light",
+    ),
     Parameter(
         "blaze-knot-spacing",
         float,
@@ -56,6 +66,7 @@ _PARAMETERS = (
         "Longest distance of the knots of the smooth blaze: finer structure stays in the flat.",
         minimum=20.0,
         typical=200.0,
+        group="blaze",
     ),
     Parameter(
         "lamp-line-limit",
@@ -65,6 +76,7 @@ _PARAMETERS = (
         "Height over the smooth blaze from which a sharp feature is the lamp's own and divided out; 0 for never.",
         minimum=0.0,
         typical=0.12,
+        group="blaze",
     ),
     Parameter(
         "denoise",
@@ -72,6 +84,7 @@ _PARAMETERS = (
         True,
         "",
         "Where the lamp is faint, draw pixels towards what pixels usually are; errors stay true.",
+        group="pixel response",
     ),
     Parameter(
         "low-sensitivity",
@@ -81,12 +94,15 @@ _PARAMETERS = (
         "Pixels that answer less than this, beyond 6 sigma, are flagged.",
         minimum=0.05,
         maximum=0.95,
+        group="pixel response",
     ),
 )
 
 _QC = (
-    QCDefinition("N ORDERS", "", "Orders that are lit."),
-    QCDefinition("INNER ORDER PIX MEAN", "", "Mean of the flat inside the edges.", (0.9, 1.1), per_order=True),
+    QCDefinition("N ORDERS", "", "Orders that are lit.", better="higher"),
+    QCDefinition(
+        "INNER ORDER PIX MEAN", "", "Mean of the flat inside the edges.", (0.9, 1.1), per_order=True, better=1.0
+    ),
     QCDefinition("INNER ORDER PIX SUM", "", "Sum of the flat inside the edges."),
     QCDefinition("ORDEXP10", "e-", "10th percentile of a mean exposure inside the edges.", per_order=True),
     QCDefinition("ORDEXP50", "e-", "Median of a mean exposure inside the edges.", per_order=True),
@@ -96,26 +112,36 @@ _QC = (
         "LEVEL SD", "%", "Standard deviation of the exposures' levels, largest of the lamps.", (0.0, 20.0)
     ),
     QCDefinition("COSMIC NUM", "", "Values of single exposures that were left out as hits."),
-    QCDefinition("EDGE SAMPLES NUM", "", "Edge positions that were used.", per_order=True),
-    QCDefinition("EDGE SAMPLES FRAC", "", "EDGE SAMPLES NUM over those detected.", (0.6, 1.0)),
-    QCDefinition("EDGE RES SD", "px", "Residuals of the edges, rms.", (0.0, 0.3), per_order=True),
+    QCDefinition("EDGE SAMPLES NUM", "", "Edge positions that were used.", per_order=True, better="higher"),
+    QCDefinition("EDGE SAMPLES FRAC", "", "EDGE SAMPLES NUM over those detected.", (0.6, 1.0), better="higher"),
+    QCDefinition("EDGE RES SD", "px", "Residuals of the edges, rms.", (0.0, 0.3), per_order=True, better="lower"),
     QCDefinition("SLIT LENGTH", "arcsec", "Distance of the edges, median.", (8.0, 16.0), per_order=True),
     QCDefinition("SLIT LENGTH PIX", "px", "Distance of the edges, median.", per_order=True),
     QCDefinition("BKG MEDIAN", "e-", "Scattered light under the orders, median."),
     QCDefinition("BKG FRAC", "%", "Scattered light over lamp light, median.", (-2.0, 10.0)),
     QCDefinition("RESPONSE SD", "%", "Spread of the pixels' response, lamp noise removed.", per_order=True),
-    QCDefinition("FLAT NOISE", "%", "Median relative error of the flat.", (0.0, 3.0), per_order=True),
+    QCDefinition(
+        "FLAT NOISE", "%", "Median relative error of the flat.", (0.0, 3.0), per_order=True, better="lower"
+    ),
     QCDefinition(
         "NOISE COST",
         "%",
         "Signal-to-noise that the flat costs a pixel of 1000 e-, median.",
         (0.0, 5.0),
         per_order=True,
+        better="lower",
     ),
     QCDefinition("N LOW SENS", "", "Pixels inside the edges of low sensitivity."),
     QCDefinition("COLDPIX NUM", "", "Unusable pixels inside the edges."),
-    QCDefinition("COLDPIX FRAC", "", "COLDPIX NUM over all pixels inside the edges.", (0.0, 0.02)),
-    QCDefinition("NO FLAT FRAC", "", "Pixels inside the edges that no lamp lights.", (0.0, 0.2), per_order=True),
+    QCDefinition("COLDPIX FRAC", "", "COLDPIX NUM over all pixels inside the edges.", (0.0, 0.02), better="lower"),
+    QCDefinition(
+        "NO FLAT FRAC",
+        "",
+        "Pixels inside the edges that no lamp lights.",
+        (0.0, 0.2),
+        per_order=True,
+        better="lower",
+    ),
 )
 
 

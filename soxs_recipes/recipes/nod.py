@@ -51,6 +51,7 @@ class Nod(Recipe):
                 True,
                 "",
                 "Reduce an exposure without a partner with the nearest of another beam; else leave it out.",
+                group="exposures",
             ),
             *BEAM_PARAMETERS,
         ),

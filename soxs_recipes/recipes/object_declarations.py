@@ -122,6 +122,7 @@ USER_ARC_PARAMETERS = (
         True,
         "",
         "With arcs within 3 h before and after the exposure, move the solution to its mid-time between them.",
+        group="wavelengths",
     ),
 )
 
@@ -154,6 +155,7 @@ EXTRACTION_PARAMETERS = (
         "Where on the slit the target should be, from mid-slit.",
         minimum=-6.5,
         maximum=6.5,
+        group="target",
     ),
     Parameter(
         "position-tolerance",
@@ -163,9 +165,15 @@ EXTRACTION_PARAMETERS = (
         "A source this near the expected position is the target.",
         minimum=0.1,
         maximum=13.0,
+        group="target",
     ),
     Parameter(
-        "force-position", bool, False, "", "Extract exactly at target-position, whatever is seen on the slit."
+        "force-position",
+        bool,
+        False,
+        "",
+        "Extract exactly at target-position, whatever is seen on the slit.",
+        group="target",
     ),
     Parameter(
         "force-fwhm",
@@ -175,6 +183,7 @@ EXTRACTION_PARAMETERS = (
         "Extract with a profile of this width; 0 lets the data tell.",
         minimum=0.0,
         maximum=10.0,
+        group="target",
     ),
     Parameter(
         "boxcar-aperture",
@@ -184,6 +193,7 @@ EXTRACTION_PARAMETERS = (
         "Half-width of the boxcar extraction that stands beside the optimal one.",
         minimum=0.2,
         maximum=6.0,
+        group="aperture",
     ),
     Parameter(
         "clip-slit-edge",
@@ -193,8 +203,9 @@ EXTRACTION_PARAMETERS = (
         "Pixels nearer than this to either end of the slit are left out.",
         minimum=0.0,
         maximum=15.0,
+        group="aperture",
     ),
-    Parameter("use-lacosmic", bool, True, "", "Look for cosmic rays in single exposures."),
+    Parameter("use-lacosmic", bool, True, "", "Look for cosmic rays in single exposures.", group="cosmic rays"),
     Parameter(
         "lacosmic-sigma",
         float,
@@ -203,12 +214,27 @@ EXTRACTION_PARAMETERS = (
         "How far above the model a cosmic ray must stand.",
         minimum=3.0,
         maximum=100.0,
+        group="cosmic rays",
     ),
-    Parameter("subtract-background", bool, True, "", "Subtract the light between the orders."),
     Parameter(
-        "refine-sky", bool, True, "", "Fit slit illumination, tilt and line width along the slit to the sky."
+        "subtract-background", bool, True, "", "Subtract the light between the orders.", group="scattered light"
     ),
-    Parameter("correct-flexure", bool, True, "", "Shift the pixel maps to the sky lines and the slit's ends."),
+    Parameter(
+        "refine-sky",
+        bool,
+        True,
+        "",
+        "Fit slit illumination, tilt and line width along the slit to the sky.",
+        group="sky",
+    ),
+    Parameter(
+        "correct-flexure",
+        bool,
+        True,
+        "",
+        "Shift the pixel maps to the sky lines and the slit's ends.",
+        group="wavelengths",
+    ),
     Parameter(
         "maximum-sources",
         int,
@@ -217,6 +243,7 @@ EXTRACTION_PARAMETERS = (
         "Other sources on the slit that are fitted with the target.",
         minimum=0,
         maximum=6,
+        group="target",
     ),
 )
 
@@ -238,14 +265,14 @@ IMAGE_PRODUCTS = (
 TRACE_RUNGS = {"own": 0, "joint": 1, "exposures": 2, "standard": 3, "expected": 4}
 
 OBJECT_QC = (
-    QCDefinition("N ORDERS", "", "Orders that were extracted."),
+    QCDefinition("N ORDERS", "", "Orders that were extracted.", better="higher"),
     QCDefinition("N EXPOSURES", "", "Exposures that went in."),
     QCDefinition("MJD MID", "d", "Middle of the exposure, of several weighted by time."),
     QCDefinition("SYNC DIFF", "s", "Mid-time after that of the other arm; the largest.", (-60.0, 60.0)),
     QCDefinition("N SOURCES", "", "Sources found on the slit."),
     QCDefinition("VRAD BARYCOR", "km/s", "Barycentric correction at mid-exposure, not applied."),
-    QCDefinition("TARGET FOUND", "", "Whether the target was seen at all."),
-    QCDefinition("SNR MEDIAN", "", "Median signal-to-noise per bin.", per_order=True),
+    QCDefinition("TARGET FOUND", "", "Whether the target was seen at all.", better="higher"),
+    QCDefinition("SNR MEDIAN", "", "Median signal-to-noise per bin.", per_order=True, better="higher"),
     QCDefinition("INNER ORDER PIX MEAN", "e-", "Mean of the pixels inside the orders.", per_order=True),
     QCDefinition("INNER ORDER PIX SUM", "e-", "Sum of the pixels inside the orders."),
     QCDefinition("SEEING", "arcsec", "FWHM along the slit at mid-order.", per_order=True),
@@ -256,21 +283,31 @@ OBJECT_QC = (
         "0 own trace, 1 joint over orders, 2 over exposures, 3 a standard's, 4 expected.",
         per_order=True,
     ),
-    QCDefinition("TRACE ERR", "arcsec", "Error of the trace.", per_order=True),
-    QCDefinition("TRACE RES", "arcsec", "Residuals of the trace, rms.", per_order=True),
-    QCDefinition("SKYRES ON", "", "Width of sky residuals over noise on lines.", (0.7, 1.3), per_order=True),
-    QCDefinition("SKYRES OFF", "", "Width of sky residuals over noise off lines.", (0.85, 1.05), per_order=True),
+    QCDefinition("TRACE ERR", "arcsec", "Error of the trace.", per_order=True, better="lower"),
+    QCDefinition("TRACE RES", "arcsec", "Residuals of the trace, rms.", per_order=True, better="lower"),
+    QCDefinition(
+        "SKYRES ON", "", "Width of sky residuals over noise on lines.", (0.7, 1.3), per_order=True, better=1.0
+    ),
+    QCDefinition(
+        "SKYRES OFF", "", "Width of sky residuals over noise off lines.", (0.85, 1.05), per_order=True, better=1.0
+    ),
     QCDefinition("CR FRAC", "", "Pixels of the orders hit by cosmic rays.", (0.0, 0.05)),
     QCDefinition("ZP SHIFT", "px", "Shift along the dispersion from sky lines.", per_order=True),
-    QCDefinition("ZP ERR", "px", "Error of ZP SHIFT.", per_order=True),
-    QCDefinition("ZP N LINES", "", "Sky lines used.", per_order=True),
+    QCDefinition("ZP ERR", "px", "Error of ZP SHIFT.", per_order=True, better="lower"),
+    QCDefinition("ZP N LINES", "", "Sky lines used.", per_order=True, better="higher"),
     QCDefinition("ZP APPLIED", "px", "Shift along the dispersion that the pixel maps were given."),
     QCDefinition("EDGE APPLIED", "px", "Shift across the dispersion that the pixel maps were given."),
     QCDefinition("SKY FWHM", "px", "Median FWHM of the sky lines."),
     QCDefinition("EDGE SHIFT", "px", "Shift of the slit's ends across the dispersion."),
-    QCDefinition("EDGE ERR", "px", "Error of EDGE SHIFT."),
+    QCDefinition("EDGE ERR", "px", "Error of EDGE SHIFT.", better="lower"),
     QCDefinition("DISP RUNG", "", "0 2-D solution, 1 first solution, 2 spectral format."),
-    QCDefinition("MASTER COST", "%", "Signal-to-noise that the masters' noise costs, median.", per_order=True),
+    QCDefinition(
+        "MASTER COST",
+        "%",
+        "Signal-to-noise that the masters' noise costs, median.",
+        per_order=True,
+        better="lower",
+    ),
     QCDefinition("THROUGHPUT MIN", "", "Smallest relative throughput of an exposure."),
     QCDefinition("COMBINE REJ NUM", "", "Bins of single exposures that disagreed with the others."),
 )

@@ -65,6 +65,7 @@ class Offset(Recipe):
                 "",
                 "",
                 "Exposures that show sky: numbers in order of time or file names; headers tell when empty.",
+                group="exposures",
             ),
             Parameter(
                 "sky-choice",
@@ -73,6 +74,7 @@ class Offset(Recipe):
                 "",
                 "Sky that is subtracted: nearest in time or interpolated between two.",
                 choices=("interpolated", "nearest"),
+                group="exposures",
             ),
             *BEAM_PARAMETERS,
         ),

@@ -58,6 +58,7 @@ class OrderCentres(Recipe):
                 "Highest degree of the polynomial along the dispersion axis; the data choose within it.",
                 minimum=2,
                 maximum=15,
+                group="fit",
             ),
             Parameter(
                 "search",
@@ -66,6 +67,7 @@ class OrderCentres(Recipe):
                 "px",
                 "Largest shift against the prediction that is looked for.",
                 minimum=1.0,
+                group="lines",
             ),
             Parameter(
                 "peak-sigma-limit",
@@ -74,6 +76,7 @@ class OrderCentres(Recipe):
                 "sigma",
                 "Cross sections whose flux stands out less than this do not count.",
                 minimum=2.0,
+                group="centres",
             ),
             Parameter(
                 "poly-fitting-residual-clipping-sigma",
@@ -82,20 +85,38 @@ class OrderCentres(Recipe):
                 "sigma",
                 "Centres further from the polynomial than this are left out.",
                 minimum=2.0,
+                group="fit",
             ),
         ),
         products=(Product("ORDER_TAB_CENTR_<ARM>", "order centres and the measured samples", kind="table"),),
         qc=(
-            QCDefinition("N ORDERS", "", "Orders that were measured."),
+            QCDefinition("N ORDERS", "", "Orders that were measured.", better="higher"),
             QCDefinition("SAMPLES TOT", "", "Cross sections tried.", per_order=True),
-            QCDefinition("SAMPLES DET NUM", "", "Cross sections in which the trace is seen.", per_order=True),
-            QCDefinition("SAMPLES DET FRAC", "", "SAMPLES DET NUM over TOT.", (0.5, 1.0), per_order=True),
+            QCDefinition(
+                "SAMPLES DET NUM",
+                "",
+                "Cross sections in which the trace is seen.",
+                per_order=True,
+                better="higher",
+            ),
+            QCDefinition(
+                "SAMPLES DET FRAC", "", "SAMPLES DET NUM over TOT.", (0.5, 1.0), per_order=True, better="higher"
+            ),
             QCDefinition("SAMPLES CLIP NUM", "", "Detected centres that were left out.", per_order=True),
-            QCDefinition("SAMPLES CLIP FRAC", "", "SAMPLES CLIP NUM over DET NUM.", (0.0, 0.2), per_order=True),
+            QCDefinition(
+                "SAMPLES CLIP FRAC",
+                "",
+                "SAMPLES CLIP NUM over DET NUM.",
+                (0.0, 0.2),
+                per_order=True,
+                better="lower",
+            ),
             QCDefinition("RES MIN", "px", "Smallest residual of a centre."),
             QCDefinition("RES MAX", "px", "Largest residual of a centre."),
-            QCDefinition("RES MEDIAN", "px", "Median absolute residual.", per_order=True),
-            QCDefinition("RES SD", "px", "Standard deviation of the residuals.", (0.0, 0.15), per_order=True),
+            QCDefinition("RES MEDIAN", "px", "Median absolute residual.", per_order=True, better="lower"),
+            QCDefinition(
+                "RES SD", "px", "Standard deviation of the residuals.", (0.0, 0.15), per_order=True, better="lower"
+            ),
             QCDefinition(
                 "SHIFT", "px", "Median of measured minus predicted centre.", (-30.0, 30.0), per_order=True
             ),

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,7 +32,10 @@ from soxs_recipes.fits_files import (
 )
 from soxs_recipes.instrument import load_instrument
 
-__all__ = ["TELLURIC_BANDS", "for_products", "plot_all_arms"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["TELLURIC_BANDS", "Drawing", "drawings", "for_products", "plot_all_arms"]
 
 # Where the atmosphere absorbs more than a few percent over La Silla [nm]: O2 B and A, H2O, O2, CO2.
 TELLURIC_BANDS = (
@@ -62,14 +67,48 @@ def for_products(products: Sequence[Path], folder: Path) -> list[Path]:
     list of Path
         Files written: PNG of all, PDF of merged spectra too.
     """
-    run = _Run({path: read_header(path) for path in products})
     written = []
+    for drawing in drawings(products):
+        figure = None if drawing.is_minor else drawing.draw()
+        if figure is not None:
+            written += _save(figure, folder, drawing.path.stem, pdf=drawing.kind.endswith("MERGE1D"))
+    return written
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A figure that can be made of a product.
+
+    Attributes
+    ----------
+    path : Path
+    kind : str
+        Its tag without the arm.
+    title : str
+        What stands above the figure.
+    draw : function
+        Makes the figure, or gives None where the product holds nothing to draw.
+    is_minor : bool
+        Whether the same is shown in flux by another product.
+    """
+
+    path: Path
+    kind: str
+    title: str
+    draw: Callable[[], Figure | None]
+    is_minor: bool = False
+
+
+def drawings(products: Sequence[Path]) -> list[Drawing]:
+    """The figures that can be made of a recipe's products, by file name; nothing is read but headers."""
+    run = _Run({path: read_header(path) for path in products})
+    found = []
     for path in sorted(products):
         draw = next((draw for ending, draw in _DRAWERS if run.kind(path).endswith(ending)), None)
-        figure = draw(path, run) if draw and run.in_flux(path) not in run.headers else None
-        if figure is not None:
-            written += _save(figure, folder, path.stem, pdf=run.kind(path).endswith("MERGE1D"))
-    return written
+        if draw is not None:
+            is_minor = run.in_flux(path) in run.headers
+            found.append(Drawing(path, run.kind(path), run.title(path), partial(draw, path, run), is_minor))
+    return found
 
 
 def plot_all_arms(spectra: Sequence[Path], folder: Path, name: str) -> list[Path]:

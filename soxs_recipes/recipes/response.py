@@ -10,7 +10,7 @@ from soxs_recipes.errors import CalibrationMissing, InputError
 from soxs_recipes.recipes.base import Recipe
 from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
 
-__all__ = ["ResponseRecipe"]
+__all__ = ["ResponseRecipe", "observed_standard", "seconds_of_light"]
 
 
 class ResponseRecipe(Recipe):
@@ -55,8 +55,9 @@ class ResponseRecipe(Recipe):
                 "How near a catalogue star must be.",
                 minimum=1.0,
                 maximum=600,
+                group="star",
             ),
-            Parameter("star", str, "", "", "Name of the standard, against what the header says."),
+            Parameter("star", str, "", "", "Name of the standard, against what the header says.", group="star"),
             Parameter(
                 "resolution",
                 float,
@@ -66,6 +67,7 @@ class ResponseRecipe(Recipe):
                 minimum=500.0,
                 maximum=20000.0,
                 typical=4500.0,
+                group="star",
             ),
             Parameter(
                 "deviation-limit",
@@ -74,6 +76,7 @@ class ResponseRecipe(Recipe):
                 "",
                 "Relative rms deviation from the archive's shape beyond which the response is marked.",
                 minimum=0.0,
+                group="archive",
             ),
             Parameter(
                 "drift-limit",
@@ -82,9 +85,26 @@ class ResponseRecipe(Recipe):
                 "",
                 "Relative change of level against the archive beyond which the response is marked.",
                 minimum=0.0,
+                group="archive",
             ),
-            Parameter("archive-size", int, 200, "", "Curves that an archive keeps.", minimum=1, maximum=5000),
-            Parameter("correct-slit-loss", bool, False, "", "Put back the light that the slit took of the star."),
+            Parameter(
+                "archive-size",
+                int,
+                200,
+                "",
+                "Curves that an archive keeps.",
+                minimum=1,
+                maximum=5000,
+                group="archive",
+            ),
+            Parameter(
+                "correct-slit-loss",
+                bool,
+                False,
+                "",
+                "Put back the light that the slit took of the star.",
+                group="slit loss",
+            ),
             Parameter(
                 "optics-fwhm",
                 float,
@@ -93,6 +113,7 @@ class ResponseRecipe(Recipe):
                 "Image width that the spectrograph adds behind the slit.",
                 minimum=0.0,
                 maximum=3.0,
+                group="slit loss",
             ),
             Parameter(
                 "moffat-beta",
@@ -102,6 +123,7 @@ class ResponseRecipe(Recipe):
                 "Exponent of the star's image, for the slit loss.",
                 minimum=1.5,
                 maximum=20.0,
+                group="slit loss",
             ),
         ),
         products=(
@@ -114,20 +136,26 @@ class ResponseRecipe(Recipe):
                 "EFF MEDIAN", "", "Median efficiency over the useful wavelengths.", (0.005, 0.6), per_order=True
             ),
             QCDefinition("EFF MAX", "", "Peak efficiency.", (0.0, 1.0)),
-            QCDefinition("RESP RES", "", "Data over model in 10 nm means, rms.", (0.0, 0.1), per_order=True),
-            QCDefinition("RESP ERR MEDIAN", "", "Median relative error of the response.", (0.0, 0.05)),
-            QCDefinition("RESP CHI2", "", "Reduced chi-square of the fit.", per_order=True),
-            QCDefinition("RESP REJ FRAC", "", "Wavelength bins left out as outliers.", (0.0, 0.1)),
-            QCDefinition("N ORDERS", "", "Orders with a response."),
+            QCDefinition(
+                "RESP RES", "", "Data over model in 10 nm means, rms.", (0.0, 0.1), per_order=True, better="lower"
+            ),
+            QCDefinition(
+                "RESP ERR MEDIAN", "", "Median relative error of the response.", (0.0, 0.05), better="lower"
+            ),
+            QCDefinition("RESP CHI2", "", "Reduced chi-square of the fit.", per_order=True, better=1.0),
+            QCDefinition("RESP REJ FRAC", "", "Wavelength bins left out as outliers.", (0.0, 0.1), better="lower"),
+            QCDefinition("N ORDERS", "", "Orders with a response.", better="higher"),
             QCDefinition("STAR VELOCITY", "km/s", "Velocity of the star, 0 when its lines do not fix it."),
-            QCDefinition("STAR VELOCITY ERR", "km/s", "Its error."),
+            QCDefinition("STAR VELOCITY ERR", "km/s", "Its error.", better="lower"),
             QCDefinition("STAR SEPARATION", "arcsec", "Distance of the pointing from the catalogue's star."),
             QCDefinition("TELL EXPONENT", "", "Median power of the zenith transmission that fits."),
             QCDefinition("GREY SPREAD", "", "Largest difference of level among exposures, relative."),
             QCDefinition("SLIT LOSS", "", "Share of the star that the slit took, estimated.", per_order=True),
             QCDefinition("ARCHIVE N CURVES", "", "Earlier responses compared with."),
             QCDefinition("ARCHIVE DRIFT", "", "Sensitivity over the archive's, less 1, at all wavelengths alike."),
-            QCDefinition("ARCHIVE DEVIATION", "", "Relative rms deviation from the archive's shape."),
+            QCDefinition(
+                "ARCHIVE DEVIATION", "", "Relative rms deviation from the archive's shape.", better="lower"
+            ),
             QCDefinition("ARCHIVE WORST", "", "Largest deviation of shape, sensitivity less 1."),
             QCDefinition("ARCHIVE WORST WAVE", "nm", "Where that is."),
             QCDefinition("ARCHIVE COLOUR", "", "Red end over blue end against the archive, less 1."),
@@ -146,7 +174,7 @@ class ResponseRecipe(Recipe):
         from soxs_recipes.reduction.response_combination import arm_response, combine_responses
 
         paths = inputs.raw("FLUX_SLIT_ORDER1D")
-        match, spectrum = _standard(inputs, parameters, paths[0])
+        match, spectrum = observed_standard(inputs, parameters, paths[0])
         losses = [_slit_losses(inputs, parameters, path) for path in paths]
         _judge_slit(inputs, parameters, paths[0])
         fits = [_fit(inputs, parameters, path, spectrum, loss) for path, loss in zip(paths, losses, strict=True)]
@@ -170,7 +198,7 @@ class ResponseRecipe(Recipe):
         add_archive(inputs, parameters, outputs, response, name, _moment(inputs, paths[0]))
 
 
-def _standard(inputs, parameters, path: Path):
+def observed_standard(inputs, parameters, path: Path):
     """The catalogue star that was observed and its spectrum."""
     from soxs_recipes.recipes.flux_tables import pointing_of, read_star, read_stars
     from soxs_recipes.reduction.standard_stars import match_star
@@ -248,7 +276,7 @@ def _fit(inputs, parameters, path: Path, star, losses: dict[int, float]):
     from soxs_recipes.recipes.flux_tables import airmass_of, read_extinction, read_transmission
     from soxs_recipes.reduction.response import StandardObservation, derive_response
 
-    time = _seconds_of_light(inputs, path)
+    time = seconds_of_light(inputs, path)
     airmass = airmass_of(inputs, path)
     if not math.isfinite(airmass):
         airmass = 1.3
@@ -268,7 +296,7 @@ def _fit(inputs, parameters, path: Path, star, losses: dict[int, float]):
     return derive_response(observation, star, extinction, inputs.instrument.telescope_area, telluric)
 
 
-def _seconds_of_light(inputs, path: Path) -> float:
+def seconds_of_light(inputs, path: Path) -> float:
     """What the counts were collected over: of all exposures where several made the spectrum."""
     time = inputs.header(path).get("TEXPTIME", inputs.keyword("EXPTIME", path))
     if not isinstance(time, int | float) or not time > 0:

@@ -30,6 +30,7 @@ __all__ = [
     "SIZE_LIMIT",
     "RecipeConfig",
     "Settings",
+    "given_settings_text",
     "read_recipe_config",
     "read_settings",
     "settings_from_rc",
@@ -66,7 +67,28 @@ def settings_text(declarations: Iterable[Declaration]) -> str:
         if not declaration.parameters:
             lines[-1] += " {}"
         for parameter in declaration.parameters:
-            lines += [*_comment(_explained(parameter), "  "), f"  {parameter.name}: {_yaml_value(parameter)}"]
+            lines += [
+                *_comment(_explained(parameter), "  "),
+                f"  {parameter.name}: {_yaml_value(parameter.default)}",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def given_settings_text(settings: Settings) -> str:
+    """A settings file of the values given, each explained by a comment; what is at its default is not named."""
+    lines = ["# Settings of the SOXS recipes; what is not named here has its default."]
+    for recipe, arms in settings.values.items():
+        declaration = recipe_class(recipe).declaration
+        if not any(arms.values()):
+            continue
+        lines += ["", *_comment(f"{declaration.name}: {declaration.synopsis}"), f"{declaration.name}:"]
+        for arm_name, values in sorted(arms.items()):
+            indent = "    " if arm_name else "  "
+            if arm_name and values:
+                lines.append(f"  {arm_name}:")
+            for name, value in values.items():
+                parameter = declaration.parameter(name)
+                lines += [*_comment(_explained(parameter), indent), f"{indent}{name}: {_yaml_value(value)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -81,15 +103,14 @@ def _explained(parameter: Parameter) -> str:
     return f"{parameter.sentence.rstrip('.')} [{details}].{auto}"
 
 
-def _yaml_value(parameter: Parameter) -> str:
-    if isinstance(parameter.default, str):
+def _yaml_value(value: object) -> str:
+    """A value as YAML reads it back."""
+    if isinstance(value, str):
         import json
 
-        plain = parameter.default.replace("-", "").replace("_", "").isalpha()
-        return (
-            parameter.default if plain and parameter.default not in _YAML_WORDS else json.dumps(parameter.default)
-        )
-    return shown(parameter.default)
+        plain = value.replace("-", "").replace("_", "").isalpha()
+        return value if plain and value not in _YAML_WORDS else json.dumps(value)
+    return shown(value)
 
 
 _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf"})

@@ -78,6 +78,7 @@ class SpatialSolution(Recipe):
                 "Highest degree along the slit; the lines choose within it.",
                 minimum=1,
                 maximum=3,
+                group="fit",
             ),
         ),
         products=(

@@ -43,6 +43,7 @@ _PARAMETERS = (
         "",
         "Combine several exposures after extraction, or as frames on the detector before it.",
         choices=("extracted", "frames"),
+        group="exposures",
     ),
     Parameter(
         "synchronised-with",
@@ -50,6 +51,7 @@ _PARAMETERS = (
         "",
         "",
         "Exposures of the other arm taken at the same time, comma-separated: files or mid-times (MJD).",
+        group="exposures",
     ),
 )
 

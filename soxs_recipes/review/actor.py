@@ -1,0 +1,300 @@
+"""A review as a PythonActor of Reflex: `soxs_mflat.py --input-parameters-file F --output-parameters-file G`.
+
+Reflex makes an actor's ports from the options that its script tells with `--help`. A step's actor takes
+
+- `in_sof`: the products of the recipe; `in_sof_rec_orig`: the frames it was run on; `in_sop`: its parameters;
+- `enable`: whether the window opens; otherwise all goes through.
+
+and gives, when the step is done, `out_sof`, `out_sop` and `iteration_complete` true; when the recipe shall run
+again with other parameters, `out_sof_loop`, `out_sop_loop` and `iteration_complete` false. `set_enable` false
+keeps the window closed from now on, `set_init_sop` hands the parameters to the next data sets.
+
+Where Reflex's own modules can be imported its window is used (`reflex_manager`); elsewhere the one of `soxs
+review`, in which the recipe can be tried as often as one likes before the workflow runs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import logging
+import optparse
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from soxs_recipes.errors import InputError, SoxsError
+from soxs_recipes.recipes.declarations import Declaration, parameter_name
+from soxs_recipes.review.session import ReviewSession, plain_text
+from soxs_recipes.review.tokens import (
+    FileSet,
+    RecipeParameter,
+    file_set,
+    parameter_list,
+    sof_token,
+    sop_token,
+)
+
+__all__ = ["INPUTS", "OUTPUTS", "ActorInputs", "Decision", "answer", "main", "read_inputs"]
+
+_log = logging.getLogger(__name__)
+# Ports with the letters of their short options.
+INPUTS = {"in_sof": "i", "in_sop": "p", "in_sof_rec_orig": "g", "enable": "e"}
+OUTPUTS = {
+    "out_sof": "o",
+    "out_sop": "q",
+    "out_sof_loop": "f",
+    "out_sop_loop": "l",
+    "iteration_complete": "c",
+    "set_enable": "s",
+    "set_init_sop": "n",
+}
+_NEEDED = ("in_sof", "in_sop", "in_sof_rec_orig")
+_FOR_ALL, _NOT_AGAIN = "for all data sets", "do not ask again"
+_REFLEX_MODULES = ("reflex", "reflex_interactive_app")
+
+
+@dataclass(frozen=True, slots=True)
+class ActorInputs:
+    """What stood at the ports.
+
+    Attributes
+    ----------
+    products, frames : FileSet
+        `in_sof` and `in_sof_rec_orig`.
+    parameters : tuple of RecipeParameter
+        `in_sop`: of this recipe, and perhaps of others.
+    is_enabled : bool
+    """
+
+    products: FileSet
+    frames: FileSet
+    parameters: tuple[RecipeParameter, ...]
+    is_enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the person decided.
+
+    Attributes
+    ----------
+    repeat : dict or None
+        Parameter -> value with which the recipe shall run again; None goes on with what is there.
+    is_for_all : bool
+        Whether the parameters hold for the next data sets, too.
+    closes_window : bool
+        Whether the window stays closed from now on.
+    """
+
+    repeat: dict[str, str] | None = None
+    is_for_all: bool = False
+    closes_window: bool = False
+
+
+def main(
+    recipe: str,
+    arguments: Sequence[str] | None = None,
+    ask: Callable[[Declaration, ActorInputs], Decision] | None = None,
+) -> int:
+    """Act as the PythonActor of a recipe; returns the exit code.
+
+    Parameters
+    ----------
+    recipe : str
+    arguments : sequence of str
+        Of the command line by default.
+    ask : function or None
+        Opens the window and gives the decision.
+    """
+    from soxs_recipes.recipes.registry import recipe_class
+
+    declaration = recipe_class(recipe).declaration
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    if arguments is None and ask is None and all(map(importlib.util.find_spec, _REFLEX_MODULES)):
+        from soxs_recipes.review.reflex_manager import run_in_reflex
+
+        return run_in_reflex(declaration)
+    options, _ = _parser(declaration).parse_args(None if arguments is None else list(arguments))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(_copied(stack, sys.stdout, options.stdout_file)))
+        stack.enter_context(contextlib.redirect_stderr(_copied(stack, sys.stderr, options.stderr_file)))
+        return _act(declaration, options, ask or ask_in_window)
+
+
+class _Copied:
+    """A stream whose text goes to a file, too."""
+
+    def __init__(self, stream, file):
+        self.stream, self.file = stream, file
+
+    def write(self, text: str) -> int:
+        """Write to both."""
+        self.file.write(text)
+        return self.stream.write(text)
+
+    def flush(self) -> None:
+        """Flush both."""
+        self.file.flush()
+        self.stream.flush()
+
+
+def _copied(stack: contextlib.ExitStack, stream, name: str | None):
+    if not name:
+        return stream
+    return _Copied(stream, stack.enter_context(Path(name).open("w", encoding="utf-8")))
+
+
+def _act(declaration: Declaration, options, ask: Callable[[Declaration, ActorInputs], Decision]) -> int:
+    """Read, ask, answer; errors become one line and an exit code."""
+    try:
+        inputs = read_inputs(options)
+        decision = ask(declaration, inputs) if inputs.is_enabled else Decision()
+        text = json.dumps(answer(declaration, inputs, decision), sort_keys=True, indent=2)
+        if options.output_parameters_file:
+            Path(options.output_parameters_file).write_text(text, encoding="ascii")
+        else:
+            sys.stdout.write(text + "\n")
+    except SoxsError as error:
+        sys.stderr.write(f"{declaration.name}: {error}\n")
+        return error.exit_code
+    except OSError as error:
+        sys.stderr.write(f"{declaration.name}: {error.filename}: {error.strerror}\n")
+        return InputError.exit_code
+    return 0
+
+
+class _Parser(optparse.OptionParser):
+    """Options whose help goes on with the outputs, from which Reflex makes the output ports."""
+
+    def format_help(self, formatter=None) -> str:
+        """Options, then outputs."""
+        lines = [f"  -{letter} {name.upper()}, --{name}={name.upper()}" for name, letter in OUTPUTS.items()]
+        return "\n".join([f"{super().format_help(formatter)}\noutputs:", *lines, ""])
+
+
+def _parser(declaration: Declaration) -> optparse.OptionParser:
+    parser = _Parser(description=f"Review of {declaration.name}, as a PythonActor of Reflex.")
+    for name in ("input-parameters-file", "output-parameters-file", "products-dir", "stdout-file", "stderr-file"):
+        parser.add_option(f"--{name}", dest=name.replace("-", "_"))
+    for name, letter in INPUTS.items():
+        parser.add_option(f"-{letter}", f"--{name}", dest=name)
+    return parser
+
+
+def read_inputs(options: object) -> ActorInputs:
+    """What stands at the ports: in the file of parameters, or on the command line, which wins.
+
+    Raises
+    ------
+    InputError
+        The file is not JSON or has an unknown port; a port is missing or holds something else.
+    """
+    values = _values_of_file(getattr(options, "input_parameters_file", None))
+    values |= {name: value for name in INPUTS if (value := getattr(options, name, None)) is not None}
+    missing = [name for name in _NEEDED if name not in values]
+    if missing:
+        raise InputError(f"nothing at the port {', '.join(missing)}; {', '.join(_NEEDED)} are needed")
+    enable = str(values.get("enable", "false")).strip().lower()
+    if enable not in ("true", "false"):
+        raise InputError(f"enable = {values['enable']}: must be true or false")
+    return ActorInputs(
+        file_set(values["in_sof"], "in_sof"),
+        file_set(values["in_sof_rec_orig"], "in_sof_rec_orig"),
+        tuple(parameter_list(values["in_sop"], "in_sop")),
+        enable == "true",
+    )
+
+
+def _values_of_file(name: str | None) -> dict[str, object]:
+    if not name:
+        return {}
+    try:
+        values = json.loads(Path(name).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(f"{name}: is not JSON ({error})") from error
+    known = {*INPUTS, "products_dir"}
+    unknown = sorted(set(values) - known) if isinstance(values, dict) else ["no mapping"]
+    if unknown:
+        raise InputError(f"{name}: no such port: {', '.join(unknown)}")
+    return values
+
+
+def answer(declaration: Declaration, inputs: ActorInputs, decision: Decision) -> dict[str, object]:
+    """What is put to the output ports."""
+    if decision.repeat is None:
+        sop = sop_token(inputs.parameters)
+        outputs = {"iteration_complete": "true", "out_sof": sof_token(inputs.products), "out_sop": sop}
+    else:
+        sop = sop_token(_edited(declaration, inputs.parameters, decision.repeat))
+        outputs = {"iteration_complete": "false", "out_sof_loop": sof_token(inputs.frames), "out_sop_loop": sop}
+    if decision.closes_window:
+        outputs["set_enable"] = "false"
+    if decision.is_for_all:
+        outputs["set_init_sop"] = sop
+    return outputs
+
+
+def _edited(
+    declaration: Declaration, parameters: Sequence[RecipeParameter], values: dict[str, str]
+) -> list[RecipeParameter]:
+    """Parameters with new values; those that the set did not hold are added."""
+    own = {parameter_name(p.name) for p in parameters if p.recipe == declaration.name}
+    edited = [
+        replace(p, value=values.get(parameter_name(p.name), p.value)) if p.recipe == declaration.name else p
+        for p in parameters
+    ]
+    added = [RecipeParameter(declaration.name, name, value) for name, value in values.items() if name not in own]
+    return edited + added
+
+
+def given_settings(declaration: Declaration, inputs: ActorInputs) -> dict[str, object]:
+    """Values of this recipe's parameters; InputError for an unknown one or a value out of range."""
+    own = [parameter for parameter in inputs.parameters if parameter.recipe == declaration.name]
+    settings = {}
+    for entry in own:
+        parameter = declaration.parameter(entry.name)
+        settings[parameter.name] = parameter.checked_or_auto(entry.value)
+    return settings
+
+
+def ask_in_window(declaration: Declaration, inputs: ActorInputs) -> Decision:
+    """Open the window of `soxs review`; where there is no display all goes through, and that is told."""
+    from soxs_recipes.review.screen import open_window
+    from soxs_recipes.review.window import Keeping
+
+    frames = [(file.name, file.category) for file in inputs.frames.files]
+    products = [Path(file.name) for file in inputs.products.files if file.name.endswith(".fits")]
+    chosen: list[Decision] = []
+    with tempfile.TemporaryDirectory(prefix="soxs-review-") as folder:
+        session = ReviewSession(
+            declaration, frames, given_settings(declaration, inputs), Path(folder), products=products
+        )
+
+        def go_on(wishes: Collection[str]) -> str:
+            decision = decision_of(session)
+            chosen.append(replace(decision, is_for_all=_FOR_ALL in wishes, closes_window=_NOT_AGAIN in wishes))
+            return "The workflow goes on." if decision.repeat is None else "The workflow repeats the recipe."
+
+        keeping = Keeping("Go on with this", go_on, (_FOR_ALL, _NOT_AGAIN))
+        try:
+            open_window(session, keeping, finished=lambda: bool(chosen))
+        except InputError as error:
+            _log.warning("%s", error)
+        finally:
+            session.close()
+    return chosen[-1] if chosen else Decision()
+
+
+def decision_of(session: ReviewSession) -> Decision:
+    """Go on when the run that the workflow made is shown; else repeat with the settings of the one that is."""
+    if session.shown is None or session.shown is session.runs[0]:
+        return Decision()
+    parameters = session.declaration.parameters
+    values = {p.name: session.shown.settings.get(p.name, p.default) for p in parameters}
+    return Decision(repeat={name: plain_text(value) for name, value in values.items()})
