@@ -45,6 +45,11 @@ COMMANDS = {
         "install_plugins",
         "Make the recipes known to pyesorex and EsoRex.",
     ),
+    "install-workflows": (
+        "workflow_commands",
+        "install_workflows",
+        "Put the Reflex workflow in place, for your folders of data.",
+    ),
     "completion": ("info_commands", "completion", "Print the script that completes words in your shell."),
 }
 

@@ -89,10 +89,13 @@ class Step:
     arm : str
     main : tuple of str
         Tags that start it: of raw frames, or of products when `from_products`.
-    from_products : bool
+    main_from : tuple of str
+        Tasks whose products start it; none for raw frames.
     group : tuple of str
         Header keywords that are equal within one call.
     selections : tuple of Selection
+    sources : tuple of str
+        Tasks whose products it selects.
     products : tuple of str
         Tags that it makes.
     is_final : bool
@@ -103,9 +106,10 @@ class Step:
     declaration: Declaration
     arm: str
     main: tuple[str, ...]
-    from_products: bool
+    main_from: tuple[str, ...]
     group: tuple[str, ...]
     selections: tuple[Selection, ...]
+    sources: tuple[str, ...]
     products: tuple[str, ...]
     is_final: bool
 
@@ -113,6 +117,11 @@ class Step:
     def name(self) -> str:
         """Name of its action: `ACTION_FLAT_VIS`."""
         return f"ACTION_{self.task.name}_{self.arm}".upper()
+
+    @property
+    def from_products(self) -> bool:
+        """Whether products start it."""
+        return bool(self.main_from)
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -135,12 +144,14 @@ def steps(tasks: tuple[Task, ...] = TASKS, declarations: Mapping[str, Declaratio
         if not task.on_demand
         for arm in load_instrument().arms
         if _serves(task, arm) and _main_tags(task, declarations[task.recipe], arm)
+        if not task.main_from or any(name in known for name in task.main_from)
     ]
 
 
 def _step(task: Task, declaration: Declaration, arm: Arm, known: Mapping[str, Task]) -> Step:
     main = _main_tags(task, declaration, arm)
-    first_source = known[task.main_from[0]] if task.main_from else task
+    main_from = tuple(name for name in task.main_from if name in known)
+    first_source = known[main_from[0]] if main_from else task
     is_on_sky = "observation" in first_source.group
     triggers = tuple(tag for tag in main if not _is_second_lamp(tag))
     group = _keywords(first_source.group, arm, is_on_sky=is_on_sky)
@@ -163,11 +174,12 @@ def _step(task: Task, declaration: Declaration, arm: Arm, known: Mapping[str, Ta
         declaration=declaration,
         arm=arm.name,
         main=triggers,
-        from_products=bool(task.main_from),
+        main_from=main_from,
         group=group,
         selections=tuple({selection.tag: selection for selection in reversed(selections)}.values())[::-1],
+        sources=_sources(task, declaration, arm, known),
         products=_products(task, declaration, arm),
-        is_final=any(known[name].is_target for name in task.main_from),
+        is_final=any(known[name].is_target for name in main_from),
     )
 
 
@@ -229,6 +241,22 @@ def _associated(task: Task, declaration: Declaration, arm: Arm) -> Iterator[Sele
                     yield Selection(
                         tag, is_raw, match, before, after, int(tag in needed), maximum, association.name
                     )
+
+
+def _sources(task: Task, declaration: Declaration, arm: Arm, known: Mapping[str, Task]) -> tuple[str, ...]:
+    """Tasks of the same arm whose products it can take; what a task makes for the next night is not among them."""
+    accepted = _accepted(declaration, arm)
+    return tuple(
+        dict.fromkeys(
+            rung.source
+            for association in task.associations
+            if _serves(association, arm)
+            for rung in association.rungs
+            if not accepted.isdisjoint(_resolved(rung.tags, arm))
+            if rung.source in known and rung.source != task.name
+            if not rung.of_other_arm and not known[rung.source].on_demand
+        )
+    )
 
 
 def _expressed(association: Association) -> list[Rung]:

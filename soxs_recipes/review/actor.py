@@ -1,6 +1,6 @@
 """A review as a PythonActor of Reflex: `soxs_mflat.py --input-parameters-file F --output-parameters-file G`.
 
-Reflex makes an actor's ports from the options that its script tells with `--help`. A step's actor takes
+How Reflex calls it is in `ports`. A step's actor takes
 
 - `in_sof`: the products of the recipe; `in_sof_rec_orig`: the frames it was run on; `in_sop`: its parameters;
 - `enable`: whether the window opens; otherwise all goes through.
@@ -15,19 +15,17 @@ review`, in which the recipe can be tried as often as one likes before the workf
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import json
 import logging
-import optparse
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from soxs_recipes.errors import InputError, SoxsError
+from soxs_recipes.errors import InputError
 from soxs_recipes.recipes.declarations import Declaration, parameter_name
+from soxs_recipes.review.ports import act
 from soxs_recipes.review.session import ReviewSession, plain_text
 from soxs_recipes.review.tokens import (
     FileSet,
@@ -118,86 +116,18 @@ def main(
         from soxs_recipes.review.reflex_manager import run_in_reflex
 
         return run_in_reflex(declaration)
-    options, _ = _parser(declaration).parse_args(None if arguments is None else list(arguments))
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.redirect_stdout(_copied(stack, sys.stdout, options.stdout_file)))
-        stack.enter_context(contextlib.redirect_stderr(_copied(stack, sys.stderr, options.stderr_file)))
-        return _act(declaration, options, ask or ask_in_window)
+    chosen = ask or ask_in_window
+
+    def work(values: dict[str, object]) -> dict[str, object]:
+        inputs = read_inputs(values)
+        return answer(declaration, inputs, chosen(declaration, inputs) if inputs.is_enabled else Decision())
+
+    description = f"Review of {declaration.name}, as a PythonActor of Reflex."
+    return act(declaration.name, description, (INPUTS, OUTPUTS), _NEEDED, work, arguments)
 
 
-class _Copied:
-    """A stream whose text goes to a file, too."""
-
-    def __init__(self, stream, file):
-        self.stream, self.file = stream, file
-
-    def write(self, text: str) -> int:
-        """Write to both."""
-        self.file.write(text)
-        return self.stream.write(text)
-
-    def flush(self) -> None:
-        """Flush both."""
-        self.file.flush()
-        self.stream.flush()
-
-
-def _copied(stack: contextlib.ExitStack, stream, name: str | None):
-    if not name:
-        return stream
-    return _Copied(stream, stack.enter_context(Path(name).open("w", encoding="utf-8")))
-
-
-def _act(declaration: Declaration, options, ask: Callable[[Declaration, ActorInputs], Decision]) -> int:
-    """Read, ask, answer; errors become one line and an exit code."""
-    try:
-        inputs = read_inputs(options)
-        decision = ask(declaration, inputs) if inputs.is_enabled else Decision()
-        text = json.dumps(answer(declaration, inputs, decision), sort_keys=True, indent=2)
-        if options.output_parameters_file:
-            Path(options.output_parameters_file).write_text(text, encoding="ascii")
-        else:
-            sys.stdout.write(text + "\n")
-    except SoxsError as error:
-        sys.stderr.write(f"{declaration.name}: {error}\n")
-        return error.exit_code
-    except OSError as error:
-        sys.stderr.write(f"{declaration.name}: {error.filename}: {error.strerror}\n")
-        return InputError.exit_code
-    return 0
-
-
-class _Parser(optparse.OptionParser):
-    """Options whose help goes on with the outputs, from which Reflex makes the output ports."""
-
-    def format_help(self, formatter=None) -> str:
-        """Options, then outputs."""
-        lines = [f"  -{letter} {name.upper()}, --{name}={name.upper()}" for name, letter in OUTPUTS.items()]
-        return "\n".join([f"{super().format_help(formatter)}\noutputs:", *lines, ""])
-
-
-def _parser(declaration: Declaration) -> optparse.OptionParser:
-    parser = _Parser(description=f"Review of {declaration.name}, as a PythonActor of Reflex.")
-    for name in ("input-parameters-file", "output-parameters-file", "products-dir", "stdout-file", "stderr-file"):
-        parser.add_option(f"--{name}", dest=name.replace("-", "_"))
-    for name, letter in INPUTS.items():
-        parser.add_option(f"-{letter}", f"--{name}", dest=name)
-    return parser
-
-
-def read_inputs(options: object) -> ActorInputs:
-    """What stands at the ports: in the file of parameters, or on the command line, which wins.
-
-    Raises
-    ------
-    InputError
-        The file is not JSON or has an unknown port; a port is missing or holds something else.
-    """
-    values = _values_of_file(getattr(options, "input_parameters_file", None))
-    values |= {name: value for name in INPUTS if (value := getattr(options, name, None)) is not None}
-    missing = [name for name in _NEEDED if name not in values]
-    if missing:
-        raise InputError(f"nothing at the port {', '.join(missing)}; {', '.join(_NEEDED)} are needed")
+def read_inputs(values: Mapping[str, object]) -> ActorInputs:
+    """What stands at the ports, in our terms; InputError when it is something else."""
     enable = str(values.get("enable", "false")).strip().lower()
     if enable not in ("true", "false"):
         raise InputError(f"enable = {values['enable']}: must be true or false")
@@ -207,22 +137,6 @@ def read_inputs(options: object) -> ActorInputs:
         tuple(parameter_list(values["in_sop"], "in_sop")),
         enable == "true",
     )
-
-
-def _values_of_file(name: str | None) -> dict[str, object]:
-    if not name:
-        return {}
-    try:
-        values = json.loads(Path(name).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise InputError(f"{name}: is not JSON ({error})") from error
-    known = {*INPUTS, "products_dir"}
-    unknown = sorted(set(values) - known) if isinstance(values, dict) else ["no mapping"]
-    if unknown:
-        raise InputError(f"{name}: no such port: {', '.join(unknown)}")
-    return values
 
 
 def answer(declaration: Declaration, inputs: ActorInputs, decision: Decision) -> dict[str, object]:

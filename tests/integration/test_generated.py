@@ -20,7 +20,7 @@ def builder():
 
 def test_the_workflow_is_that_of_the_declarations(builder):
     files = builder.files()
-    assert "soxs.oca" in files
+    assert set(files) == {"soxs.oca", "soxs.xml"}
     assert stale_files(WORKFLOWS, files) == [], "run `make workflows`"
 
 
