@@ -85,6 +85,18 @@ def test_room_imports_only_from_below(room):
     assert [line for path in files for line in violations(path, room)] == []
 
 
+def test_only_the_choice_of_implementation_imports_cpl():
+    """And the file that pyesorex reads, which is of no use without it."""
+    files = sorted(PACKAGE.rglob("*.py"))
+    assert len(files) > 100
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in files
+        if any(module.split(".")[0] == "cpl" for module in imported_modules(path))
+    }
+    assert found == {"eso/__init__.py", "plugins/pyesorex/soxs_pyesorex.py"}
+
+
 @pytest.mark.parametrize(
     ("room", "line"),
     [

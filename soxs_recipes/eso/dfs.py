@@ -112,7 +112,7 @@ def product_header(
     _put(header, "DATAMD5", "Not computed", "MD5 checksum")
     _put(header, "PIPEFILE", filename, "Filename of data product")
     _put_product_keywords(header, reference, catg, dictionary_id, frames)
-    _put_record(header, reference, frames, recipe, pipe_id, parameters)
+    _put_record(header, record_index(source.header), frames, recipe, pipe_id, parameters)
     if remove:
         for keyword in [card.keyword for card in header.cards if re.search(remove, card.keyword)]:
             header.remove(keyword, ignore_missing=True, remove_all=True)
@@ -245,8 +245,8 @@ def _put_product_keywords(header, reference, catg: str, dictionary_id: str, fram
     _put_default(header, "ESO PRO DATANCOM", raws, "Number of combined frames")
 
 
-def _put_record(header, reference, frames, recipe: str, pipe_id: str, parameters) -> None:
-    prefix = f"ESO PRO REC{record_index(reference.header)}"
+def _put_record(header, index: int, frames, recipe: str, pipe_id: str, parameters) -> None:
+    prefix = f"ESO PRO REC{index}"
     _put(header, f"{prefix} ID", recipe, "Pipeline recipe (unique) identifier")
     _put(header, f"{prefix} DRS ID", drs_identifier(), "Data Reduction System identifier")
     _put(header, f"{prefix} PIPE ID", pipe_id, "Pipeline (unique) identifier")

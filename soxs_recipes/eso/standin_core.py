@@ -1,4 +1,8 @@
-"""Stand-in of the pieces of `cpl.core` that recipes touch: messages, types and errors."""
+"""Stand-in of the pieces of `cpl.core` that recipes touch: messages, types and errors.
+
+Images, tables and property lists are left out: the recipes read and write FITS by astropy. Who asks for them is
+told so.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import enum
 import inspect
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 __all__ = [
@@ -36,6 +41,13 @@ __all__ = [
     "UnspecifiedError",
     "UnsupportedModeError",
 ]
+
+
+def __getattr__(name: str):
+    raise AttributeError(
+        f"the stand-in of cpl.core has no {name}, only {', '.join(__all__)}; FITS files are read and written by "
+        "astropy here, and the rest is in PyCPL"
+    )
 
 
 class Type(enum.Enum):
@@ -129,13 +141,18 @@ NoWCSError = _error_class("NoWCSError", 22, RuntimeError)
 EOLError = _error_class("EOLError", 23, RuntimeError)
 
 
+@dataclass(frozen=True, slots=True)
 class _MsgConfig:
-    """How messages are shown."""
+    """How messages are shown; only level and show_component make a difference here."""
 
-    __slots__ = ("component", "domain", "level", "show_component")
-
-    def __init__(self, level, domain="", show_component=False):
-        self.level, self.domain, self.show_component = level, domain, show_component
+    level: Msg.SeverityLevel
+    domain: str = ""
+    width: int = 0
+    indent: int = 0
+    show_threadid: bool = False
+    show_domain: bool = False
+    show_time: bool = False
+    show_component: bool = False
 
 
 class Msg:
@@ -169,17 +186,20 @@ class Msg:
     _file_level = SeverityLevel.OFF
 
     @classmethod
-    def set_config(cls, level=None, domain=None, width=None, indent=None, **shown: bool) -> None:
-        """Set level, domain and what is shown (`show_component`); other options of CPL are accepted, unused."""
-        unknown = set(shown) - {"show_threadid", "show_domain", "show_time", "show_component"}
-        if unknown:
-            raise TypeError(f"unknown option {sorted(unknown)[0]}")
-        current = cls._config
-        cls._config = _MsgConfig(
-            current.level if level is None else level,
-            current.domain if domain is None else domain,
-            shown.get("show_component", current.show_component),
-        )
+    def set_config(
+        cls,
+        level: Msg.SeverityLevel | None = None,
+        domain: str | None = None,
+        width: int | None = None,
+        indent: int | None = None,
+        show_threadid: bool | None = None,
+        show_domain: bool | None = None,
+        show_time: bool | None = None,
+        show_component: bool | None = None,
+    ) -> None:
+        """Change what is given of the configuration."""
+        given = {name: value for name, value in locals().items() if name != "cls" and value is not None}
+        cls._config = replace(cls._config, **given)
 
     @classmethod
     def get_config(cls) -> _MsgConfig:

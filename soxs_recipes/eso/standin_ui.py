@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from typing import ClassVar
 
 from soxs_recipes.eso.standin_frames import Frame, FrameSet
 from soxs_recipes.eso.standin_parameters import (
@@ -67,13 +68,13 @@ class PyRecipe(AbstractRecipe):
 
 
 class CRecipe:
-    """Recipes written in C, of which the stand-in has none."""
+    """Recipes written in C, of which the stand-in has none: `recipes` is empty, and each name unknown."""
 
-    recipes: tuple[str, ...] = ()
-    recipe_dir = ""
+    recipes: ClassVar[list[str]] = []
+    recipe_dir: ClassVar[str | list[str]] = ""
 
     def __init__(self, name: str):
-        raise RecipeNotFoundException(name)
+        raise RecipeNotFoundException(f"{name}: recipes written in C need PyCPL, of which this is a stand-in")
 
 
 AbstractRecipe.register(CRecipe)

@@ -1,4 +1,4 @@
-"""The header of a product, as CPL's `cpl_dfs_setup_product_header` makes it."""
+"""The header of a product, as CPL's `cpl_dfs_setup_product_header` makes it: ours, and PyCPL's where it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soxs_recipes.eso import core, drs_identifier
 from soxs_recipes.eso.dfs import InputFrame, RecordedParameter, dicb_sorted, product_header, record_index
 
 
@@ -64,12 +63,54 @@ RAW_FRAME = InputFrame("raw.fits", "OBJECT_STARE_VIS", "RAW", header(**RAW))
 CALIBRATION = InputFrame("master.fits", "MASTER_BIAS_VIS", "CALIB", header(**PRODUCT))
 
 
-def made(frames, **changes) -> fits.Header:
-    arguments = {"catg": "SCI_X_VIS", "filename": "out.fits", "recipe": "soxs_stare", "pipe_id": "soxs/1.0.0"}
-    return product_header(frames, **{**arguments, **changes})
+ARGUMENTS = {"catg": "SCI_X_VIS", "filename": "out.fits", "recipe": "soxs_stare", "pipe_id": "soxs/1.0.0"}
 
 
-def test_primary_keywords_and_no_others():
+def own_header(frames, **changes) -> fits.Header:
+    return product_header(frames, **{**ARGUMENTS, **changes})
+
+
+def cpl_header(frames, folder, *, parameters=(), applied=None, inherit=None) -> fits.Header:
+    """The same by PyCPL, by way of files."""
+    from cpl import core, dfs, ui
+
+    on_disk = {}
+    for frame in frames:
+        fits.PrimaryHDU(header=frame.header).writeto(folder / frame.name)
+        group = getattr(ui.Frame.FrameGroup, frame.group or "NONE")
+        on_disk[frame.name] = ui.Frame(str(folder / frame.name), frame.tag, group)
+    fits.PrimaryHDU().writeto(folder / ARGUMENTS["filename"])
+    product = ui.Frame(str(folder / ARGUMENTS["filename"]), ARGUMENTS["catg"], ui.Frame.FrameGroup.PRODUCT)
+    entries = []
+    for parameter in parameters:
+        entry = ui.ParameterValue(f"soxs.x.{parameter.name}", parameter.sentence, "soxs.x", parameter.default)
+        entry.cli_alias, entry.value = parameter.name, parameter.value
+        entries.append(entry)
+    header = core.PropertyList()
+    for key, value in (applied or {}).items():
+        header.append(core.Property(key, *(value if isinstance(value, tuple) else (value, ""))))
+    dfs.setup_product_header(
+        header, product, ui.FrameSet(on_disk.values()), ui.ParameterList(entries), ARGUMENTS["recipe"],
+        ARGUMENTS["pipe_id"], "PRO-1.17", on_disk[inherit.name] if inherit else None,
+    )  # fmt: skip
+    found = fits.Header()
+    for entry in header:
+        found[f"HIERARCH {entry.name}" if entry.name.startswith("ESO ") else entry.name] = (
+            entry.value, entry.comment,
+        )  # fmt: skip
+    return found
+
+
+@pytest.fixture(params=["ours", "PyCPL"])
+def made(request, tmp_path):
+    """Make a header: `made(frames, parameters=..., applied=..., inherit=...)`."""
+    if request.param == "ours":
+        return own_header
+    pytest.importorskip("cpl", reason="PyCPL is not installed")
+    return lambda frames, **changes: cpl_header(frames, tmp_path, **changes)
+
+
+def test_primary_keywords_and_no_others(made):
     product = made([CALIBRATION, RAW_FRAME])
     assert {key for key in product if not key.startswith("ESO ")} == {
         "ORIGIN", "TELESCOP", "INSTRUME", "OBJECT", "RA", "DEC", "EQUINOX", "RADESYS", "DATE-OBS", "MJD-OBS",
@@ -82,7 +123,7 @@ def test_primary_keywords_and_no_others():
     assert (product["PIPEFILE"], product.comments["PIPEFILE"]) == ("out.fits", "Filename of data product")
 
 
-def test_hierarchy_of_the_first_raw_frame():
+def test_hierarchy_of_the_first_raw_frame(made):
     product = made([CALIBRATION, RAW_FRAME])
     assert product["ESO DET OUT1 GAIN"] == 0.5
     assert product["ESO OBS ID"] == 12
@@ -90,7 +131,7 @@ def test_hierarchy_of_the_first_raw_frame():
         assert dropped not in product
 
 
-def test_product_keywords():
+def test_product_keywords(made):
     product = made([RAW_FRAME, CALIBRATION])
     expected = {
         "ESO PRO DID": "PRO-1.17",
@@ -101,7 +142,6 @@ def test_product_keywords():
         "ESO PRO ANCESTOR": RAW["ARCFILE"],
         "ESO PRO DATANCOM": 1,
         "ESO PRO REC1 ID": "soxs_stare",
-        "ESO PRO REC1 DRS ID": drs_identifier(),
         "ESO PRO REC1 PIPE ID": "soxs/1.0.0",
         "ESO PRO REC1 RAW1 NAME": "raw.fits",
         "ESO PRO REC1 RAW1 CATG": "OBJECT_STARE_VIS",
@@ -109,10 +149,12 @@ def test_product_keywords():
         "ESO PRO REC1 CAL1 CATG": "MASTER_BIAS_VIS",
         "ESO PRO REC1 CAL1 DATAMD5": PRODUCT["DATAMD5"],
     }
+    assert product["ESO PRO REC1 DRS ID"].startswith(("no-cpl (soxs_recipes stand-in)", "cpl-"))
+    del product["ESO PRO REC1 DRS ID"]
     assert {key: product[key] for key in product if key.startswith("ESO PRO")} == expected
 
 
-def test_own_keywords_are_kept():
+def test_own_keywords_are_kept(made):
     own = {
         "ESO PRO TYPE": "TEMPORARY",
         "ESO PRO TECH": "IMAGE",
@@ -130,7 +172,7 @@ def test_own_keywords_are_kept():
     assert product["ESO PRO SCIENCE"] is False
 
 
-def test_product_of_a_product_continues_its_history():
+def test_product_of_a_product_continues_its_history(made):
     product = made([CALIBRATION])
     assert product["ESO PRO REC1 ID"] == "soxs_mbias"
     assert product["ESO PRO REC2 ID"] == "soxs_again"
@@ -143,20 +185,26 @@ def test_product_of_a_product_continues_its_history():
     assert product["DATE-OBS"] == PRODUCT["DATE-OBS"]
 
 
-def test_raw_reference_starts_the_history_anew():
+def test_raw_reference_starts_the_history_anew(made):
     assert "ESO PRO REC2 ID" not in made([CALIBRATION, RAW_FRAME])
 
 
-def test_inherit_replaces_the_hierarchy_only():
+def test_inherit_replaces_the_hierarchy_only(made):
     product = made([RAW_FRAME, CALIBRATION], inherit=CALIBRATION)
     assert product["ESO DET OUT1 GAIN"] == 0.6
     assert product["OBJECT"] == "SN"
 
 
-def test_empty_set_is_refused():
+def test_an_inherited_history_is_continued():
+    product = own_header([RAW_FRAME, CALIBRATION], inherit=CALIBRATION)
+    assert [product[f"ESO PRO REC{i} ID"] for i in (1, 2, 3)] == ["soxs_mbias", "soxs_again", "soxs_stare"]
+
+
+def test_empty_set_is_refused(made):
     for frames in ([], [InputFrame("x.fits", "T", "", header(**RAW))]):
-        with pytest.raises(core.DataNotFoundError) as caught:
+        with pytest.raises(RuntimeError) as caught:
             made(frames)
+        assert type(caught.value).__name__ == "DataNotFoundError"
         assert caught.value.message == "Empty set-of-frames"
 
 
@@ -164,13 +212,13 @@ def test_calibrations_that_are_not_fits_and_raw_checksums():
     table = InputFrame("lines.txt", "LINES", "CALIB", None)
     unsigned = InputFrame("x.fits", "X", "CALIB", header(INSTRUME="SOXS"))
     raw = InputFrame("raw.fits", "OBJECT_STARE_VIS", "RAW", header(**RAW), data_md5="f" * 32)
-    product = made([raw, table, unsigned])
+    product = own_header([raw, table, unsigned])
     assert product["ESO PRO REC1 CAL1 NAME"] == "lines.txt"
     assert product["ESO PRO REC1 RAW1 DATAMD5"] == "f" * 32
     assert not [key for key in product if key.startswith("ESO PRO REC1 CAL") and key.endswith("DATAMD5")]
 
 
-def test_parameters_are_recorded_in_order():
+def test_parameters_are_recorded_in_order(made):
     parameters = [
         RecordedParameter("sigma", 2.5, 5.0, "Where values are clipped."),
         RecordedParameter("count", 3, 3, "How many."),
@@ -189,13 +237,15 @@ def test_parameters_are_recorded_in_order():
 
 
 def test_removal_after_the_merge():
-    product = made([RAW_FRAME], remove="^ESO (TEL|OBS) ")
+    product = own_header([RAW_FRAME], remove="^ESO (TEL|OBS) ")
     assert "ESO TEL AIRM START" not in product
     assert "ESO INS SLIT" in product
 
 
 def test_dicb_order():
-    product = made([RAW_FRAME], applied={"ESO QC X": 1, "ESO SEQ ARM": "VIS", "ESO PRO REC1 ALGO VERSION": 1})
+    product = own_header(
+        [RAW_FRAME], applied={"ESO QC X": 1, "ESO SEQ ARM": "VIS", "ESO PRO REC1 ALGO VERSION": 1}
+    )
     groups = [key.split()[1] if key.startswith("ESO ") else "" for key in product]
     order = ["", "OBS", "TEL", "INS", "DET", "PRO", "QC", "SEQ"]
     assert [group for i, group in enumerate(groups) if i == 0 or group != groups[i - 1]] == order
@@ -219,7 +269,7 @@ def test_next_record():
     keyword=st.sampled_from(["ESO QC X", "ESO INS SOME VERY LONG KEYWORD NAME VALUE", "OBJECT"]),
 )
 def test_any_text_survives_writing(value, comment, keyword):
-    product = made([RAW_FRAME], applied={keyword: (value, comment)})
+    product = own_header([RAW_FRAME], applied={keyword: (value, comment)})
     again = fits.Header.fromstring(product.tostring())
     assert list(again) == list(product)
     if not isinstance(value, str):

@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+from astropy.io import fits
 
 
 def test_file_must_exist_when_the_frame_is_made(cpl, frame_file):
@@ -79,6 +80,26 @@ def test_closed_unhashable_equal_picklable(cpl, frame_file):
     assert pickle.loads(pickle.dumps(frame)) == frame
 
 
+def test_attributes_are_these_and_no_others(cpl, frame_file):
+    frame = cpl.ui.Frame(frame_file())
+    assert {name for name in dir(frame) if not name.startswith("_")} == {
+        "file", "tag", "group", "level", "type", "as_hdulist", "as_ccddata", "dump",
+        "FrameGroup", "FrameLevel", "FrameType",
+    }  # fmt: skip
+    assert {name for name in dir(cpl.ui.FrameSet()) if not name.startswith("_")} == {
+        "append", "dump", "sign_products", "update_product_header",
+    }  # fmt: skip
+
+
+def test_content_by_astropy(cpl, tmp_path):
+    path = tmp_path / "image.fits"
+    fits.PrimaryHDU([[1, 2], [3, 4]], fits.Header({"BUNIT": "adu"})).writeto(path)
+    frame = cpl.ui.Frame(path)
+    with frame.as_hdulist() as hdus:
+        assert hdus[0].data[1, 0] == 3
+    assert frame.as_ccddata().data.sum() == 10
+
+
 def test_representations(cpl, frame_file, tmp_path, monkeypatch):
     frame_file("a.fits")
     monkeypatch.chdir(tmp_path)
@@ -146,6 +167,18 @@ def test_sof_grammar(cpl, frame_file, tmp_path, monkeypatch):
         ("e1.fits", "GLOB", group.NONE),
     ]
     assert Path(frames[0].file).parent == tmp_path / "data"
+    monkeypatch.setenv("HOME", str(tmp_path / "data"))
+    sof.write_text("~/a.fits T\n ,.;\n")
+    assert [frame.file for frame in cpl.ui.FrameSet(sof)] == [str(tmp_path / "data" / "a.fits")]
+
+
+def test_a_linked_sof_stands_where_it_leads(cpl, frame_file, tmp_path):
+    frame_file("data/a.fits")
+    sof = tmp_path / "data" / "x.sof"
+    sof.write_text("a.fits T\n")
+    link = tmp_path / "link.sof"
+    link.symlink_to(sof)
+    assert [frame.file for frame in cpl.ui.FrameSet(str(link))] == [str(tmp_path / "data" / "a.fits")]
 
 
 def test_sof_errors(cpl, tmp_path):

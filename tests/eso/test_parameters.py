@@ -94,6 +94,10 @@ def test_float_into_int_is_truncated_with_a_warning(cpl):
         (1, 2**31, "int"),
         (1.0, True, "double"),
         (1.0, "4", "double"),
+        (1.0, None, "double"),
+        (False, None, "boolean"),
+        ("a", None, "char array"),
+        ("a", True, "char array"),
         (False, 1, "boolean"),
         (False, 0, "boolean"),
         (False, "True", "boolean"),
@@ -138,6 +142,34 @@ def test_aliases_default_to_the_name_and_take_only_text(cpl):
 def test_closed_attributes(cpl, name):
     with pytest.raises(AttributeError):
         setattr(value(cpl, 3), name, "x")
+
+
+def test_attributes_are_these_and_no_others(cpl):
+    attributes = {
+        "name", "context", "description", "help", "data_type", "default", "value", "presence", "tag", "cli_alias",
+        "env_alias", "cfg_alias", "dump", "ParameterMode",
+    }  # fmt: skip
+    makers = cpl.ui.ParameterValue, cpl.ui.ParameterRange, cpl.ui.ParameterEnum
+    made = (
+        makers[0]("r.p", "text", "r", 3),
+        makers[1]("r.p", "text", "r", 3, 1, 5),
+        makers[2]("r.p", "text", "r", 3, [3, 4]),
+    )
+    for parameter, own in zip(made, (set(), {"min", "max"}, {"alternatives"}), strict=True):
+        assert {name for name in dir(parameter) if not name.startswith("_")} == attributes | own
+        with pytest.raises(AttributeError):
+            parameter.fullname  # noqa: B018
+        with pytest.raises(AttributeError):
+            parameter.anything = 1
+    assert [mode.name for mode in (makers[0].ParameterMode.CLI, makers[0].ParameterMode.ENV)] == ["CLI", "ENV"]
+    assert makers[0].ParameterMode.CFG.name == "CFG"
+
+
+def test_arguments_have_these_names(cpl):
+    texts = {"name": "r.p", "description": "text", "context": "r", "default": 3}
+    assert cpl.ui.ParameterValue(**texts).default == 3
+    assert cpl.ui.ParameterRange(**texts, min=1, max=5).max == 5
+    assert cpl.ui.ParameterEnum(**texts, alternatives=(3, 4)).alternatives == [3, 4]
 
 
 def test_range_and_enum_do_not_validate(cpl):
@@ -189,6 +221,14 @@ def test_equality(cpl):
     second = cpl.ui.ParameterEnum("r.p", "text", "r", "b", ["a", "b"])
     second.value = "a"
     assert first == second
+    unlike = cpl.ui.ParameterEnum("r.p", "text", "r", "a", ["a", "c"])
+    assert first != unlike
+    assert value(cpl, 3) != cpl.ui.ParameterRange("r.p", "text", "r", 3, 1, 5)
+    tagged, aliased = value(cpl, 3), value(cpl, 3)
+    tagged.tag = "T"
+    assert tagged != value(cpl, 3)
+    aliased.cli_alias, aliased.presence = "other", True
+    assert aliased == value(cpl, 3)
     assert isinstance(limited, cpl.ui.ParameterValue)
 
 
@@ -214,6 +254,17 @@ def test_representations(cpl):
     assert "type 400 (int)" in str(value(cpl, 3)).splitlines()[0]
 
 
+def test_dump_shows_current_and_default(cpl, tmp_path):
+    parameter = value(cpl, 3)
+    parameter.value = 7
+    words = " ".join(str(parameter).split())
+    for part in ("Attributes", "Values", "Current", "Default", "7", "3"):
+        assert part in words
+    path = tmp_path / "dump.txt"
+    parameter.dump(str(path), show=False)
+    assert "Current" in path.read_text()
+
+
 def test_list(cpl):
     first, second = value(cpl, 3), value(cpl, 4, name="r.q")
     second.cli_alias = "q"
@@ -235,6 +286,7 @@ def test_list(cpl):
     assert [parameter.name for parameter in parameters] == ["r.p", "r.q"]
     assert not hasattr(parameters, "__iter__")
     assert repr(parameters) == "<cpl.ui.ParameterList, 2 Parameters>"
+    assert {name for name in dir(parameters) if not name.startswith("_")} == {"append", "dump"}
     parameters["r.q"].value = 8
     assert second.value == 8
     parameters.append(value(cpl, 1, name="r.p"))

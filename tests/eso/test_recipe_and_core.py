@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import abc
+
 import pytest
 
 TEXTS = ("name", "author", "copyright", "description", "email", "synopsis", "version")
@@ -9,6 +11,10 @@ CODES = {
     ValueError: {"NullInputError": 12, "IncompatibleInputError": 13, "IllegalInputError": 14},
     LookupError: {"AccessOutOfRangeError": 11},
     RuntimeError: {
+        "UnspecifiedError": 1,
+        "ErrorLostError": 2,
+        "DuplicatingStreamError": 3,
+        "AssigningStreamError": 4,
         "FileIOError": 5,
         "BadFileFormatError": 6,
         "FileAlreadyOpenError": 7,
@@ -21,6 +27,9 @@ CODES = {
         "DivisionByZeroError": 18,
         "TypeMismatchError": 19,
         "InvalidTypeError": 20,
+        "ContinueError": 21,
+        "NoWCSError": 22,
+        "EOLError": 23,
     },
 }
 
@@ -52,9 +61,23 @@ def test_a_missing_text_is_refused(cpl, text):
 
 
 def test_checks_come_in_order(cpl):
-    bare = type("X", (cpl.ui.PyRecipe,), {"run": lambda self, frameset, settings: None})
-    with pytest.raises(TypeError, match="_name not set"):
-        bare()
+    body = {"run": lambda self, frameset, settings: None}
+    for text in TEXTS:
+        with pytest.raises(TypeError, match=f"class variable _{text} not set"):
+            type("X", (cpl.ui.PyRecipe,), body)()
+        body[f"_{text}"] = "x"
+    assert type("X", (cpl.ui.PyRecipe,), body)().name == "x"
+
+
+def test_what_the_module_holds(cpl):
+    names = (
+        "AbstractRecipe", "PyRecipe", "CRecipe", "Parameter", "ParameterValue", "ParameterRange", "ParameterEnum",
+        "ParameterList", "Frame", "FrameSet", "RecipeNotFoundException",
+    )  # fmt: skip
+    assert [name for name in names if not hasattr(cpl.ui, name)] == []
+    assert isinstance(cpl.ui.AbstractRecipe, abc.ABCMeta)
+    assert issubclass(cpl.ui.PyRecipe, cpl.ui.AbstractRecipe)
+    assert isinstance(cpl.ui.CRecipe.recipes, list)
 
 
 def test_run_is_abstract_and_the_constructor_takes_nothing(cpl):
@@ -93,6 +116,8 @@ def test_errors_tell_their_place(cpl):
     for wrong in ((), ("a", "b")):
         with pytest.raises(TypeError):
             cpl.core.IllegalInputError(*wrong)
+    with pytest.raises(TypeError):
+        cpl.core.Error("none of its own")
 
 
 def test_message_format(cpl, capfd):
@@ -111,6 +136,36 @@ def test_message_format(cpl, capfd):
     assert shown.err.splitlines() == ["[ ERROR ] comp: err"]
     with pytest.raises(TypeError):
         message.info("comp", 3)
+
+
+def test_messages_can_name_their_component_and_be_quiet(cpl, capfd):
+    message = cpl.core.Msg
+    try:
+        message.set_config(level=message.SeverityLevel.WARNING, show_component=True)
+        message.info("comp", "hidden")
+        message.set_config(message.SeverityLevel.INFO)
+        message.info("comp", "an info")
+        message.set_config(level=message.SeverityLevel.OFF)
+        message.error("comp", "hidden")
+    finally:
+        message.set_config(level=message.SeverityLevel.INFO, show_component=False)
+    shown = capfd.readouterr()
+    assert (shown.out, shown.err) == ("[ INFO  ] comp: an info\n", "")
+    assert message.get_config().level == message.SeverityLevel.INFO
+    with pytest.raises(TypeError):
+        message.set_config(colour=True)
+
+
+def test_the_stand_in_says_what_it_has_not():
+    from soxs_recipes.eso import standin_core
+
+    for name in ("PropertyList", "Property", "Image", "Table"):
+        with pytest.raises(
+            AttributeError, match=f"has no {name}, only .*; FITS files are read and written by astropy"
+        ):
+            getattr(standin_core, name)
+    with pytest.raises(ImportError):
+        exec("from soxs_recipes.eso.standin_core import ImageList")
 
 
 def test_severity_levels(cpl):

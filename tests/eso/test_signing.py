@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from soxs_recipes.eso import ui
 from soxs_recipes.eso.signing import data_md5, sign_product
 
 
@@ -73,9 +72,28 @@ def test_signing(tmp_path):
 
 
 @pytest.mark.parametrize("group", ["PRODUCT", "RAW"])
-def test_a_set_signs_its_products_only(tmp_path, group):
+def test_a_set_signs_its_products_only(cpl, tmp_path, group):
     path = product(tmp_path / "p.fits")
-    frames = ui.FrameSet([ui.Frame(path, "T", getattr(ui.Frame.FrameGroup, group))])
+    before = independent_md5(path)
+    frame = cpl.ui.Frame(str(path), "T", getattr(cpl.ui.Frame.FrameGroup, group))
+    frames = cpl.ui.FrameSet([frame])
     frames.sign_products()
-    assert ("DATAMD5" in fits.getheader(path)) == (group == "PRODUCT")
-    frames.update_product_header()
+    header = fits.getheader(path)
+    if group == "RAW":
+        assert not {"DATAMD5", "CHECKSUM"} & set(header)
+        return
+    assert header["DATAMD5"] == before == independent_md5(path)
+    with fits.open(path, checksum=True) as hdus:
+        assert all("CHECKSUM" in hdu.header for hdu in hdus)
+    frame.file = str(path.rename(tmp_path / "renamed.fits"))
+    cpl.ui.FrameSet([frame]).update_product_header()
+    assert fits.getheader(frame.file)["PIPEFILE"] == "renamed.fits"
+
+
+def test_signing_in_part(cpl, tmp_path):
+    path = product(tmp_path / "p.fits")
+    frames = cpl.ui.FrameSet([cpl.ui.Frame(str(path), "T", cpl.ui.Frame.FrameGroup.PRODUCT)])
+    frames.sign_products(compute_md5=True, compute_checksum=False)
+    header = fits.getheader(path)
+    assert "DATAMD5" in header
+    assert "CHECKSUM" not in header

@@ -1,38 +1,6 @@
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from astropy.io import fits
-
-import soxs_recipes
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from fake_cpl import write_fake_cpl
-
-ROOT = Path(soxs_recipes.__file__).parent.parent
-
-
-@pytest.fixture(scope="session")
-def fake_cpl(tmp_path_factory):
-    """A folder with a package `cpl` of its own classes."""
-    return write_fake_cpl(tmp_path_factory.mktemp("fake_cpl"))
-
-
-@pytest.fixture
-def python(tmp_path):
-    """Run Python in a process of its own; `path` is its PYTHONPATH, `environment` what is set beside."""
-
-    def run(*words, path=(ROOT,), cwd=tmp_path, **environment):
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYESOREX", "ESOREX"))}
-        environment = {**kept, **environment, "PYTHONPATH": os.pathsep.join(map(str, path))}
-        command = [sys.executable, *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
-
-    return run
 
 
 @pytest.fixture(scope="session")

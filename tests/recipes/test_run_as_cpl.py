@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from soxs_recipes.errors import AlgorithmError, CalibrationMissing, InputError, 
 from soxs_recipes.eso import core, ui
 from soxs_recipes.recipes import cpl_terms
 from soxs_recipes.recipes.base import Recipe, run_recipe
+from soxs_recipes.recipes.declarations import RawInput
 
 NAME = "soxs.soxs_mean_frame."
 GROUP = ui.Frame.FrameGroup
@@ -114,6 +116,17 @@ def test_groups_by_what_a_frame_is(mean_frame, frames, make_raw):
     mean_frame().run(frames, {})
     assert [frame.group for frame in frames] == [*[GROUP.RAW] * 3, GROUP.CALIB, GROUP.NONE]
     assert [frame.tag for frame in frames][3:] == ["BP_MAP_RP_VIS", "SOMETHING"]
+
+
+def test_a_product_that_is_reduced_further_is_a_calibration(mean_frame, make_raw, tmp_path, monkeypatch):
+    class Further(mean_frame):
+        declaration = replace(mean_frame.declaration, raws=(RawInput("MASTER_BIAS_<ARM>", "master biases"),))
+
+    monkeypatch.chdir(tmp_path)
+    frames = ui.FrameSet([ui.Frame(make_raw("master.fits", **{"ESO PRO CATG": "MASTER_BIAS_VIS"}))])
+    products = Further().run(frames, {})
+    assert [frame.group for frame in frames] == [GROUP.CALIB]
+    assert fits.getheader(products[0].file)["ESO PRO REC1 CAL1 NAME"] == "master.fits"
 
 
 def test_plots_are_drawn_when_asked_and_are_no_products(mean_frame, frames, tmp_path, monkeypatch):
