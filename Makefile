@@ -1,6 +1,7 @@
 # Two commands matter: `make demo` (sets up and reduces a simulated night) and `make test` (sets up and tests).
 PYTHON ?= python3
 VENV ?= .venv
+ESOREX ?= .esorex
 BIN := $(VENV)/bin
 DEMO ?= demo
 # One thread a process: the pipeline is parallel over recipes, and results must not depend on a library's threads.
@@ -8,11 +9,12 @@ export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 export MPLBACKEND = Agg
 
-.PHONY: help install demo test lint docs workflows bench accuracy peer clean
+.PHONY: help install demo test esorex lint docs workflows bench accuracy peer clean
 
 help:
 	@echo "make demo      set up, simulate one small night, reduce it"
 	@echo "make test      set up, run the tests"
+	@echo "make esorex    build EsoRex with Python recipes in $(ESOREX) (Debian or Ubuntu; tests use it when it is there)"
 	@echo "make install   set up only (virtual environment in $(VENV))"
 	@echo "make lint      check form"
 	@echo "make docs      write the recipes' reference pages"
@@ -39,6 +41,9 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
+esorex: install
+	tools/build_esorex.sh $(ESOREX) $(VENV)
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -59,4 +64,4 @@ peer: install
 	$(BIN)/python benchmarks/peer.py
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(ESOREX) demo

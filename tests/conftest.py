@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,11 @@ import soxs_recipes
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_cpl import write_fake_cpl
+from real_programs import find_fitsverify
+from reduced_night import ReducedNight, run_soxs
 
 ROOT = Path(soxs_recipes.__file__).parent.parent
+SEED = 7
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +48,21 @@ def python(tmp_path):
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def night(tmp_path_factory):
+    """Raw frames with truth of one night of both arms, and what `soxs prep` and `soxs reduce all` make of them."""
+    from soxs_recipes.simulator import simulate_night
+
+    truth = simulate_night(tmp_path_factory.mktemp("night") / "raw", seed=SEED, plan="tiny")
+    prep = run_soxs("prep", truth.folder)
+    began = time.monotonic()
+    reduced = run_soxs("reduce", "all", truth.folder, timeout=1800)
+    return ReducedNight(truth, truth.folder / "soxs", prep, reduced, time.monotonic() - began)
+
+
+@pytest.fixture(scope="session")
+def fitsverify():
+    """The program that knows the FITS standard."""
+    return find_fitsverify()

@@ -25,6 +25,7 @@ FLOORS = {
     "eso": 1,
     "instrument": 1,
     "errors": 0,
+    "threads": 0,
 }
 # Rooms of the same floor that may be used by a neighbour, and what is forbidden although it lies below.
 SIDEWAYS = {("simulator", "fits_files")}

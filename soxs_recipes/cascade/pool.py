@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
 from soxs_recipes.cascade.worker import serve
+from soxs_recipes.threads import THREAD_VARIABLES
 
 __all__ = ["Pool"]
 
 RECIPE_TARGET = "soxs_recipes.cascade.worker:call_recipe"
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _CALLS_BEFORE_RECYCLING = 60
 _PEAK_BEFORE_RECYCLING_MB = 1200.0
 _GRACE_SECONDS = 2.0
@@ -25,7 +25,7 @@ _GRACE_SECONDS = 2.0
 @contextlib.contextmanager
 def _one_thread_each() -> Iterator[None]:
     """Children inherit one thread of linear algebra and no display."""
-    ours = dict.fromkeys(_THREAD_VARIABLES, "1") | {"MPLBACKEND": "Agg"}
+    ours = dict.fromkeys(THREAD_VARIABLES, "1") | {"MPLBACKEND": "Agg"}
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
     try:

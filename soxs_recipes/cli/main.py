@@ -16,6 +16,7 @@ import click
 
 from soxs_recipes import __version__
 from soxs_recipes.errors import InputError, Interrupted, SoxsError
+from soxs_recipes.threads import settle_environment
 
 __all__ = ["main", "soxs"]
 
@@ -119,10 +120,7 @@ def soxs() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; errors become one line and an exit code. Console script and tests call it."""
-    # One thread of linear algebra: recipes run side by side, and results must not depend on a library's threads.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
-    os.environ.setdefault("MPLBACKEND", "Agg")
+    settle_environment()
     try:
         code = soxs.main(arguments, prog_name="soxs", standalone_mode=False)
     except click.exceptions.Abort:

@@ -79,6 +79,8 @@ def product_bytes(hdus: Sequence[fits.hdu.base._BaseHDU], header: fits.Header | 
             addition.remove(key, ignore_missing=True, remove_all=True)
         primary.extend(addition, update=True)
     primary["DATAMD5"] = ("0" * 32, "MD5 checksum")
+    for hdu in listed:
+        _announce_long_strings(hdu.header)
     stream = io.BytesIO()
     fits.HDUList(listed).writeto(stream, output_verify="silentfix")
     content = bytearray(stream.getbuffer())
@@ -102,6 +104,12 @@ def _signable(hdu: fits.hdu.base._BaseHDU) -> fits.hdu.base._BaseHDU:
     double.header["CHECKSUM"] = ("0" * 16, "HDU checksum")
     double.header["DATASUM"] = ("0", "data unit checksum")
     return double
+
+
+def _announce_long_strings(header: fits.Header) -> None:
+    """LONGSTRN where CONTINUE cards will stand, as their convention wants it and fitsverify checks."""
+    if "LONGSTRN" not in header and any(len(card.image) > fits.Card.length for card in header.cards):
+        header["LONGSTRN"] = ("OGIP 1.0", "The OGIP long string convention is used")
 
 
 def _patch(content: bytearray, span: HduSpan, key: str, value: str) -> None:

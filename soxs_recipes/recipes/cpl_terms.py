@@ -112,7 +112,7 @@ class _MsgHandler(logging.Handler):
         send = core.Msg.info
         if record.levelno >= logging.WARNING:
             send = core.Msg.error if record.levelno >= logging.ERROR else core.Msg.warning
-        send(self.component, record.getMessage())
+        send(self.component, record.getMessage().removeprefix(f"{self.component}: "))
 
 
 def cpl_error(error: SoxsError) -> SoxsError:

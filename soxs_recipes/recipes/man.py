@@ -36,20 +36,23 @@ def man_page(declaration: Declaration) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def description_text(declaration: Declaration, arms: Sequence[Arm] = ()) -> str:
-    """Description, inputs, parameters, products and QC, as `--man-page` of EsoRex shows them.
+def description_text(
+    declaration: Declaration, arms: Sequence[Arm] = (), *, heading: str = "DESCRIPTION\n", options: bool = True
+) -> str:
+    """Description, inputs, parameters, products and QC, as runners' `--man-page` shows them.
 
-    With `arms`, what `auto` means in each is told.
+    With `arms`, what `auto` means in each is told; a runner that has a heading and a list of options of its own
+    goes without ours.
     """
     paragraphs = [_section("", [paragraph]).lstrip("\n") for paragraph in _paragraphs(declaration.description)]
     sections = [
-        "DESCRIPTION\n" + "\n\n".join(paragraphs),
+        heading + "\n\n".join(paragraphs),
         _section("INPUTS", [_raw_text(entry) for entry in declaration.raws], hanging=True),
     ]
     if declaration.calibrations:
         entries = [_calibration_text(entry) for entry in declaration.calibrations]
         sections.append(_section("CALIBRATIONS", entries, hanging=True))
-    if declaration.parameters:
+    if options and declaration.parameters:
         entries = [
             parameter_text(entry, _automatic_text(declaration, entry, arms)) for entry in declaration.parameters
         ]

@@ -63,6 +63,22 @@ def test_no_data_has_the_md5_of_nothing(tmp_path):
     assert fits.getheader(path)["DATAMD5"] == "d41d8cd98f00b204e9800998ecf8427e"
 
 
+def test_long_texts_are_announced(tmp_path):
+    """CONTINUE cards want LONGSTRN in their header, and only there."""
+    primary, image, table = some_hdus()
+    image.header["REASON1"] = "a reason that does not fit on one card " * 3
+    table.header["NOTE1"] = "short"
+    path = write_product(tmp_path / "a.fits", [primary, image, table])
+    with fits.open(path, checksum=True) as hdus:
+        assert ["LONGSTRN" in hdu.header for hdu in hdus] == [False, True, False]
+        assert hdus[1].header["LONGSTRN"] == "OGIP 1.0"
+        assert hdus[1].header["REASON1"] == image.header["REASON1"]
+        assert all(hdu.verify_checksum() == 1 for hdu in hdus)
+    assert "LONGSTRN" not in image.header
+    path = write_product(tmp_path / "b.fits", [primary], fits.Header({"NOTE1": "x" * 100}))
+    assert fits.getheader(path).count("LONGSTRN") == 1
+
+
 def test_header_is_merged_and_the_callers_objects_stay(tmp_path):
     hdus = some_hdus()
     addition = fits.Header()

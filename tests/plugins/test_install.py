@@ -11,16 +11,17 @@ from soxs_recipes.cli.main import main
 from soxs_recipes.errors import InputError
 from soxs_recipes.plugins import install
 from soxs_recipes.plugins.install import RUNNERS, default_folder, install_plugins
+from soxs_recipes.recipes.registry import RECIPES
 
 
 def test_each_runner_gets_a_folder_of_its_own(tmp_path):
     done = install_plugins(tmp_path / "a")
     assert [entry.runner.name for entry in done] == list(RUNNERS)
-    assert "pyesorex" in RUNNERS
+    assert set(RUNNERS) == {"pyesorex", "esorex"}
     for entry in done:
         assert entry.folder == tmp_path / "a" / entry.runner.name
         assert sorted(entry.folder.iterdir()) == list(entry.files)
-        assert len(entry.files) == 1
+        assert len(entry.files) == {"pyesorex": 1, "esorex": len(RECIPES)}[entry.runner.name]
         assert [path.read_bytes() for path in entry.files] == [path.read_bytes() for path in entry.runner.files]
 
 

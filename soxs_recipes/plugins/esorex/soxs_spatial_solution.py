@@ -1,0 +1,1 @@
+../esorex_file.py
