@@ -18,7 +18,7 @@ help:
 	@echo "make install   set up only (virtual environment in $(VENV))"
 	@echo "make lint      check form"
 	@echo "make docs      write the recipes' reference pages"
-	@echo "make workflows write the Reflex workflow and its rules"
+	@echo "make workflows write what the workflows of Reflex and EDPS take from the declarations"
 	@echo "make bench     times, memory and accuracy beside soxspipe on one night (needs Python 3.12+)"
 	@echo "make accuracy  many-seed accuracy runs against simulated truth"
 	@echo "make peer      reduce the simulated night with soxspipe too (needs Python 3.12+)"
@@ -53,6 +53,7 @@ docs: install
 
 workflows: install
 	$(BIN)/python workflows/build_workflows.py
+	$(BIN)/python edps_workflow/build_parameters.py
 
 bench: install
 	$(BIN)/python benchmarks/bench.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 __all__ = [
+    "edps_workflow_folder",
     "header_keywords",
     "header_value",
     "load_instrument",
@@ -15,6 +16,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "edps_workflow_folder": "paths",
     "load_instrument": "load",
     "header_keywords": "keywords",
     "header_value": "keywords",

@@ -7,6 +7,7 @@ from pathlib import Path
 from soxs_recipes.errors import CalibrationMissing, InputError, SoxsError
 
 __all__ = [
+    "edps_workflow_folder",
     "reflex_workflow_folder",
     "static_calibration_folder",
     "static_calibration_path",
@@ -27,6 +28,11 @@ def _shipped(name: str, missing: type[SoxsError]) -> Path:
 def static_calibration_folder() -> Path:
     """Folder of the static tables; CalibrationMissing when the installation holds none."""
     return _shipped("static_calib", CalibrationMissing)
+
+
+def edps_workflow_folder() -> Path:
+    """Folder that EDPS's `workflow_dir` names; InputError when the installation holds none."""
+    return _shipped("edps_workflow", InputError)
 
 
 def reflex_workflow_folder() -> Path:

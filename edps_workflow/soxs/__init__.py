@@ -1,0 +1,1 @@
+"""The EDPS workflow of SOXS: `edps -w soxs.soxs_wkf`."""
