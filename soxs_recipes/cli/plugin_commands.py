@@ -43,9 +43,7 @@ def install_plugins(folder: Path | None, runner: str, as_json: bool) -> None:
         emit_json({"schema": 1, "installed": entries, "python": sys.executable})
         return
     for entry in done:
-        click.echo(f"# {entry.runner.name}: add this line to your shell's start-up file")
+        name, listing = entry.runner.name, entry.runner.listing
+        click.echo(f"# {name}: put this line into your shell's start-up file; then `{listing}` lists the recipes")
         click.echo(entry.export_line)
-        click.echo(
-            f"# then `{entry.runner.listing}` lists the recipes, when its Python has soxs-recipes as this one:"
-        )
-        click.echo(f"# {sys.executable}")
+    click.echo(f"# The Python of the runner must be able to import soxs_recipes, as this one is: {sys.executable}")
