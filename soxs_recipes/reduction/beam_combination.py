@@ -80,8 +80,8 @@ def _of_shared_exposures(first: Beam, second: Beam) -> list[np.ndarray] | None:
     share *= first.sign * second.sign / np.sqrt(noise[0] * noise[1])
     result = []
     for one, two in zip(first.orders, second.orders, strict=True):
-        lags = np.concatenate([[1.0], one.spectrum.correlation])
-        result.append(share * lags[:, None] * _overlap(one, two))
+        lags = np.vstack([np.ones(one.spectrum.flux.size), one.spectrum.correlation])
+        result.append(share * lags * _overlap(one, two))
     return result
 
 

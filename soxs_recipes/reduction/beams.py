@@ -297,12 +297,20 @@ def _in_both(source: SlitSource, grid, values, weights, weaker) -> bool:
 
 
 def _positive_sources(values, weights, grid) -> tuple[SlitSource, ...]:
-    """Sources of cells in which others are negative: those would count as scatter of the background."""
+    """Sources of cells in which others are negative: those would count as scatter of the background.
+
+    A bright source lifts the sky that is subtracted a little, so that the rest of the slit is not about zero: what
+    is negative is so against the middle of all cells, and has no part in the level that sources stand on.
+    """
     kernel = np.ones(5)
-    pull = _mean(values, weights) * np.sqrt(weights.sum(axis=0))
-    pull = np.convolve(pull, kernel, mode="same") / np.sqrt(kernel.size)
+    mean, weight = _mean(values, weights), weights.sum(axis=0)
+    known = weight > 0
+    level = float(np.median(mean[known])) if known.any() else 0.0
+    scatter = 1.4826 * float(np.median(np.abs(mean[known] - level))) if known.any() else 0.0
+    noise = np.sqrt(1.0 / np.where(known, weight, 1.0) + scatter**2)
+    pull = np.convolve(np.where(known, (mean - level) / noise, 0.0), kernel, mode="same") / np.sqrt(kernel.size)
     negative = np.convolve(pull < -_NEGATIVE, kernel, mode="same") > 0
-    return find_sources(np.where(negative, 0.0, values), weights, grid)
+    return find_sources(np.where(negative, level, values), weights, grid, hidden=negative)
 
 
 def _folded(item: SlitSamples, grid, sign):

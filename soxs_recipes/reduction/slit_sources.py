@@ -121,22 +121,37 @@ def _weighted_cells(cell, light, noise, median):
 
 
 def find_sources(
-    values: np.ndarray, weights: np.ndarray, slit_grid: np.ndarray, *, limit: int = 4
+    values: np.ndarray,
+    weights: np.ndarray,
+    slit_grid: np.ndarray,
+    *,
+    limit: int = 4,
+    hidden: np.ndarray | None = None,
 ) -> tuple[SlitSource, ...]:
     """Sources from the cells of `slit_samples`, of any number of orders stacked along the first axis.
+
+    Parameters
+    ----------
+    values, weights : ndarray (n, m)
+    slit_grid : ndarray (m,) [arcsec]
+    limit : int
+        Most sources.
+    hidden : ndarray (m,) bool or None
+        Where something else stands, of which background and scatter shall not be judged.
 
     Returns
     -------
     tuple of SlitSource
         By falling significance; empty when nothing stands out.
     """
-    grid, profile, error = light_along_slit(values, weights, slit_grid)
+    grid, profile, error = light_along_slit(values, weights, slit_grid, hidden)
     if grid.size < 10:
         return ()
+    open_cells = np.ones(grid.size, dtype=bool) if hidden is None else ~hidden[np.isin(slit_grid, grid)]
     sigma = _PRIOR_FWHM / 2.3548 / _STEP
     smooth = gaussian_filter1d(profile, sigma, mode="nearest")
     noise = np.sqrt(gaussian_filter1d(error**2, sigma, mode="nearest") / (2.0 * np.sqrt(np.pi) * sigma))
-    background = _background_scatter(smooth)
+    background = _background_scatter(smooth[open_cells] if open_cells.sum() >= 10 else smooth)
     significance = smooth / np.hypot(noise, background)
     peaks = np.flatnonzero(_is_peak(smooth) & (significance > _needed_significance(grid)))
     found: list[SlitSource] = []
@@ -149,7 +164,7 @@ def find_sources(
 
 
 def light_along_slit(
-    values: np.ndarray, weights: np.ndarray, slit_grid: np.ndarray
+    values: np.ndarray, weights: np.ndarray, slit_grid: np.ndarray, hidden: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(grid, light, error) where anything is known, light above its lower part; arguments as `find_sources`."""
     profile, error = _combine(values, weights)
@@ -157,7 +172,8 @@ def light_along_slit(
     if not known.any():
         return np.zeros(0), np.zeros(0), np.zeros(0)
     grid, profile, error = slit_grid[known], profile[known], error[known]
-    return grid, profile - np.percentile(profile, 30), error
+    seen = profile if hidden is None or hidden[known].sum() > profile.size - 10 else profile[~hidden[known]]
+    return grid, profile - np.percentile(seen, 30), error
 
 
 def _is_peak(smooth):

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from soxs_recipes.reduction import beams
 from soxs_recipes.reduction.beams import Shot, SlitSamples, beam_sources, find_pattern, pair_beams, skies_of
+from soxs_recipes.reduction.slit_sources import find_sources
 
 GRID = 0.15 * np.arange(-43, 44)
 
@@ -142,3 +144,37 @@ def test_a_target_in_what_was_subtracted_is_noticed():
     rng = np.random.default_rng(8)
     assert find_pattern([cells([], [0.3], (0.0, np.nan), rng)], GRID, 0.0, tolerance=2.0).turned
     assert not find_pattern([cells([0.3], [], (0.0, np.nan), rng)], GRID, 0.0, tolerance=2.0).turned
+
+
+def _star_in_one_beam(rng):
+    """Cells of a bright star minus a sky that its wings have lifted, uneven by a few per cent."""
+    star = 1000.0 * np.exp(-2.77 * ((GRID + 0.7) / 1.2) ** 2)
+    left = -8.0 * (1.0 + 0.04 * np.sin(3.1 * GRID) - 0.02 * np.abs(GRID))
+    values = (star + left)[None, :] + rng.normal(0.0, 0.1, (24, GRID.size))
+    return SlitSamples(values, np.full(values.shape, 100.0), 0.0, np.nan)
+
+
+def test_a_star_lifts_no_companions_out_of_what_is_subtracted(monkeypatch):
+    sample = _star_in_one_beam(np.random.default_rng(3))
+    pattern = find_pattern([sample], GRID, -0.5, tolerance=2.0)
+    arguments = {"maximum_sources": 3, "keep_place": False, "keep_width": False}
+    choice, signs = beam_sources(sample, GRID, pattern, **arguments)
+    assert signs == [1.0]
+    assert choice.sources[0].position == pytest.approx(-0.7, abs=0.05)
+
+    def zero_where_hidden(values, weights, grid, *, hidden):
+        return find_sources(np.where(hidden, 0.0, values), weights, grid)
+
+    monkeypatch.setattr(beams, "find_sources", zero_where_hidden)
+    assert len(beam_sources(sample, GRID, pattern, **arguments)[1]) > 1
+
+
+def test_a_companion_of_the_other_sign_is_still_seen():
+    rng = np.random.default_rng(4)
+    sample = _star_in_one_beam(rng)
+    values = sample.values - 30.0 * np.exp(-2.77 * ((GRID - 3.5) / 1.2) ** 2)
+    pattern = find_pattern([sample], GRID, -0.5, tolerance=2.0)
+    both = SlitSamples(values, sample.weights, 0.0, np.nan)
+    choice, signs = beam_sources(both, GRID, pattern, maximum_sources=3, keep_place=False, keep_width=False)
+    assert signs == [1.0, -1.0]
+    assert choice.sources[1].position == pytest.approx(3.5, abs=0.1)
