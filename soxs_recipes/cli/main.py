@@ -51,6 +51,7 @@ COMMANDS = {
         "install_workflows",
         "Put the Reflex workflow in place, for your folders of data.",
     ),
+    "edps": ("edps_commands", "edps", "Tell the settings by which ESO's EDPS runs the pipeline."),
     "completion": ("info_commands", "completion", "Print the script that completes words in your shell."),
 }
 

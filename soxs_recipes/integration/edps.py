@@ -1,15 +1,17 @@
-"""The parameter file of the EDPS workflow, from the declarations."""
+"""What EDPS is given: the workflow's parameter file, from the declarations, and where things are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from textwrap import wrap
 
 from soxs_recipes.cascade.tasks import TASKS
+from soxs_recipes.instrument import edps_workflow_folder
 from soxs_recipes.recipes.declarations import PLOTS, Declaration, Parameter
 from soxs_recipes.recipes.registry import all_declarations
 
-__all__ = ["QUICK_LOOK", "parameters_yaml", "workflow_tasks"]
+__all__ = ["QUICK_LOOK", "application_properties", "parameters_yaml", "workflow_tasks"]
 
 _DEFAULT, _QUICK, _QC1 = "soxs_parameters", "quicklook_parameters", "qc1_parameters"
 _WIDTH = 100
@@ -32,6 +34,14 @@ QUICK_LOOK: Mapping[str, Mapping[str, object]] = {
         for recipe in ("soxs_stare", "soxs_nod", "soxs_offset", "soxs_mapping")
     },
 }
+
+
+def application_properties() -> dict[str, dict[str, str | Path]]:
+    """What EDPS's `application.properties` must say, by section."""
+    return {
+        "application": {"workflow_dir": edps_workflow_folder()},
+        "executor": {"esorex_path": "pyesorex"},
+    }
 
 
 def workflow_tasks() -> dict[str, str]:

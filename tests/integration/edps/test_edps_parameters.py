@@ -1,10 +1,14 @@
 """Every key of the parameter file means something: sets, tasks, parameters and values."""
 
+import configparser
 import importlib.util
+import json
+from pathlib import Path
 
 import pytest
 import yaml
 
+from soxs_recipes.cli.main import main
 from soxs_recipes.instrument import edps_workflow_folder
 from soxs_recipes.integration.edps import QUICK_LOOK, workflow_tasks
 from soxs_recipes.integration.generated import stale_files
@@ -70,6 +74,20 @@ def test_the_default_set_holds_the_defaults():
         known = known_parameters(workflow_tasks()[task])
         for full, value in values.items():
             assert known[full].checked_or_auto(value) == known[full].checked_or_auto(known[full].default)
+
+
+def test_the_command_tells_what_edps_needs(capsys):
+    assert main(["edps"]) == 0
+    told = configparser.ConfigParser()
+    text = capsys.readouterr().out
+    told.read_string("".join(line for line in text.splitlines(keepends=True) if not line.startswith("edps ")))
+    assert (Path(told["application"]["workflow_dir"]) / "soxs" / "soxs_wkf.py").is_file()
+    assert told["executor"]["esorex_path"] == "pyesorex"
+    assert "edps -w soxs.soxs_wkf" in text
+    assert main(["edps", "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert entries["properties"]["application"]["workflow_dir"] == told["application"]["workflow_dir"]
+    assert entries["tasks"] == workflow_tasks()
 
 
 def test_the_other_sets_change_what_they_are_for():
