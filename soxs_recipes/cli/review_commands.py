@@ -36,7 +36,7 @@ def review(
     page: str,
     quiet: bool,
 ) -> int:
-    r"""Judge a step of the reduction in a window, change its parameters and repeat it.
+    """Judge a step of the reduction in a window, change its parameters and repeat it.
 
     \b
     soxs review mflat flat.sof                 a recipe on a SOF, a folder or frames
@@ -45,7 +45,7 @@ def review(
     The window shows what the recipe made, runs it again with other parameters (in a process of its own), and tells
     which QC values got better. "Use this result" puts the products into the output folder and the parameters into
     soxs.yaml there, for `soxs reduce all -s soxs.yaml`, and into a .rc file for EsoRex.
-    """
+    """  # noqa: D301 - click wants the character
     from soxs_recipes.cli.recipe_commands import recipe_settings
     from soxs_recipes.review.screen import open_window, write_screenshot
     from soxs_recipes.review.session import ReviewSession

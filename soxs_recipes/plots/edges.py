@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from soxs_recipes.data.order_table import OrderTable
@@ -47,13 +48,18 @@ def figure_edge_residuals(samples: Mapping[str, np.ndarray], table: OrderTable, 
     for axis, name, lower in ((axes[0, 0], "lower", True), (axes[1, 0], "upper", False)):
         chosen = used & ((side < 0) == lower)
         rms = float(np.sqrt(np.mean(residual[chosen] ** 2))) if chosen.any() else np.nan
-        axis.set_title(f"{name} edges: rms {rms:.3f} px, × left out", fontsize=9, loc="left")
+        _name(axis, f"{name} edges: rms {rms:.3f} px, × left out")
         axis.axhline(0, color=MUTED, lw=0.6)
         axis.set_ylim(*limits)
         axis.set_ylabel("measured $-$ fitted [px]")
     axes[2, 0].set_ylabel("length of the slit [px]")
     axes[2, 0].set_xlabel(f"{'y' if table.dispersion_axis == 0 else 'x'} [px], along the dispersion")
     return figure
+
+
+def _name(axis: Axes, text: str) -> None:
+    """Above the data, inside the axes: what stands close by leaves no room for a title."""
+    axis.text(0.01, 0.95, text, transform=axis.transAxes, fontsize=9, color=INK, va="top")
 
 
 def figure_cross_sections(image: np.ndarray, table: OrderTable, title: str) -> Figure:
@@ -82,7 +88,7 @@ def figure_cross_sections(image: np.ndarray, table: OrderTable, title: str) -> F
             for edge in trace.edges_at(np.array([float(middle)])):
                 axis.axvline(float(edge[0]), color=order_colour(position), lw=0.8)
         name = "y" if axis_of_dispersion == 0 else "x"
-        axis.set_title(f"{name} = {middle} px", fontsize=9, loc="left")
+        _name(axis, f"{name} = {middle} px")
         axis.set_ylabel("lamp [e$^-$]")
     axes[-1, 0].set_xlabel(f"{'x' if axis_of_dispersion == 0 else 'y'} [px], across the orders")
     return figure

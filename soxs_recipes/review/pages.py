@@ -165,6 +165,21 @@ def _draw_background(path: Path):
     return figure_master(read_frame(path), path.name)
 
 
+# -- objects ------------------------------------------------------------------------------------------------
+def _object_pages(session: ReviewSession, run: Run, pages: list[Page]) -> list[Page]:
+    """As they are; a click on the light along the slit says where the target is to be looked for."""
+    aim = partial(_aim, session)
+    return [Page(page.name, page.draw, aim) if page.name == "Slit" else page for page in pages]
+
+
+def _aim(session: ReviewSession, _figure, axes, x: float, _y: float) -> str:
+    """Take a place on the slit as that of the target."""
+    if not axes.get_ylabel().startswith("mean of all orders"):
+        return ""
+    refused = session.set("target-position", f"{x:.2f}")
+    return refused or f"target-position is {x:.2f} arcsec now; with force-position it is extracted there."
+
+
 # -- response -----------------------------------------------------------------------------------------------
 def _response_pages(session: ReviewSession, run: Run, pages: list[Page]) -> list[Page]:
     """Response and efficiency, then the star against its model."""
@@ -196,4 +211,5 @@ _EXTRA: dict[str, Callable[[ReviewSession, Run, list[Page]], list[Page]]] = {
     "soxs_spatial_solution": partial(_arc_pages, "WAVE_MPH"),
     "soxs_mflat": _flat_pages,
     "soxs_response": _response_pages,
+    **dict.fromkeys(("soxs_stare", "soxs_nod", "soxs_offset"), _object_pages),
 }

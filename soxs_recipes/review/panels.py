@@ -7,6 +7,7 @@ detector frames in it; these draw their own axes only.
 from __future__ import annotations
 
 import textwrap
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ PAPER = "#f6f7f9"
 BETTER, WORSE = "#2c8a57", ACCENT
 _UNIT = 100.0  # steps an inch: the unit of length in a panel
 ROW = 19.0
+_SWING = 3.0  # s
 _LETTER = 0.0076  # width of a letter [inch] for each point of its size
 
 
@@ -200,7 +202,7 @@ class StatusBar(Panel):
         self.message, self.detail, self.colour = message, detail, WORSE if bad else INK
 
     def draw(self) -> None:
-        """Two to five lines and the bar."""
+        """The message, the bar while a run goes on, one line of the log."""
         width, height = self.size
         y = 12.0
         for line in self.wrapped(self.message, width - 12, 8.5)[:4]:
@@ -208,9 +210,12 @@ class StatusBar(Panel):
             y += 15.0
         if self.is_busy:
             self.box(6, y, width - 12, 7, BAND)
-            part = 0.0 if self.part is None else self.part
-            self.box(6, y, (width - 12) * part, 7, "#1d6fb8")
+            if self.part is None:  # how long it takes is not known: a piece goes to and fro
+                whole = 0.8 * (width - 12)
+                start = 6 + whole * abs((time.monotonic() / _SWING) % 2.0 - 1.0)
+                self.box(start, y, 0.2 * (width - 12), 7, "#1d6fb8")
+            else:
+                self.box(6, y, (width - 12) * self.part, 7, "#1d6fb8")
             y += 18.0
-        for line in self.wrapped(self.detail, width - 12, 7.5)[: max(0, int((height - y) / 13.0) + 1)]:
-            self.text(6, y, line, size=7.5, colour=MUTED)
-            y += 13.0
+        if self.detail and y < height:
+            self.text(6, y, self.cut(self.detail, width - 12, 7.5), size=7.5, colour=MUTED)

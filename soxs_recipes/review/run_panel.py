@@ -62,7 +62,8 @@ class RunPanel(Panel):
             label = "now" if is_shown else "before" if is_beside else ""
             self._line(8, y + 0.5 * _LINE, f"{run.number}", weight="bold")
             self._line(26, y + 0.5 * _LINE, run.status.lower(), colour=colour, weight="bold")
-            self._line(106, y + 0.5 * _LINE, f"{run.seconds:.1f} s" if run.seconds else "")
+            over = run.seconds and run.status != RUNNING
+            self._line(106, y + 0.5 * _LINE, f"{run.seconds:.1f} s" if over else "")
             self._line(width - 8, y + 0.5 * _LINE, label, colour=MUTED, ha="right")
             changed = ", ".join(f"{name} {plain_text(value)}" for name, value in run.settings.items())
             text = self.cut(run.error or changed or "all at their defaults", width - 36, 7.5)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from soxs_recipes.errors import AlgorithmError, InputError
+from soxs_recipes import errors
+from soxs_recipes.errors import InputError, Interrupted, SoxsError
 from soxs_recipes.review.session import FAILED, ReviewSession
 from soxs_recipes.review.window import SIZE, Keeping, ReviewWindow
 
 __all__ = ["open_window", "write_screenshot"]
 
 _DPI = 100.0
-_TICK = 200  # ms between looks at the run that goes on
+_TICK = 300  # ms between looks at the run that goes on
 _QT = ("PySide6", "PyQt6", "PyQt5", "PySide2")
 
 
@@ -36,6 +39,8 @@ def open_window(
     ------
     InputError
         No window can be opened here.
+    Interrupted
+        A signal ended the program.
     """
     plt = _pyplot()
     figure = plt.figure(figsize=SIZE, dpi=_DPI)
@@ -47,20 +52,37 @@ def open_window(
     if session.frames and not session.runs:
         window.press("run")
 
+    stopped: list[int] = []
+
     def tick() -> None:
         window.poll()
-        if finished():
+        if finished() or stopped:
             plt.close(figure)
 
     timer = figure.canvas.new_timer(interval=_TICK)
     timer.add_callback(tick)
     timer.start()
     try:
-        plt.show(block=True)
+        with _signals_noted(stopped):
+            plt.show(block=True)
     finally:
         timer.stop()
         window.close()
         plt.close(figure)
+    if stopped:
+        raise Interrupted(f"stopped by {signal.Signals(stopped[0]).name}; what was not kept is gone")
+
+
+@contextlib.contextmanager
+def _signals_noted(received: list[int]) -> Iterator[None]:
+    """Signals that end a program are noted: an exception would be lost in the toolkit's callbacks."""
+    watched = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {number: signal.signal(number, lambda number, _: received.append(number)) for number in watched}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _pyplot():
@@ -102,8 +124,8 @@ def write_screenshot(session: ReviewSession, path: Path, page: str = "") -> None
     ------
     InputError
         There is no such page, or the file cannot be written.
-    AlgorithmError
-        The recipe failed.
+    SoxsError
+        The recipe failed: its own error.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -115,7 +137,7 @@ def write_screenshot(session: ReviewSession, path: Path, page: str = "") -> None
         while session.poll(1.0) is None:
             pass
         if run.status == FAILED:
-            raise AlgorithmError(run.error)
+            raise getattr(errors, run.error_class, SoxsError)(run.error)
     figure = Figure(figsize=SIZE, dpi=_DPI)
     FigureCanvasAgg(figure)
     window = ReviewWindow(session, figure)

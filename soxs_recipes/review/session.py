@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from soxs_recipes.cascade.pool import RECIPE_TARGET, Pool
+from soxs_recipes.cascade.workspace import safe_name
 from soxs_recipes.errors import InputError
 from soxs_recipes.instrument import load_instrument
 from soxs_recipes.instrument.model import Arm
@@ -47,8 +50,8 @@ class Run:
         RUNNING, COMPLETE, PARTIAL, FAILED or STOPPED.
     seconds : float
         How long it took.
-    error : str
-        Why it failed, one line.
+    error, error_class : str
+        Why it failed, one line; the name of the error's class.
     products : tuple of Path
     texts : tuple of str
         Names of plain-text spectra beside the products.
@@ -65,6 +68,7 @@ class Run:
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
     error: str = ""
+    error_class: str = ""
     products: tuple[Path, ...] = ()
     texts: tuple[str, ...] = ()
     qc: dict[str, float] = field(default_factory=dict)
@@ -318,16 +322,40 @@ def _arm(frames: Iterable[tuple[str | Path, str]]) -> Arm | None:
 def _scratch_folder(output: Path) -> Path:
     try:
         output.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=".soxs-review-", dir=output))
+        _sweep(output)
+        return Path(tempfile.mkdtemp(prefix=f"{_own_scratch()}{os.getpid()}-", dir=output))
     except OSError as error:
         raise InputError(f"{output}: cannot be written ({error.strerror}); choose another folder") from error
+
+
+def _own_scratch() -> str:
+    """How the folders of this host's sessions begin."""
+    return f".soxs-review-{safe_name(socket.gethostname())}-"
+
+
+def _sweep(output: Path) -> None:
+    """Remove what sessions of this host left that were killed."""
+    for folder in output.glob(f"{_own_scratch()}*"):
+        number = folder.name.removeprefix(_own_scratch()).split("-")[0]
+        if number.isdigit() and not _is_alive(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _end_run(run: Run, answer: Mapping[str, object]) -> None:
     """What a worker answered, put into the run."""
     run.status = str(answer["status"])
     run.seconds = float(answer.get("seconds") or run.seconds)
-    run.error = str(answer.get("error") or "")
+    run.error, run.error_class = (str(answer.get(name) or "") for name in ("error", "error_class"))
     products = answer.get("products") or ()
     run.products = tuple(run.folder / str(product["name"]) for product in products)
     run.texts = tuple(answer.get("texts") or ())

@@ -252,6 +252,8 @@ class ReviewWindow:
         run = self.session.start()
         self.status.tell(f"Run {run.number} is under way.")
         self.status.is_busy = True
+        if self.session.shown is None:
+            self.show_page(_LOG_PAGE)
 
     def _press_stop(self) -> None:
         run = self.session.running
@@ -300,7 +302,7 @@ class ReviewWindow:
         self.status.part = self.session.progress()
         self.status.detail = lines[-1].split(": ", 1)[-1] if lines else "starting"
         self.status.message = f"Run {run.number} is under way, {run.seconds:.0f} s."
-        self._repaint(self.status, self.run_panel)
+        self.status.repaint()
         if self.page_name == _LOG_PAGE and self._log_shown != (run, len(lines)):
             self.show_page(_LOG_PAGE)
 
@@ -356,5 +358,5 @@ class _Title(Panel):
         frames = f"{count} frame{'s' if count > 1 else ''}" if count else ""
         facts = [arm, session.declaration.synopsis, frames]
         self.text(190, 0.5 * height, "   ·   ".join(filter(None, facts)), size=9, colour="#d7dbe3")
-        hint = "F5 runs   ·   page keys turn pages   ·   a click on a line shows it"
+        hint = "F5 runs   ·   page keys turn pages"
         self.text(width - 10, 0.5 * height, hint, size=8, colour="#9aa3b2", ha="right")

@@ -248,6 +248,18 @@ def test_nothing_is_kept_where_nothing_can_be_written(fake_session, finish, monk
     assert [path.name for path in fake_session.output.iterdir() if not path.name.startswith(".soxs-review")] == []
 
 
+def test_what_a_killed_session_left_is_swept(flat_frames, tmp_path, fake_session):
+    own = fake_session._scratch
+    dead = own.with_name(own.name.replace(str(os.getpid()), "99999999"))
+    (dead / "run1").mkdir(parents=True)
+    elsewhere = own.with_name(".soxs-review-elsewhere-99999999-x")
+    elsewhere.mkdir()
+    with ReviewSession(MasterFlat.declaration, flat_frames, {}, own.parent):
+        assert not dead.exists()
+        assert own.exists()
+        assert elsewhere.exists()
+
+
 def test_an_output_that_is_a_file_is_refused(flat_frames, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="choose another folder"):

@@ -339,3 +339,19 @@ def test_lines_are_counted_on_the_frame(arc_hand):
     labels = [text.get_text() for text in arc_hand.window.view.axes[0].texts]
     assert len(labels) > 20
     assert all(350 <= float(label) <= 850 for label in labels)
+
+
+def test_a_click_on_the_slit_aims(fake_session, monkeypatch):
+    from soxs_recipes.recipes.stare import Stare
+
+    class Axes:
+        def __init__(self, label):
+            self.get_ylabel = lambda: label
+
+    with ReviewSession(Stare.declaration, fake_session.frames, {}, fake_session.output) as session:
+        (page,) = pages._object_pages(session, None, [pages.Page("Slit", lambda: None)])
+        assert page.click(None, Axes("residual / σ"), 1.0, 0.0) == ""
+        assert session.settings == {}
+        assert "1.24 arcsec" in page.click(None, Axes("mean of all orders\n[e⁻]"), 1.2374, 50.0)
+        assert session.settings == {"target-position": 1.24}
+        assert "from -6.5 to 6.5" in page.click(None, Axes("mean of all orders"), 9.0, 50.0)

@@ -1,0 +1,84 @@
+"""Real windows, on a display of the tests' own; where there is none (Xvfb), or no toolkit, that is said."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import soxs_recipes
+from soxs_recipes.errors import InputError
+from soxs_recipes.review.screen import open_window
+
+ROOT = Path(soxs_recipes.__file__).parent.parent
+
+# Opens a window, begins a run that takes a minute, and closes the window while it goes on.
+PROGRAM = """
+import sys
+from pathlib import Path
+from soxs_recipes.recipes.mflat import MasterFlat
+from soxs_recipes.review.screen import open_window
+from soxs_recipes.review.session import ReviewSession
+
+def main():
+    session = ReviewSession(
+        MasterFlat.declaration, [(sys.argv[1], "FLAT_SLIT_VIS")], {"edge-degree": 3}, Path(sys.argv[2]),
+        target="fake_call:run",
+    )
+    looks = []
+    def finished():
+        looks.append(session.running is not None)
+        return len(looks) > 3
+    open_window(session, finished=finished)
+    print(looks, session.runs[0].status, session._pool.busy)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.fixture(scope="module")
+def display(tmp_path_factory):
+    """Name of a display."""
+    if shutil.which("Xvfb") is None:
+        pytest.skip("Xvfb is not installed: no window was opened")
+    reading, writing = os.pipe()
+    with (tmp_path_factory.mktemp("xvfb") / "log").open("w") as log:
+        server = subprocess.Popen(
+            ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1600x1000x24", "-nolisten", "tcp"],
+            pass_fds=[writing], stdout=log, stderr=log,
+        )  # fmt: skip
+    os.close(writing)
+    try:
+        with os.fdopen(reading) as stream:
+            yield f":{stream.readline().strip()}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.mark.parametrize(("backend", "module"), [("TkAgg", "tkinter"), ("QtAgg", "PySide6")])
+def test_closing_a_window_during_a_run(display, backend, module, flat_frames, tmp_path):
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not installed")
+    (tmp_path / "program.py").write_text(PROGRAM)
+    path = os.pathsep.join([str(Path(__file__).parent), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "program.py"), flat_frames[0][0], str(tmp_path / "out")],
+        env={**os.environ, "DISPLAY": display, "MPLBACKEND": backend, "PYTHONPATH": path},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[True, True, True, True] STOPPED 0"
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_without_a_display_the_error_says_what_to_do(fake_session, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MPLBACKEND", "TkAgg")
+    with pytest.raises(InputError, match=r"no window can be opened.*--screenshot"):
+        open_window(fake_session)
