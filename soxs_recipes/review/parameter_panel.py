@@ -14,7 +14,7 @@ from soxs_recipes.review.session import ReviewSession
 
 __all__ = ["ParameterPanel"]
 
-_VALUE_PART = 0.56  # of the width, where values begin
+_VALUE_PART = 0.6  # of the width, where values begin
 _HELP = 84.0  # height of the explanation below
 _CHANGED = "#1d6fb8"
 
@@ -90,7 +90,7 @@ class ParameterPanel(Panel):
         name, middle, left = parameter.name, y + 0.5 * ROW, _VALUE_PART * width
         is_changed = name in self.session.settings
         if 0 <= y < self.size[1] - _HELP - 0.5 * ROW:
-            label = self.cut(name, left - 14, 8.5)
+            label = self.cut(name, left - 14, 9.4 if is_changed else 8.5)  # bold letters are wider
             colour = _CHANGED if is_changed else INK
             self.text(12, middle, label, colour=colour, weight="bold" if is_changed else "normal")
             self._draw_value(parameter, y, left, width)
