@@ -6,7 +6,8 @@ ladder of `cascade.tasks` becomes one selection a kind of calibration, and the r
 take the best of what they get:
 
 * of rungs with one tag the first is expressed, over the time of all that ask for no more;
-* where a rung interpolates between two calibrations, several are handed on, and the recipe chooses;
+* one product of a kind is handed on, as two of one purpose would be made by one call: darks are of equal exposure
+  time, for want of which none is taken;
 * a fact that a header does not tell agrees with nothing here, whereas the local planner lets it agree;
 * a night is a template's start (calibrations) or an observing block's (frames on sky);
 * substitutes (tasks on demand) and calibrations of the other arm are left out.
@@ -29,8 +30,6 @@ from soxs_recipes.recipes.registry import all_declarations
 __all__ = ["MANY", "Selection", "Step", "declared", "steps"]
 
 MANY = 999
-# Calibrations between which a recipe interpolates: as many as the nearest nights have.
-_SEVERAL = 9
 # Longer than the archive is old.
 _ALWAYS = 1e6
 _KINDS = ("SCI", "FLUX", "TELL")
@@ -233,7 +232,7 @@ def _associated(task: Task, declaration: Declaration, arm: Arm) -> Iterator[Sele
             continue
         for rung in _expressed(association):
             is_raw = rung.source == "raw"
-            maximum = MANY if is_raw else _SEVERAL if rung.bracket else 1
+            maximum = MANY if is_raw else 1
             before, after = _reach(rung)
             match = _keywords(rung.match, arm)
             for tag in _resolved(rung.tags, arm):
@@ -264,8 +263,7 @@ def _expressed(association: Association) -> list[Rung]:
     chosen: dict[str, Rung] = {}
     rungs = [rung for rung in association.rungs if not rung.of_other_arm]
     for rung in rungs:
-        if rung.tags[0] not in chosen or (rung.bracket and not chosen[rung.tags[0]].bracket):
-            chosen[rung.tags[0]] = rung
+        chosen.setdefault(rung.tags[0], rung)
     return [
         replace(rung, ranges=tuple(time for other in rungs if _holds(other, rung) for time in other.ranges))
         for rung in chosen.values()
