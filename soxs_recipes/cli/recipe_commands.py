@@ -169,8 +169,10 @@ def _run(
     frames, added = with_companions(declaration, gather_frames(inputs, declaration))
     config = _read_config(declaration, runner)
     settings = recipe_settings(declaration, settings_file, config.values, poly, given, frames)
-    if _only_shown_or_written(declaration, inputs, runner, settings, as_json=as_json, quiet=quiet):
+    if _only_shown_or_written(declaration, runner, settings, as_json=as_json, quiet=quiet):
         return 0
+    if not inputs:
+        raise click.UsageError("Missing argument 'INPUTS...': SOF files, folders or frames.")
     if added and not quiet and not as_json:
         click.echo(f"found with it: {', '.join(added)}", err=True)
     if not frames:
@@ -227,33 +229,23 @@ def _read_config(declaration: Declaration, runner: RunnerOptions) -> RecipeConfi
 
     if runner.recipe_config is None:
         return RecipeConfig()
-    config = read_recipe_config(declaration, runner.recipe_config.expanduser())
-    for name in config.unknown:
-        click.echo(f"{runner.recipe_config}: {name}; passed over", err=True)
-    return config
+    return read_recipe_config(declaration, runner.recipe_config.expanduser())
 
 
 def _only_shown_or_written(
-    declaration: Declaration,
-    inputs: Sequence[Path],
-    runner: RunnerOptions,
-    settings: Mapping[str, object],
-    *,
-    as_json: bool,
-    quiet: bool,
+    declaration: Declaration, runner: RunnerOptions, settings: Mapping[str, object], *, as_json: bool, quiet: bool
 ) -> bool:
-    """Show or write the parameters where asked for; whether that was all."""
-    if runner.params:
-        show_parameters(declaration, settings, as_json=as_json)
-        return True
+    """Show or write the parameters where that is asked for; whether it was."""
     path = runner.config_to_write(declaration)
     if path is not None:
         write_config(declaration, path, settings)
-        if not quiet and not as_json:
+        if as_json:
+            emit_json({"schema": 1, "recipe": declaration.name, "config": str(path)})
+        elif not quiet:
             click.echo(f"wrote {path}")
-    if not inputs and path is None:
-        raise click.UsageError("Missing argument 'INPUTS...': SOF files, folders or frames.")
-    return not inputs
+    elif runner.params:
+        show_parameters(declaration, settings, as_json=as_json)
+    return path is not None or runner.params
 
 
 def _wants_plots(config: RecipeConfig, plots: bool) -> bool:

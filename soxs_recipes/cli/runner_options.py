@@ -85,7 +85,8 @@ def _file(name: str, metavar: str, text: str, variable: str = ""):
 _OPTIONS = (
     _file("--recipe-config", "FILE", "Read parameters from a .rc file; other options win.", "SOXS_RECIPE_CONFIG"),
     click.option("--create-config", metavar="[=FILE]",
-                 help="Write the parameters to a .rc file [RECIPE.rc]; an old one becomes .bak."),
+                 help="Write the parameters to a .rc file [RECIPE.rc], JSON when it is named .json, and end; an "
+                 "old one becomes .bak."),
     click.option("--params", type=bool, default=False, metavar="", help="Show the parameters and end."),
     click.option("--man-page", type=bool, default=False, metavar="", help="Show the manual and end."),
     _file("--products-sof", "FILE", "Write a set of frames that lists the products; JSON when it is named .json.",
@@ -135,15 +136,23 @@ def with_values(words: Sequence[str], switches: Sequence[str]) -> list[str]:
 
 def write_config(declaration: Declaration, path: Path, values: Mapping[str, object]) -> None:
     """Write the configuration; InputError where something else than a configuration stands."""
-    from soxs_recipes.eso.rc import read_rc
     from soxs_recipes.recipes.settings import write_recipe_config
 
-    if path.exists():
-        try:
-            read_rc(path)
-        except InputError as error:
-            raise InputError(f"--create-config: {path} is no configuration file; it is left alone") from error
+    if path.exists() and not _is_config(path):
+        raise InputError(f"--create-config: {path} is no configuration file; it is left alone")
     write_recipe_config(declaration, path, values)
+
+
+def _is_config(path: Path) -> bool:
+    from soxs_recipes.eso.rc import read_rc
+
+    try:
+        if path.suffix == ".json":
+            return isinstance(json.loads(path.read_text(encoding="utf-8")), list)
+        read_rc(path)
+    except (InputError, ValueError):
+        return False
+    return True
 
 
 def show_parameters(declaration: Declaration, values: Mapping[str, object], *, as_json: bool) -> None:

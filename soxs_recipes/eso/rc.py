@@ -10,19 +10,21 @@ from pathlib import Path
 
 from soxs_recipes.errors import InputError
 
-__all__ = ["RcEntry", "parse_rc", "rc_text", "read_rc", "write_rc"]
+__all__ = ["RcEntry", "parse_rc", "rc_text", "read_rc", "replace_text"]
 
 _SIZE_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class RcEntry:
-    """A parameter as a `.rc` file shows it."""
+    """A parameter as a `.rc` file shows it; `choices` are told behind the sentence."""
 
     name: str
     value: bool | int | float | str
     alias: str = ""
     sentence: str = ""
+    default: bool | int | float | str = ""
+    choices: tuple = ()
 
 
 def read_rc(path: str | os.PathLike) -> dict[str, str | bool]:
@@ -62,22 +64,29 @@ def _value(text: str) -> str | bool:
 
 
 def rc_text(entries: Iterable[RcEntry], name: str = "") -> str:
-    """Text of a `.rc` file; InputError for a value with a line break."""
+    """Text of a `.rc` file, as EsoRex writes it; InputError for a value with a line break."""
     lines = [f"# File: {name}", "#", "# Made by soxs-recipes; lines are name=value."]
     for entry in entries:
-        value = ("TRUE" if entry.value else "FALSE") if isinstance(entry.value, bool) else str(entry.value)
-        if len(value.splitlines()) > 1:
-            raise InputError(f"{entry.name}: a value with a line break cannot stand in a configuration file")
+        choices = f" <{' | '.join(map(str, entry.choices))}>" if entry.choices else ""
         lines += ["", f"# --{entry.alias or entry.name}"]
-        lines += [f"# {line}" for line in textwrap.wrap(entry.sentence, 76)]
-        lines.append(f"{entry.name}={value}")
+        lines += [f"# {line}" for line in textwrap.wrap(entry.sentence + choices, 78, break_on_hyphens=False)]
+        lines.append(_line(entry))
     return "\n".join([*lines, "", "#", "# End of file", ""])
 
 
-def write_rc(path: str | os.PathLike, entries: Iterable[RcEntry]) -> Path:
-    """Write a `.rc` file; one that is there is kept as `.bak`."""
+def _line(entry: RcEntry) -> str:
+    value = ("TRUE" if entry.value else "FALSE") if isinstance(entry.value, bool) else str(entry.value)
+    if len(value.splitlines()) > 1:
+        raise InputError(f"{entry.name}: a value with a line break cannot stand in a configuration file")
+    if value == "":
+        # EsoRex stops at `name=`.
+        return f"#{entry.name}=" if entry.default == "" else f'{entry.name}=""'
+    return f"{entry.name}={value}"
+
+
+def replace_text(path: str | os.PathLike, text: str) -> Path:
+    """Write a file; one that is there is kept as `.bak`."""
     path = Path(path)
-    text = rc_text(entries, path.name)
     if path.exists():
         path.replace(path.with_name(path.name + ".bak"))
     path.write_text(text, encoding="utf-8")

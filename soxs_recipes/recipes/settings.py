@@ -21,10 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from soxs_recipes.errors import InputError
-from soxs_recipes.eso.rc import RcEntry, parse_rc, read_rc, write_rc
+from soxs_recipes.eso.rc import RcEntry, parse_rc, rc_text, read_rc, replace_text
+from soxs_recipes.recipes.cpl_terms import help_text, parameter_list
 from soxs_recipes.recipes.declarations import PLOTS, Declaration, Parameter, parameter_name
 from soxs_recipes.recipes.man import shown
-from soxs_recipes.recipes.registry import RECIPES, recipe_class, recipe_entry
+from soxs_recipes.recipes.registry import recipe_class, recipe_entry
 
 __all__ = [
     "SIZE_LIMIT",
@@ -185,13 +186,10 @@ class RecipeConfig:
         Parameter -> value, checked.
     plots : bool or None
         What it says of plots, which are no matter of the recipe; None when nothing.
-    unknown : tuple of str
-        Names that no recipe of ours knows, each with advice.
     """
 
     values: dict[str, object] = field(default_factory=dict)
     plots: bool | None = None
-    unknown: tuple[str, ...] = ()
 
 
 def read_recipe_config(declaration: Declaration, path: str | os.PathLike) -> RecipeConfig:
@@ -200,51 +198,72 @@ def read_recipe_config(declaration: Declaration, path: str | os.PathLike) -> Rec
     Raises
     ------
     InputError
-        Unreadable, a line that is no `name=value`, or a value that the parameter cannot take; names the file.
+        Unreadable, a line that is no `name=value`, an unknown name (as EsoRex refuses it; the nearest is
+        suggested), or a value that the parameter cannot take; names the file.
     """
     values: dict[str, object] = {}
-    plots, unknown = None, []
+    plots = None
     for full_name, value in read_rc(path).items():
         recipe = ".".join(full_name.split(".")[:-1]).removeprefix("soxs.")
         try:
             if recipe not in ("", declaration.name):
-                if recipe not in RECIPES:
-                    unknown.append(f"{full_name} is no parameter of {declaration.name}")
+                recipe_entry(recipe)
             elif parameter_name(full_name) == PLOTS.name:
                 plots = PLOTS.checked(value)
             else:
-                parameter = _known(declaration, full_name, unknown)
-                if parameter is not None:
-                    values[parameter.name] = parameter.checked_or_auto(value)
+                parameter = declaration.parameter(full_name)
+                values[parameter.name] = parameter.checked_or_auto(value)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-    return RecipeConfig(values, plots, tuple(unknown))
-
-
-def _known(declaration: Declaration, name: str, unknown: list[str]) -> Parameter | None:
-    try:
-        return declaration.parameter(name)
-    except InputError as error:
-        unknown.append(str(error))
-        return None
+            raise InputError(f"{path}: {full_name}: {error}") from None
+    return RecipeConfig(values, plots)
 
 
 def write_recipe_config(
     declaration: Declaration, path: str | os.PathLike, values: Mapping[str, object] | None = None
 ) -> Path:
-    """Write a `.rc` file of a recipe: every parameter, at its default unless `values` says otherwise.
+    """Write a configuration file of a recipe: every parameter, at its default unless `values` says otherwise.
 
-    A file that is there is kept as `.bak`. InputError when it cannot be written.
+    It is a `.rc` file, or the JSON that EsoRex writes when the name ends in `.json`. A file that is there is kept
+    as `.bak`. InputError when it cannot be written.
     """
     given = {declaration.parameter(key).name: value for key, value in (values or {}).items()}
+    parameters = parameter_list(declaration)
     entries = [
-        RcEntry(declaration.full_name(entry), given.get(entry.name, entry.default), entry.name, _explained(entry))
-        for entry in declaration.parameters
+        RcEntry(
+            parameter.name,
+            given.get(entry.name, entry.default),
+            entry.name,
+            help_text(entry),
+            entry.default,
+            tuple(getattr(parameter, "alternatives", ())),
+        )
+        for entry, parameter in zip(declaration.parameters, parameters, strict=False)
     ]
+    path = Path(path)
+    text = _json_text(declaration, entries) if path.suffix == ".json" else rc_text(entries, path.name)
     try:
-        return write_rc(path, entries)
+        return replace_text(path, text)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _json_text(declaration: Declaration, entries: Iterable[RcEntry]) -> str:
+    import json
+
+    types = {"BOOL": "bool", "INT": "int", "DOUBLE": "double", "STRING": "string"}
+    described = []
+    for entry, parameter in zip(entries, parameter_list(declaration), strict=False):
+        limits = {}
+        kind = type(parameter).__name__.removeprefix("Parameter").lower()
+        if kind == "range":
+            limits = {"valmin": parameter.min, "valmax": parameter.max}
+        elif kind == "enum":
+            limits = {"valenum": parameter.alternatives}
+        described.append(
+            {"name": entry.name, "value": entry.value, "valtype": types[parameter.data_type.name], "partype": kind,
+             **limits, "display_name": entry.alias, "description": entry.sentence, "recipe": declaration.name}
+        )  # fmt: skip
+    return json.dumps(described, indent=2) + "\n"
 
 
 def _parsed(text: str, name: str) -> object:

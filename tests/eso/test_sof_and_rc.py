@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soxs_recipes.errors import InputError
-from soxs_recipes.eso.rc import RcEntry, parse_rc, rc_text, read_rc, write_rc
+from soxs_recipes.eso.rc import RcEntry, parse_rc, rc_text, read_rc, replace_text
 from soxs_recipes.eso.sof import SofEntry, parse_sof, read_sof, sof_text, write_sof
 
 
@@ -101,13 +101,28 @@ def test_rc_is_written_and_the_old_kept(tmp_path):
     entries = [RcEntry("r.a", True, "a", "A switch."), RcEntry("r.b", 2.5, "b", "word " * 40), RcEntry("r.c", "x")]
     path = tmp_path / "p.rc"
     path.write_text("old=1\n")
-    write_rc(path, entries)
+    assert replace_text(path, rc_text(entries, path.name)) == path
     text = path.read_text()
     assert "r.a=TRUE\n" in text
     assert "# --a\n" in text
     assert max(len(line) for line in text.splitlines()) < 81
     assert read_rc(path) == {"r.a": True, "r.b": "2.5", "r.c": "x"}
     assert (tmp_path / "p.rc.bak").read_text() == "old=1\n"
+
+
+def test_rc_is_as_esorex_can_read_it():
+    """EsoRex 3.13.7 stops at `name=`, writes `#name=` itself, and reads `name=""` as empty."""
+    entries = [
+        RcEntry("r.a", ""),
+        RcEntry("r.b", "", default="x"),
+        RcEntry("r.c", "y", "c", "Text.", "x", ("x", "y")),
+    ]
+    text = rc_text(entries)
+    lines = text.splitlines()
+    assert "#r.a=" in lines
+    assert 'r.b=""' in lines
+    assert "# Text. <x | y>" in lines
+    assert parse_rc(text) == {"r.b": "", "r.c": "y"}
 
 
 @pytest.mark.parametrize("text", ["no equals sign", "=3"])
