@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from edps import Task, alternative_associated_inputs, task
+from edps import ReportInput, Task, alternative_associated_inputs, task
 
 from .soxs_datasources import *
 from .soxs_task_functions import is_nir, is_uvvis, use_response, use_response_nir, use_response_uvvis, which_arm
@@ -85,7 +85,13 @@ def exposure_task(name, mode, raw, calibrations):
             calibrations.dark, [MASTER_DARK_VIS], condition=is_uvvis, min_ret=0, match_rules=match_dark_for_uvvis
         )
     )
-    task_building = task(name + mode).with_recipe(RECIPES[mode]).with_main_input(raw)
+    task_building = (
+        task(name + mode)
+        .with_recipe(RECIPES[mode])
+        .with_report("soxs_rawdisp", ReportInput.RECIPE_INPUTS)
+        .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
+        .with_main_input(raw)
+    )
     if mode == "_offset":
         task_building = task_building.with_associated_input(raw_sky_offset, min_ret=0, max_ret=ALL_THERE_ARE)
     task_building = (

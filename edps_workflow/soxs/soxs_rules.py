@@ -231,8 +231,10 @@ def same_setup(ref, f):
 
 
 def same_exptime(ref, f):
-    tolerance = max(EXPTIME_FLOOR, EXPTIME_TOLERANCE * float(ref[kwd.exptime]))
-    return abs(float(ref[kwd.exptime]) - float(f[kwd.exptime])) <= tolerance
+    ours, theirs = ref[kwd.exptime], f[kwd.exptime]
+    if None in (ours, theirs):
+        return True
+    return abs(float(ours) - float(theirs)) <= max(EXPTIME_FLOOR, EXPTIME_TOLERANCE * float(ours))
 
 
 def same_slit(ref, f):

@@ -6,6 +6,7 @@ from edps import (
     QC0,
     QC1_CALIB,
     SCIENCE,
+    ReportInput,
     alternative_associated_inputs,
     subworkflow,
     task,
@@ -64,6 +65,7 @@ def line_check_task(name, spectra, condition, *products):
     return (
         task(name)
         .with_recipe("soxs_line_check")
+        .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
         .with_main_input(spectra)
         .with_associated_input(static_bad_pixels, min_ret=0)
         .with_associated_input(static_spectral_format, min_ret=0)
@@ -110,7 +112,12 @@ def straighten_science(calibrations, science, responses):
     """Rectified images; they have no meta target: `-t straighten` asks for them."""
     tasks = []
     for mode, frames in zip(MODES, science, strict=True):
-        task_building = task("straighten" + mode).with_recipe("soxs_straighten").with_main_input(frames)
+        task_building = (
+            task("straighten" + mode)
+            .with_recipe("soxs_straighten")
+            .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
+            .with_main_input(frames)
+        )
         task_building = associate_flat(task_building, calibrations)
         task_building = associate_solutions(task_building, calibrations, [DISP_TAB_2D_VIS], [DISP_TAB_2D_NIR])
         tasks.append(

@@ -1,6 +1,6 @@
 """Flux standards in every mode, and the responses that are made from them."""
 
-from edps import CALCHECKER, QC0, QC1_CALIB, subworkflow, task
+from edps import CALCHECKER, QC0, QC1_CALIB, ReportInput, subworkflow, task
 
 from .soxs_datasources import *
 from .soxs_exposures import MODES, exposure_task
@@ -21,6 +21,7 @@ def process_standards(calibrations):
         response = (
             task("response" + mode)
             .with_recipe("soxs_response")
+            .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
             .with_main_input(standard)
             .with_associated_input(response_archive, min_ret=0)
             .with_associated_input(static_flux_standards, min_ret=0)

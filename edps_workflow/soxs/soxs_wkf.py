@@ -17,7 +17,7 @@ the pipeline's own planner (`soxs reduce`) does, the workflow does this:
 7. Frames without a keyword that must match are not associated by it; the planner lets the unknown agree.
 """
 
-from edps import CALCHECKER, QC1_CALIB, alternative_associated_inputs, task
+from edps import CALCHECKER, QC1_CALIB, ReportInput, alternative_associated_inputs, task
 
 from .soxs_datasources import *
 from .soxs_exposures import ALL_THERE_ARE, Calibrations
@@ -33,6 +33,8 @@ __title__ = "SOXS workflow"
 lingain = (
     task("lingain")
     .with_recipe("soxs_lingain")
+    .with_report("soxs_rawdisp", ReportInput.RECIPE_INPUTS)
+    .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
     .with_main_input(raw_detlin)
     .with_associated_input(
         raw_bias, condition=is_uvvis, min_ret=0, max_ret=ALL_THERE_ARE, match_rules=match_bias_for_linearity
@@ -48,6 +50,8 @@ lingain = (
 bias = (
     task("bias")
     .with_recipe("soxs_mbias")
+    .with_report("soxs_rawdisp", ReportInput.RECIPE_INPUTS)
+    .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
     .with_main_input(raw_bias)
     .with_associated_input(static_bad_pixels, min_ret=0)
     .with_dynamic_parameter("arm", which_arm)
@@ -59,6 +63,8 @@ bias = (
 dark = (
     task("dark")
     .with_recipe("soxs_mdark")
+    .with_report("soxs_rawdisp", ReportInput.RECIPE_INPUTS)
+    .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
     .with_main_input(raw_dark)
     .with_associated_input(static_bad_pixels, min_ret=0)
     .with_dynamic_parameter("arm", which_arm)
@@ -70,6 +76,8 @@ dark = (
 lamp_off_dark = (
     task("lamp_off_dark")
     .with_recipe("soxs_mdark")
+    .with_report("soxs_rawdisp", ReportInput.RECIPE_INPUTS)
+    .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
     .with_main_input(raw_lamp_off)
     .with_associated_input(static_bad_pixels, min_ret=0)
     .with_dynamic_parameter("arm", which_arm)
@@ -108,7 +116,12 @@ def associate_detector(task_building, raw_off):
 # - First dispersion solution, on arcs through the single pinhole
 disp_solution = (
     associate_detector(
-        task("disp_solution").with_recipe("soxs_disp_solution").with_main_input(raw_wave_pin), raw_wave_pin_off
+        task("disp_solution")
+        .with_recipe("soxs_disp_solution")
+        .with_report("soxs_rawdisp", ReportInput.RECIPE_INPUTS)
+        .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
+        .with_main_input(raw_wave_pin),
+        raw_wave_pin_off,
     )
     .with_associated_input(static_arc_lines, min_ret=0)
     .with_dynamic_parameter("arm", which_arm)
@@ -119,7 +132,12 @@ disp_solution = (
 # - Where the orders run, on the flat through the single pinhole
 order_centres = (
     associate_detector(
-        task("order_centres").with_recipe("soxs_order_centres").with_main_input(raw_orderdef), raw_orderdef_off
+        task("order_centres")
+        .with_recipe("soxs_order_centres")
+        .with_report("soxs_rawdisp", ReportInput.RECIPE_INPUTS)
+        .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
+        .with_main_input(raw_orderdef),
+        raw_orderdef_off,
     )
     .with_associated_input(disp_solution, [DISP_TAB_VIS], condition=is_uvvis, min_ret=0)
     .with_associated_input(disp_solution, [DISP_TAB_NIR], condition=is_nir, min_ret=0)
@@ -133,6 +151,8 @@ flat = (
     associate_detector(
         task("flat")
         .with_recipe("soxs_mflat")
+        .with_report("soxs_rawdisp", ReportInput.RECIPE_INPUTS)
+        .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
         .with_main_input(raw_flat)
         .with_associated_input(raw_flat_d2, condition=is_uvvis, min_ret=0, max_ret=ALL_THERE_ARE),
         raw_flat_off,
@@ -149,7 +169,11 @@ flat = (
 # - Wavelength and slit position of every pixel, on arcs through the pinholes
 spatial_solution = (
     associate_detector(
-        task("spatial_solution").with_recipe("soxs_spatial_solution").with_main_input(raw_wave_mph),
+        task("spatial_solution")
+        .with_recipe("soxs_spatial_solution")
+        .with_report("soxs_rawdisp", ReportInput.RECIPE_INPUTS)
+        .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
+        .with_main_input(raw_wave_mph),
         raw_wave_mph_off,
     )
     .with_associated_input(disp_solution, [DISP_TAB_VIS], condition=is_uvvis, min_ret=0)
