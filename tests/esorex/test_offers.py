@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from real_programs import BUILT, RECIPE_FOLDER, ROOT
@@ -12,7 +13,7 @@ from soxs_recipes.eso import ui
 from soxs_recipes.plugins.esorex_plugin import CplPlugin, parameter_entry, plugin_class, version_number
 from soxs_recipes.recipes.declarations import AUTO, PLOTS
 from soxs_recipes.recipes.registry import RECIPES, recipe_class
-from soxs_recipes.recipes.settings import read_recipe_config
+from soxs_recipes.recipes.settings import read_recipe_config, write_recipe_config
 
 TEXTS = ("name", "synopsis", "description", "author", "email", "copyright")
 VALUE_TYPES = {bool: "bool", int: "int", float: "double", str: "string"}
@@ -104,13 +105,52 @@ def test_its_configuration_file_is_read_by_us_and_by_it(esorex, name, tmp_path):
     # An empty value stands as a comment.
     assert read.values == {entry.name: entry.default for entry in declaration.parameters if entry.default != ""}
     assert read.plots is False
-    assert read.unknown == ()
     path.write_text(path.read_text().replace("plots=FALSE", "plots=TRUE"))
     shown = esorex(f"--recipe-config={path}", "--params", name)
     assert shown.returncode == 0
     values = dict(re.findall(r"^  ([\w-]+) +: ?(.*)$", shown.stdout.split("Recipe Parameters")[1], re.MULTILINE))
     assert list(values) == [entry.name for entry in (*declaration.parameters, PLOTS)]
     assert values["plots"] == "TRUE"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_our_own_configuration_files_are_line_by_line_its_own(esorex, name, tmp_path):
+    declaration = recipe_class(name).declaration
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    for suffix in (".rc", ".json"):
+        assert esorex(f"--create-config={theirs}{suffix}", name).returncode == 0
+        write_recipe_config(declaration, f"{ours}{suffix}")
+    entries = json.loads(Path(f"{theirs}.json").read_text())
+    assert entries.pop()["display_name"] == PLOTS.name
+    assert json.loads(Path(f"{ours}.json").read_text()) == entries
+    lines = [parameter_lines(Path(f"{path}.rc")) for path in (theirs, ours)]
+    assert lines[0][: len(lines[1])] == lines[1]
+    assert lines[0][len(lines[1]) :][0] == "# --plots"
+    shown = esorex(f"--recipe-config={ours}.rc", "--params", name)
+    assert (shown.returncode, shown.stderr) == (0, "")
+
+
+def parameter_lines(path):
+    """Lines between the remarks at both ends, blank ones left out."""
+    lines = [line for line in path.read_text().splitlines() if line not in ("", "#")]
+    first = next(number for number, line in enumerate(lines) if line.startswith("# --"))
+    assert lines[-1] == "# End of file"
+    return lines[first:-1]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("soxs.soxs_mbias.nonsense=4", "not recognised"),
+        ("soxs.soxs_mbias.stack-sigma=", "does not fit 'key=value' format"),
+        ("soxs.soxs_mbias.denoise=False", "Error parsing"),
+    ],
+)
+def test_what_it_cannot_read(esorex, line, message, tmp_path):
+    """Why our files hold neither; of an unknown name we make an error, too."""
+    path = tmp_path / "x.rc"
+    path.write_text(line + "\n")
+    assert message in esorex(f"--recipe-config={path}", "--params", "soxs_mbias").stderr
 
 
 def test_learning_of_the_recipes_loads_no_numerics():
