@@ -31,7 +31,11 @@ from .soxs_rules import (
     through_slit,
 )
 
-soxs = {kwd.instrume: "SOXS"}
+
+def product(tag):
+    """The pipeline's products and tables, by their category."""
+    return classification_rule(tag, {kwd.instrume: "SOXS", kwd.pro_catg: tag})
+
 
 # --- Detector --------------------------------------------------------------------------------------------------
 bias_vis_class = classification_rule("BIAS_VIS", all_of(is_uvvis, is_bias))
@@ -105,66 +109,52 @@ sky_offset_vis_class = classification_rule("SKY_OFFSET_VIS", all_of(is_uvvis, is
 sky_offset_nir_class = classification_rule("SKY_OFFSET_NIR", all_of(is_nir, is_sky))
 
 # --- Products of calibrations ----------------------------------------------------------------------------------
-MASTER_BIAS_VIS = classification_rule("MASTER_BIAS_VIS", {**soxs, kwd.pro_catg: "MASTER_BIAS_VIS"})
-MASTER_DARK_VIS = classification_rule("MASTER_DARK_VIS", {**soxs, kwd.pro_catg: "MASTER_DARK_VIS"})
-MASTER_DARK_NIR = classification_rule("MASTER_DARK_NIR", {**soxs, kwd.pro_catg: "MASTER_DARK_NIR"})
-LINEARITY_COEFF_VIS = classification_rule("LINEARITY_COEFF_VIS", {**soxs, kwd.pro_catg: "LINEARITY_COEFF_VIS"})
-LINEARITY_COEFF_NIR = classification_rule("LINEARITY_COEFF_NIR", {**soxs, kwd.pro_catg: "LINEARITY_COEFF_NIR"})
-BP_MAP_NL_VIS = classification_rule("BP_MAP_NL_VIS", {**soxs, kwd.pro_catg: "BP_MAP_NL_VIS"})
-BP_MAP_NL_NIR = classification_rule("BP_MAP_NL_NIR", {**soxs, kwd.pro_catg: "BP_MAP_NL_NIR"})
-DISP_TAB_VIS = classification_rule("DISP_TAB_VIS", {**soxs, kwd.pro_catg: "DISP_TAB_VIS"})
-DISP_TAB_NIR = classification_rule("DISP_TAB_NIR", {**soxs, kwd.pro_catg: "DISP_TAB_NIR"})
-ORDER_TAB_CENTR_VIS = classification_rule("ORDER_TAB_CENTR_VIS", {**soxs, kwd.pro_catg: "ORDER_TAB_CENTR_VIS"})
-ORDER_TAB_CENTR_NIR = classification_rule("ORDER_TAB_CENTR_NIR", {**soxs, kwd.pro_catg: "ORDER_TAB_CENTR_NIR"})
-MASTER_FLAT_VIS = classification_rule("MASTER_FLAT_VIS", {**soxs, kwd.pro_catg: "MASTER_FLAT_VIS"})
-MASTER_FLAT_NIR = classification_rule("MASTER_FLAT_NIR", {**soxs, kwd.pro_catg: "MASTER_FLAT_NIR"})
-ORDER_TAB_EDGES_VIS = classification_rule("ORDER_TAB_EDGES_VIS", {**soxs, kwd.pro_catg: "ORDER_TAB_EDGES_VIS"})
-ORDER_TAB_EDGES_NIR = classification_rule("ORDER_TAB_EDGES_NIR", {**soxs, kwd.pro_catg: "ORDER_TAB_EDGES_NIR"})
-DISP_TAB_2D_VIS = classification_rule("DISP_TAB_2D_VIS", {**soxs, kwd.pro_catg: "DISP_TAB_2D_VIS"})
-DISP_TAB_2D_NIR = classification_rule("DISP_TAB_2D_NIR", {**soxs, kwd.pro_catg: "DISP_TAB_2D_NIR"})
-DISP_IMAGE_VIS = classification_rule("DISP_IMAGE_VIS", {**soxs, kwd.pro_catg: "DISP_IMAGE_VIS"})
-DISP_IMAGE_NIR = classification_rule("DISP_IMAGE_NIR", {**soxs, kwd.pro_catg: "DISP_IMAGE_NIR"})
-RESP_TAB_VIS = classification_rule("RESP_TAB_VIS", {**soxs, kwd.pro_catg: "RESP_TAB_VIS"})
-RESP_TAB_NIR = classification_rule("RESP_TAB_NIR", {**soxs, kwd.pro_catg: "RESP_TAB_NIR"})
-resp_archive_vis_class = classification_rule("RESP_ARCHIVE_VIS", {**soxs, kwd.pro_catg: "RESP_ARCHIVE_VIS"})
-resp_archive_nir_class = classification_rule("RESP_ARCHIVE_NIR", {**soxs, kwd.pro_catg: "RESP_ARCHIVE_NIR"})
+MASTER_BIAS_VIS = product("MASTER_BIAS_VIS")
+MASTER_DARK_VIS = product("MASTER_DARK_VIS")
+MASTER_DARK_NIR = product("MASTER_DARK_NIR")
+LINEARITY_COEFF_VIS = product("LINEARITY_COEFF_VIS")
+LINEARITY_COEFF_NIR = product("LINEARITY_COEFF_NIR")
+BP_MAP_NL_VIS = product("BP_MAP_NL_VIS")
+BP_MAP_NL_NIR = product("BP_MAP_NL_NIR")
+DISP_TAB_VIS = product("DISP_TAB_VIS")
+DISP_TAB_NIR = product("DISP_TAB_NIR")
+ORDER_TAB_CENTR_VIS = product("ORDER_TAB_CENTR_VIS")
+ORDER_TAB_CENTR_NIR = product("ORDER_TAB_CENTR_NIR")
+MASTER_FLAT_VIS = product("MASTER_FLAT_VIS")
+MASTER_FLAT_NIR = product("MASTER_FLAT_NIR")
+ORDER_TAB_EDGES_VIS = product("ORDER_TAB_EDGES_VIS")
+ORDER_TAB_EDGES_NIR = product("ORDER_TAB_EDGES_NIR")
+DISP_TAB_2D_VIS = product("DISP_TAB_2D_VIS")
+DISP_TAB_2D_NIR = product("DISP_TAB_2D_NIR")
+DISP_IMAGE_VIS = product("DISP_IMAGE_VIS")
+DISP_IMAGE_NIR = product("DISP_IMAGE_NIR")
+RESP_TAB_VIS = product("RESP_TAB_VIS")
+RESP_TAB_NIR = product("RESP_TAB_NIR")
+resp_archive_vis_class = product("RESP_ARCHIVE_VIS")
+resp_archive_nir_class = product("RESP_ARCHIVE_NIR")
 
 # --- Products of exposures on sky ------------------------------------------------------------------------------
-FLUX_SLIT_ORDER1D_VIS = classification_rule(
-    "FLUX_SLIT_ORDER1D_VIS", {**soxs, kwd.pro_catg: "FLUX_SLIT_ORDER1D_VIS"}
-)
-FLUX_SLIT_ORDER1D_NIR = classification_rule(
-    "FLUX_SLIT_ORDER1D_NIR", {**soxs, kwd.pro_catg: "FLUX_SLIT_ORDER1D_NIR"}
-)
-FLUX_SLIT_TRACE_VIS = classification_rule("FLUX_SLIT_TRACE_VIS", {**soxs, kwd.pro_catg: "FLUX_SLIT_TRACE_VIS"})
-FLUX_SLIT_TRACE_NIR = classification_rule("FLUX_SLIT_TRACE_NIR", {**soxs, kwd.pro_catg: "FLUX_SLIT_TRACE_NIR"})
-SCI_SLIT_ORDER1D_VIS = classification_rule("SCI_SLIT_ORDER1D_VIS", {**soxs, kwd.pro_catg: "SCI_SLIT_ORDER1D_VIS"})
-SCI_SLIT_ORDER1D_NIR = classification_rule("SCI_SLIT_ORDER1D_NIR", {**soxs, kwd.pro_catg: "SCI_SLIT_ORDER1D_NIR"})
-SCI_SLIT_SKYSUB_VIS = classification_rule("SCI_SLIT_SKYSUB_VIS", {**soxs, kwd.pro_catg: "SCI_SLIT_SKYSUB_VIS"})
-SCI_SLIT_SKYSUB_NIR = classification_rule("SCI_SLIT_SKYSUB_NIR", {**soxs, kwd.pro_catg: "SCI_SLIT_SKYSUB_NIR"})
-SCI_SLIT_SKYMODEL_VIS = classification_rule(
-    "SCI_SLIT_SKYMODEL_VIS", {**soxs, kwd.pro_catg: "SCI_SLIT_SKYMODEL_VIS"}
-)
-SCI_SLIT_SKYMODEL_NIR = classification_rule(
-    "SCI_SLIT_SKYMODEL_NIR", {**soxs, kwd.pro_catg: "SCI_SLIT_SKYMODEL_NIR"}
-)
-LINE_CHECK_VIS = classification_rule("LINE_CHECK_VIS", {**soxs, kwd.pro_catg: "LINE_CHECK_VIS"})
-LINE_CHECK_NIR = classification_rule("LINE_CHECK_NIR", {**soxs, kwd.pro_catg: "LINE_CHECK_NIR"})
+FLUX_SLIT_ORDER1D_VIS = product("FLUX_SLIT_ORDER1D_VIS")
+FLUX_SLIT_ORDER1D_NIR = product("FLUX_SLIT_ORDER1D_NIR")
+FLUX_SLIT_TRACE_VIS = product("FLUX_SLIT_TRACE_VIS")
+FLUX_SLIT_TRACE_NIR = product("FLUX_SLIT_TRACE_NIR")
+SCI_SLIT_ORDER1D_VIS = product("SCI_SLIT_ORDER1D_VIS")
+SCI_SLIT_ORDER1D_NIR = product("SCI_SLIT_ORDER1D_NIR")
+SCI_SLIT_SKYSUB_VIS = product("SCI_SLIT_SKYSUB_VIS")
+SCI_SLIT_SKYSUB_NIR = product("SCI_SLIT_SKYSUB_NIR")
+SCI_SLIT_SKYMODEL_VIS = product("SCI_SLIT_SKYMODEL_VIS")
+SCI_SLIT_SKYMODEL_NIR = product("SCI_SLIT_SKYMODEL_NIR")
+LINE_CHECK_VIS = product("LINE_CHECK_VIS")
+LINE_CHECK_NIR = product("LINE_CHECK_NIR")
 
 # --- Static calibrations ---------------------------------------------------------------------------------------
-bp_map_ref_vis_class = classification_rule("BP_MAP_REF_VIS", {**soxs, kwd.pro_catg: "BP_MAP_REF_VIS"})
-bp_map_ref_nir_class = classification_rule("BP_MAP_REF_NIR", {**soxs, kwd.pro_catg: "BP_MAP_REF_NIR"})
-spectral_format_vis_class = classification_rule(
-    "SPECTRAL_FORMAT_VIS", {**soxs, kwd.pro_catg: "SPECTRAL_FORMAT_VIS"}
-)
-spectral_format_nir_class = classification_rule(
-    "SPECTRAL_FORMAT_NIR", {**soxs, kwd.pro_catg: "SPECTRAL_FORMAT_NIR"}
-)
-arc_line_list_vis_class = classification_rule("ARC_LINE_LIST_VIS", {**soxs, kwd.pro_catg: "ARC_LINE_LIST_VIS"})
-arc_line_list_nir_class = classification_rule("ARC_LINE_LIST_NIR", {**soxs, kwd.pro_catg: "ARC_LINE_LIST_NIR"})
-sky_line_list_class = classification_rule("SKY_LINE_LIST", {**soxs, kwd.pro_catg: "SKY_LINE_LIST"})
-flux_std_catalog_class = classification_rule("FLUX_STD_CATALOG", {**soxs, kwd.pro_catg: "FLUX_STD_CATALOG"})
-extcoeff_table_class = classification_rule("EXTCOEFF_TABLE", {**soxs, kwd.pro_catg: "EXTCOEFF_TABLE"})
-telluric_transmission_class = classification_rule(
-    "TELLURIC_TRANSMISSION", {**soxs, kwd.pro_catg: "TELLURIC_TRANSMISSION"}
-)
+bp_map_ref_vis_class = product("BP_MAP_REF_VIS")
+bp_map_ref_nir_class = product("BP_MAP_REF_NIR")
+spectral_format_vis_class = product("SPECTRAL_FORMAT_VIS")
+spectral_format_nir_class = product("SPECTRAL_FORMAT_NIR")
+arc_line_list_vis_class = product("ARC_LINE_LIST_VIS")
+arc_line_list_nir_class = product("ARC_LINE_LIST_NIR")
+sky_line_list_class = product("SKY_LINE_LIST")
+flux_std_catalog_class = product("FLUX_STD_CATALOG")
+extcoeff_table_class = product("EXTCOEFF_TABLE")
+telluric_transmission_class = product("TELLURIC_TRANSMISSION")

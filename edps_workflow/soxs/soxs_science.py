@@ -1,17 +1,8 @@
 """Science and telluric standards in every mode, and what is made of their spectra and frames."""
 
-from edps import (
-    CALCHECKER,
-    IDP,
-    QC0,
-    QC1_CALIB,
-    SCIENCE,
-    ReportInput,
-    alternative_associated_inputs,
-    subworkflow,
-    task,
-)
+from edps import CALCHECKER, IDP, QC0, QC1_CALIB, SCIENCE, alternative_associated_inputs, subworkflow
 
+from .soxs_builders import associate, associate_tables, product_task
 from .soxs_datasources import *
 from .soxs_exposures import MODES, associate_flat, associate_response, associate_solutions, exposure_task
 from .soxs_task_functions import is_nir, is_uvvis, which_arm
@@ -21,11 +12,8 @@ def associate_trace(task_building, standards):
     """Where a target runs that is not seen: along the slit's ends as a standard did."""
     traces = alternative_associated_inputs()
     for standard in standards:
-        traces = traces.with_associated_input(
-            standard, [FLUX_SLIT_TRACE_VIS], condition=is_uvvis, min_ret=int(standard is not standards[-1])
-        ).with_associated_input(
-            standard, [FLUX_SLIT_TRACE_NIR], condition=is_nir, min_ret=int(standard is not standards[-1])
-        )
+        needed = int(standard is not standards[-1])
+        traces = associate(traces, standard, [FLUX_SLIT_TRACE_VIS], [FLUX_SLIT_TRACE_NIR], min_ret=needed)
     return task_building.with_alternatives(traces)
 
 
@@ -63,14 +51,13 @@ def process_science(calibrations, standards, responses):
 def line_check_task(name, spectra, condition, *products):
     """Wavelengths of one arm against the lines of the sky; of products only those named are taken."""
     return (
-        task(name)
-        .with_recipe("soxs_line_check")
-        .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
-        .with_main_input(spectra)
-        .with_associated_input(static_bad_pixels, min_ret=0)
-        .with_associated_input(static_spectral_format, min_ret=0)
-        .with_associated_input(static_sky_lines, min_ret=0)
-        .with_associated_input(static_tellurics, min_ret=0)
+        associate_tables(
+            product_task(name, "soxs_line_check", spectra),
+            static_bad_pixels,
+            static_spectral_format,
+            static_sky_lines,
+            static_tellurics,
+        )
         .with_condition(condition)
         .with_dynamic_parameter("arm", which_arm)
         .with_input_filter(
@@ -95,8 +82,9 @@ def check_lines(science):
     )
     checks = alternative_associated_inputs()
     for check in uvvis:
+        needed = int(check is not uvvis[-1])
         checks = checks.with_associated_input(
-            check, [LINE_CHECK_VIS], min_ret=int(check is not uvvis[-1]), match_rules=match_line_check
+            check, [LINE_CHECK_VIS], min_ret=needed, match_rules=match_line_check
         )
     nir = tuple(
         line_check_task("line_check_nir" + mode, spectra, is_nir, SCI_SLIT_ORDER1D_NIR, LINE_CHECK_VIS)
@@ -112,19 +100,11 @@ def straighten_science(calibrations, science, responses):
     """Rectified images; they have no meta target: `-t straighten` asks for them."""
     tasks = []
     for mode, frames in zip(MODES, science, strict=True):
-        task_building = (
-            task("straighten" + mode)
-            .with_recipe("soxs_straighten")
-            .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
-            .with_main_input(frames)
-        )
-        task_building = associate_flat(task_building, calibrations)
+        task_building = associate_flat(product_task("straighten" + mode, "soxs_straighten", frames), calibrations)
         task_building = associate_solutions(task_building, calibrations, [DISP_TAB_2D_VIS], [DISP_TAB_2D_NIR])
+        task_building = associate_response(task_building, responses)
         tasks.append(
-            associate_response(task_building, responses)
-            .with_associated_input(static_bad_pixels, min_ret=0)
-            .with_associated_input(static_spectral_format, min_ret=0)
-            .with_associated_input(static_extinction, min_ret=0)
+            associate_tables(task_building, static_bad_pixels, static_spectral_format, static_extinction)
             .with_dynamic_parameter("arm", which_arm)
             .with_input_filter(
                 SCI_SLIT_SKYSUB_VIS,

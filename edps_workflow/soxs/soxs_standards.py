@@ -1,7 +1,8 @@
 """Flux standards in every mode, and the responses that are made from them."""
 
-from edps import CALCHECKER, QC0, QC1_CALIB, ReportInput, subworkflow, task
+from edps import CALCHECKER, QC0, QC1_CALIB, subworkflow
 
+from .soxs_builders import associate_tables, product_task
 from .soxs_datasources import *
 from .soxs_exposures import MODES, exposure_task
 from .soxs_task_functions import which_arm
@@ -19,14 +20,13 @@ def process_standards(calibrations):
             .build()
         )
         response = (
-            task("response" + mode)
-            .with_recipe("soxs_response")
-            .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
-            .with_main_input(standard)
-            .with_associated_input(response_archive, min_ret=0)
-            .with_associated_input(static_flux_standards, min_ret=0)
-            .with_associated_input(static_extinction, min_ret=0)
-            .with_associated_input(static_tellurics, min_ret=0)
+            associate_tables(
+                product_task("response" + mode, "soxs_response", standard),
+                response_archive,
+                static_flux_standards,
+                static_extinction,
+                static_tellurics,
+            )
             .with_dynamic_parameter("arm", which_arm)
             .with_input_filter(
                 FLUX_SLIT_ORDER1D_VIS,

@@ -17,25 +17,22 @@ the pipeline's own planner (`soxs reduce`) does, the workflow does this:
 7. Frames without a keyword that must match are not associated by it; the planner lets the unknown agree.
 """
 
-from edps import CALCHECKER, QC1_CALIB, ReportInput, alternative_associated_inputs, task
+from edps import CALCHECKER, QC1_CALIB, alternative_associated_inputs
 
+from .soxs_builders import ALL_THERE_ARE, associate, associate_tables, raw_task
 from .soxs_datasources import *
-from .soxs_exposures import ALL_THERE_ARE, Calibrations
+from .soxs_exposures import Calibrations, associate_linearity
 from .soxs_science import check_lines, process_science, process_tellurics, straighten_science
 from .soxs_standards import process_standards
 from .soxs_task_functions import is_nir, is_uvvis, which_arm
 
 __title__ = "SOXS workflow"
 
-# --- Detector --------------------------------------------------------------------------------------------------
+# --- Detector ----------------------------------------------------------------------------------------------------
 
 # - Gain, read noise and linearity from flats of rising exposure time
 lingain = (
-    task("lingain")
-    .with_recipe("soxs_lingain")
-    .with_report("soxs_rawdisp", ReportInput.RECIPE_INPUTS)
-    .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
-    .with_main_input(raw_detlin)
+    raw_task("lingain", "soxs_lingain", raw_detlin)
     .with_associated_input(
         raw_bias, condition=is_uvvis, min_ret=0, max_ret=ALL_THERE_ARE, match_rules=match_bias_for_linearity
     )
@@ -48,11 +45,7 @@ lingain = (
 
 # - Master bias (UV-VIS)
 bias = (
-    task("bias")
-    .with_recipe("soxs_mbias")
-    .with_report("soxs_rawdisp", ReportInput.RECIPE_INPUTS)
-    .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
-    .with_main_input(raw_bias)
+    raw_task("bias", "soxs_mbias", raw_bias)
     .with_associated_input(static_bad_pixels, min_ret=0)
     .with_dynamic_parameter("arm", which_arm)
     .with_meta_targets([QC1_CALIB, CALCHECKER])
@@ -61,11 +54,7 @@ bias = (
 
 # - Master dark (NIR)
 dark = (
-    task("dark")
-    .with_recipe("soxs_mdark")
-    .with_report("soxs_rawdisp", ReportInput.RECIPE_INPUTS)
-    .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
-    .with_main_input(raw_dark)
+    raw_task("dark", "soxs_mdark", raw_dark)
     .with_associated_input(static_bad_pixels, min_ret=0)
     .with_dynamic_parameter("arm", which_arm)
     .with_meta_targets([QC1_CALIB, CALCHECKER])
@@ -74,11 +63,7 @@ dark = (
 
 # - A dark from lamp-off frames (NIR). It has no meta target: it runs when exposures have no other dark.
 lamp_off_dark = (
-    task("lamp_off_dark")
-    .with_recipe("soxs_mdark")
-    .with_report("soxs_rawdisp", ReportInput.RECIPE_INPUTS)
-    .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
-    .with_main_input(raw_lamp_off)
+    raw_task("lamp_off_dark", "soxs_mdark", raw_lamp_off)
     .with_associated_input(static_bad_pixels, min_ret=0)
     .with_dynamic_parameter("arm", which_arm)
     .with_input_map(
@@ -92,55 +77,48 @@ lamp_off_dark = (
     .build()
 )
 
-# --- Wavelengths and orders ------------------------------------------------------------------------------------
+# --- Wavelengths and orders --------------------------------------------------------------------------------------
 
 
-def associate_detector(task_building, raw_off):
-    """Bias, linearity, and frames with the lamp off or a dark in their place."""
+def lamp_task(name, recipe, raw, raw_off):
+    """A task on frames of a lamp: with the lamp off or a dark in their place, bias and linearity."""
     lamp_off = (
         alternative_associated_inputs()
         .with_associated_input(raw_off, condition=is_nir, max_ret=ALL_THERE_ARE)
         .with_associated_input(dark, [MASTER_DARK_NIR], condition=is_nir)
         .with_associated_input(raw_off, min_ret=0, max_ret=ALL_THERE_ARE, match_rules=match_off_any_exptime)
     )
-    return (
-        task_building.with_alternatives(lamp_off)
+    task_building = (
+        raw_task(name, recipe, raw)
+        .with_alternatives(lamp_off)
         .with_associated_input(bias, [MASTER_BIAS_VIS], condition=is_uvvis, min_ret=0)
-        .with_associated_input(lingain, [LINEARITY_COEFF_VIS, BP_MAP_NL_VIS], condition=is_uvvis, min_ret=0)
-        .with_associated_input(lingain, [LINEARITY_COEFF_NIR, BP_MAP_NL_NIR], condition=is_nir, min_ret=0)
-        .with_associated_input(static_bad_pixels, min_ret=0)
-        .with_associated_input(static_spectral_format, min_ret=0)
     )
+    return associate_tables(associate_linearity(task_building, lingain), static_bad_pixels, static_spectral_format)
 
 
 # - First dispersion solution, on arcs through the single pinhole
 disp_solution = (
-    associate_detector(
-        task("disp_solution")
-        .with_recipe("soxs_disp_solution")
-        .with_report("soxs_rawdisp", ReportInput.RECIPE_INPUTS)
-        .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
-        .with_main_input(raw_wave_pin),
-        raw_wave_pin_off,
-    )
+    lamp_task("disp_solution", "soxs_disp_solution", raw_wave_pin, raw_wave_pin_off)
     .with_associated_input(static_arc_lines, min_ret=0)
     .with_dynamic_parameter("arm", which_arm)
     .with_meta_targets([QC1_CALIB, CALCHECKER])
     .build()
 )
 
+
+def associate_dispersion(task_building):
+    """The dispersion solution."""
+    return associate(task_building, disp_solution, [DISP_TAB_VIS], [DISP_TAB_NIR])
+
+
+def associate_centres(task_building, match_rules=None):
+    """Where the orders run."""
+    return associate(task_building, order_centres, [ORDER_TAB_CENTR_VIS], [ORDER_TAB_CENTR_NIR], match_rules)
+
+
 # - Where the orders run, on the flat through the single pinhole
 order_centres = (
-    associate_detector(
-        task("order_centres")
-        .with_recipe("soxs_order_centres")
-        .with_report("soxs_rawdisp", ReportInput.RECIPE_INPUTS)
-        .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
-        .with_main_input(raw_orderdef),
-        raw_orderdef_off,
-    )
-    .with_associated_input(disp_solution, [DISP_TAB_VIS], condition=is_uvvis, min_ret=0)
-    .with_associated_input(disp_solution, [DISP_TAB_NIR], condition=is_nir, min_ret=0)
+    associate_dispersion(lamp_task("order_centres", "soxs_order_centres", raw_orderdef, raw_orderdef_off))
     .with_dynamic_parameter("arm", which_arm)
     .with_meta_targets([QC1_CALIB, CALCHECKER])
     .build()
@@ -148,52 +126,18 @@ order_centres = (
 
 # - Master flat and the edges of the orders
 flat = (
-    associate_detector(
-        task("flat")
-        .with_recipe("soxs_mflat")
-        .with_report("soxs_rawdisp", ReportInput.RECIPE_INPUTS)
-        .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
-        .with_main_input(raw_flat)
-        .with_associated_input(raw_flat_d2, condition=is_uvvis, min_ret=0, max_ret=ALL_THERE_ARE),
-        raw_flat_off,
-    )
-    .with_associated_input(order_centres, [ORDER_TAB_CENTR_VIS], condition=is_uvvis, min_ret=0)
-    .with_associated_input(order_centres, [ORDER_TAB_CENTR_NIR], condition=is_nir, min_ret=0)
-    .with_associated_input(disp_solution, [DISP_TAB_VIS], condition=is_uvvis, min_ret=0)
-    .with_associated_input(disp_solution, [DISP_TAB_NIR], condition=is_nir, min_ret=0)
+    associate_dispersion(associate_centres(lamp_task("flat", "soxs_mflat", raw_flat, raw_flat_off)))
+    .with_associated_input(raw_flat_d2, condition=is_uvvis, min_ret=0, max_ret=ALL_THERE_ARE)
     .with_dynamic_parameter("arm", which_arm)
     .with_meta_targets([QC1_CALIB, CALCHECKER])
     .build()
 )
 
 # - Wavelength and slit position of every pixel, on arcs through the pinholes
+spatial_solution = lamp_task("spatial_solution", "soxs_spatial_solution", raw_wave_mph, raw_wave_mph_off)
+spatial_solution = associate_centres(associate_dispersion(spatial_solution), match_centres_for_solution)
 spatial_solution = (
-    associate_detector(
-        task("spatial_solution")
-        .with_recipe("soxs_spatial_solution")
-        .with_report("soxs_rawdisp", ReportInput.RECIPE_INPUTS)
-        .with_report("soxs_products", ReportInput.RECIPE_OUTPUTS)
-        .with_main_input(raw_wave_mph),
-        raw_wave_mph_off,
-    )
-    .with_associated_input(disp_solution, [DISP_TAB_VIS], condition=is_uvvis, min_ret=0)
-    .with_associated_input(disp_solution, [DISP_TAB_NIR], condition=is_nir, min_ret=0)
-    .with_associated_input(
-        order_centres,
-        [ORDER_TAB_CENTR_VIS],
-        condition=is_uvvis,
-        min_ret=0,
-        match_rules=match_centres_for_solution,
-    )
-    .with_associated_input(
-        order_centres,
-        [ORDER_TAB_CENTR_NIR],
-        condition=is_nir,
-        min_ret=0,
-        match_rules=match_centres_for_solution,
-    )
-    .with_associated_input(flat, [ORDER_TAB_EDGES_VIS], condition=is_uvvis, min_ret=0, match_rules=match_edges)
-    .with_associated_input(flat, [ORDER_TAB_EDGES_NIR], condition=is_nir, min_ret=0, match_rules=match_edges)
+    associate(spatial_solution, flat, [ORDER_TAB_EDGES_VIS], [ORDER_TAB_EDGES_NIR], match_edges)
     .with_associated_input(static_arc_lines, min_ret=0)
     .with_dynamic_parameter("arm", which_arm)
     .with_meta_targets([QC1_CALIB, CALCHECKER])
