@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from soxs_recipes.cascade.associate import Candidate, Link, associate, shared_facts
@@ -251,9 +251,17 @@ class _Planner:
                 and self._is_available(job, resolved_tag(rung.tags[0], job.arm))
             ]
             made = (f for f in self.earlier if f.tag == tags[0] and f.tag == resolved_tag(rung.tags[0], f.arm))
-            return found + [Candidate(f.facts, frames=(f,)) for f in made]
+            return found + [Candidate(f.facts, frames=(f, *self._made_with(f, tags[1:]))) for f in made]
 
         return candidates
+
+    def _made_with(self, product: FrameRecord, tags: Collection[str]) -> tuple[FrameRecord, ...]:
+        """What the call that made `product` made beside it: products of one call carry the date of one frame."""
+        beside = {}
+        for other in self.earlier:
+            if other.tag in tags and (other.arm, other.mjd) == (product.arm, product.mjd):
+                beside.setdefault(other.tag, other)
+        return tuple(beside.values())
 
     def _is_available(self, job: Job, tag: str) -> bool:
         missing = self.inputs.unavailable

@@ -389,6 +389,20 @@ def test_products_that_lie_about_are_second_to_the_plan(night):
     assert [frame.name for frame in found.frames] == ["SOXS.made.01.fits"]
 
 
+def test_products_that_lie_about_bring_those_of_their_call(night):
+    night.science("VIS")
+    for label, at in (("old", -5.0), ("new", -0.2)):
+        for tag in ("MASTER_FLAT_VIS", "ORDER_TAB_EDGES_VIS"):
+            ours = {"ESO PRO CATG": tag, "ESO PRO REC1 PIPE ID": "soxs/1.0", "ESO QC STATUS": "COMPLETE"}
+            night.add(f"{label}_{tag}", "VIS", ("CALIB", "LAMP,FLAT", "ECHELLE,SLIT"), at=at, **ours)
+    flat = link(only(plan_of(night), "science", "VIS"), "flat")
+    assert [frame.name for frame in flat.frames] == [f"SOXS.new_{tag}.01.fits" for tag in flat.tags]
+    assert flat.tags == ("MASTER_FLAT_VIS", "ORDER_TAB_EDGES_VIS")
+    night.written["new_ORDER_TAB_EDGES_VIS"][0].unlink()
+    flat = link(only(plan_of(night), "science", "VIS"), "flat")
+    assert [frame.tag for frame in flat.frames] == ["MASTER_FLAT_VIS"]
+
+
 def test_names_are_safe_whatever_the_target_is_called(night):
     evil = ["../../x", "/etc/x", "C/2014 UN271", "a;rm -rf", "CON", "-lead", "x" * 68, "..", "a b\tc"]
     for number, target in enumerate(evil):

@@ -129,12 +129,12 @@ class Organiser:
             for kind, found in (("jobs", jobs), ("files", files)):
                 found.sort(key=lambda one: abs(mjd_of(one) - job.mjd))
                 if len(found) >= max(1, entry.min_ret):
-                    chosen = found[: entry.max_ret]
-                    return (rule, chosen, []) if kind == "jobs" else (rule, [], chosen)
+                    limit = entry.max_ret if kind == "jobs" else entry.max_ret * max(1, len(entry.rules))
+                    return (rule, found[:limit], []) if kind == "jobs" else (rule, [], found[:limit])
         return None, [], []
 
     def _raw_and_masters(self, job, entry, rule):
-        """Jobs and files that a rule finds; of masters those of the first category, which must be there."""
+        """Jobs and files that a rule finds."""
 
         def fits(candidate):
             f = candidate.reference if isinstance(candidate, OrganisedJob) else candidate
@@ -144,8 +144,11 @@ class Organiser:
             tags = {one.tag for one in entry.source.classification_rules}
             return [], [f for f in self.files if f.classification in tags and fits(f) and f not in job.files]
         jobs = [one for one in self.jobs_of(entry.source) if fits(one)]
-        files = [f for f in self.files if f.classification == entry.rules[0].tag and fits(f)]
-        return jobs, files
+        masters = [[f for f in self.files if f.classification == asked.tag and fits(f)] for asked in entry.rules]
+        # As many of each category as are asked for, or none at all.
+        enough = all(len(of_one) >= entry.min_ret for of_one in masters)
+        nearest = [sorted(of_one, key=lambda f: abs(mjd_of(f) - job.mjd))[: entry.max_ret] for of_one in masters]
+        return jobs, [f for of_one in nearest for f in of_one] if enough else []
 
 
 def mjd_of(one):
