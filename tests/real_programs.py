@@ -39,8 +39,12 @@ class EsoRex:
     program: Path
     home: Path
 
-    def __call__(self, *words, cwd=None, recipes=RECIPE_FOLDER, python_options="", path=ROOT):
-        """Run it; `recipes` is the folder of plugins, `path` the PYTHONPATH (None for none)."""
+    def __call__(self, *words, cwd=None, **surroundings):
+        """Run it; `surroundings` as of `environment`."""
+        return run([self.program, *words], cwd=cwd or self.home, env=self.environment(**surroundings))
+
+    def environment(self, recipes=RECIPE_FOLDER, python_options="", path=ROOT):
+        """Environment in which `recipes` is the folder of plugins, `path` the PYTHONPATH (None for none)."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("ESOREX", "PYTHON"))}
         commands = self.home / "bin"
         commands.mkdir(exist_ok=True)
@@ -52,9 +56,7 @@ class EsoRex:
             "PATH": f"{commands}:{os.environ['PATH']}",
             "ESOREX_PLUGIN_DIR": str(recipes),
         }
-        if path is not None:
-            environment["PYTHONPATH"] = str(path)
-        return run([self.program, *words], cwd=cwd or self.home, env=environment)
+        return environment if path is None else environment | {"PYTHONPATH": str(path)}
 
 
 def find_esorex(folder: Path) -> EsoRex:

@@ -48,3 +48,12 @@ def test_errors(ours, theirs, code):
     kind = getattr(errors, ours)
     assert isinstance(cpl_error(kind("no")), getattr(core, theirs))
     assert kind.exit_code == int(code)
+
+
+def test_words_for_esorex():
+    text = section("EsoRex")
+    assert "soxs install-plugins --runner esorex" in text
+    assert "export ESOREX_PLUGIN_DIR=$HOME/.local/share/soxs-recipes/plugins/esorex" in text
+    makefile = (Path(__file__).parent.parent / "Makefile").read_text(encoding="utf-8")
+    assert "\nesorex: " in makefile
+    assert "make esorex" in text

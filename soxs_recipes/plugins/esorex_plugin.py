@@ -11,6 +11,7 @@ recipes, all of them links to `esorex_file.py`, ask for one `plugin_class` each.
 
 from __future__ import annotations
 
+import os
 import re
 import traceback
 from collections.abc import Iterable, Mapping
@@ -59,6 +60,7 @@ class CplPlugin:
             0, or the exit code of the error's class, then with `error_message`; never an exception, for which
             EsoRex would say less.
         """
+        caller = os.getppid()
         settle_environment()
         core.Msg.set_config(show_component=True)  # as EsoRex shows the messages of any recipe
         absent = [entry["filename"] for entry in plugin["frames"] if not Path(entry["filename"]).is_file()]
@@ -70,7 +72,10 @@ class CplPlugin:
             self.error_message = str(error)
             return error.exit_code
         except KeyboardInterrupt:
-            return self._failed("interrupted; no product was written", Interrupted)
+            code = self._failed("interrupted; no product was written", Interrupted)
+            if os.getppid() != caller:  # EsoRex fell to the same key: nobody would read what we return
+                os._exit(code)
+            return code
         # The border of the plugin: a defect of ours is told, with its place.
         except Exception as error:  # noqa: BLE001
             traceback.print_exc()

@@ -1,6 +1,9 @@
 """How EsoRex ends when something is wrong: its own codes, ours, and what the user reads."""
 
 import json
+import os
+import signal
+import subprocess
 
 import numpy as np
 import pytest
@@ -67,6 +70,23 @@ def test_what_should_not_happen_is_told_too(esorex, failure, code, bias_sof, tmp
     assert done.returncode == code
     assert "soxs_mbias" in done.stderr
     assert ("ZeroDivisionError" in done.stderr) == (code == 1)
+
+
+def test_ctrl_c_ends_both_with_one_line(esorex, bias_sof, tmp_path):
+    """The key reaches EsoRex and its Python alike."""
+    (tmp_path / "plugins").mkdir()
+    waiting = "[print('waiting', flush=True), __import__('time').sleep(60), KeyError][-1]"
+    (tmp_path / "plugins" / "failing.py").write_text(FAILING.format(failure=waiting))
+    words = [str(esorex.program), "soxs_mbias", str(bias_sof())]
+    environment = esorex.environment(recipes=tmp_path / "plugins")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, cwd=tmp_path, env=environment, start_new_session=True, **pipes) as process:
+        assert any("waiting" in line for line in process.stdout)
+        os.killpg(process.pid, signal.SIGINT)
+        errors_told = process.communicate(timeout=30)[1]
+    assert process.returncode == -signal.SIGINT
+    assert "interrupted; no product was written" in errors_told
+    assert "Traceback" not in errors_told
 
 
 def test_frames_that_cannot_be_used_are_named(esorex, bias_sof, tmp_path):
