@@ -13,7 +13,7 @@ from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.errors import AlgorithmError, UnprocessableData
 from soxs_recipes.reduction.asked import Asked, given_profiles, restrict_pixels
 from soxs_recipes.reduction.asked_sources import are_blended, forced_choice
-from soxs_recipes.reduction.cosmic_rays import find_cosmic_rays
+from soxs_recipes.reduction.cosmic_rays import find_cosmic_rays, narrow_hits
 from soxs_recipes.reduction.object_trace import TraceQuality, start_profiles, update_profiles
 from soxs_recipes.reduction.order_fit import OrderFit
 from soxs_recipes.reduction.order_pixels import OrderGrid, cut_order, make_order_grid
@@ -386,14 +386,20 @@ def _mask_cosmic_rays(frame: Frame, fits: list[OrderFit], settings: ExtractionSe
         return hits
     residual, sigma = np.zeros(frame.shape, np.float32), np.ones(frame.shape, np.float32)
     tolerance, usable = np.zeros(frame.shape, np.float32), np.zeros(frame.shape, dtype=bool)
+    excess, uncertainty = np.zeros(frame.shape, np.float32), np.ones(frame.shape, np.float32)
     for fit in fits:
         fit.pixels.put(residual, fit.residual)
         fit.pixels.put(sigma, np.sqrt(fit.variance))
         fit.pixels.put(tolerance, _first_tolerance(fit) if fit.solution is None else fit.tolerance)
         fit.pixels.put(usable, fit.usable)
+        for image, values in zip((excess, uncertainty), fit.above_course(), strict=True):
+            fit.pixels.put(image, values)
     for sign in fits[0].hit_signs:
         hits |= find_cosmic_rays(
             sign * residual, sigma, usable, tolerance=tolerance, threshold=settings.cosmic_ray_threshold
+        )
+        hits |= narrow_hits(
+            sign * excess, uncertainty, usable, fits[0].pixels.stride, threshold=settings.cosmic_ray_threshold
         )
     for fit in fits:
         fit.hits = hits.ravel()[fit.pixels.index]

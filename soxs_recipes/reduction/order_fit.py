@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import maximum_filter1d
+from scipy.ndimage import maximum_filter1d, median_filter
 
 from soxs_recipes.reduction.banded import SplineBasis
 from soxs_recipes.reduction.flux_shrinkage import flux_information, shrunk_flux
@@ -15,6 +15,7 @@ from soxs_recipes.reduction.order_pixels import OrderPixels, between_bins, bins_
 from soxs_recipes.reduction.sky_model import (
     SkyDistortion,
     binned_median,
+    binned_quantiles,
     choose_knots,
     first_sky,
     fit_distortion,
@@ -26,6 +27,8 @@ __all__ = ["OrderFit"]
 _REJECTION = 6.0  # sigma
 _LINE_ERROR = 0.3  # Same where the object's spectrum bends within a bin: narrow emission lines must survive.
 _MEDIAN_EFFICIENCY = 0.6  # of first fluxes, against means
+_COURSE = 7  # bins
+_DISAGREEMENT = 5.0  # sigma of a pixel
 _MODEL_ERROR = 0.03  # Share of the object's light by which the profile may be wrong while outliers are sought.
 
 
@@ -163,7 +166,7 @@ class OrderFit:
             core = np.abs(self.pixels.slit - centre) < np.maximum(0.6 * width, 1.3 * self.pixels.footprint)
             core &= self.good
             ratio = np.where(core, residual / np.maximum(expected, 1e-6), np.nan)
-            flux, _ = binned_median(self.pixels.position, ratio, self.pixels.grid.size)
+            flux = self._without_hits(ratio, expected)
             known = np.flatnonzero(np.isfinite(flux))
             flux = np.interp(bins, known, flux[known]) if known.size else np.zeros(flux.size)
             light = self.pixels.interpolate(flux) * expected
@@ -172,6 +175,23 @@ class OrderFit:
             fluxes.append(flux)
         self.first_fluxes = np.array(fluxes).reshape(len(self.profiles), self.pixels.grid.size)
         return self.first_fluxes
+
+    def _without_hits(self, ratio: np.ndarray, expected: np.ndarray) -> np.ndarray:
+        """Flux per bin from the pixels' light over profile (NaN: not near the core): their median.
+
+        Light of an object gives the same flux in all of them; where they disagree by far a track runs along the
+        slit, and as hits only add light the fainter ones are right.
+        """
+        (low, middle), _ = binned_quantiles(self.pixels.position, ratio, self.pixels.grid.size, (0.25, 0.5))
+        if len(self.hit_signs) > 1:
+            return middle
+        error, _ = binned_median(
+            self.pixels.position,
+            np.where(np.isfinite(ratio), np.sqrt(self.base_variance + self.sky_photons()) / expected, np.nan),
+            self.pixels.grid.size,
+        )
+        noise = np.hypot(error, np.sqrt(np.maximum(low, 0.0)))
+        return np.where(middle - low > np.abs(low) + _DISAGREEMENT * noise, low, middle)
 
     def preview_equations(self, source: int, fluxes: np.ndarray) -> ChunkEquations:
         """Equations of a source about the first model, before any joint fit; fluxes (sources, bins)."""
@@ -271,6 +291,20 @@ class OrderFit:
             share = self.pixels.interpolate(bend / np.maximum(np.abs(flux), 1e-9))
             sharp += share * np.abs(light)
         return _MODEL_ERROR * objects + _LINE_ERROR * sharp + 0.01 * np.abs(self.model - objects)
+
+    def above_course(self) -> tuple[np.ndarray, np.ndarray]:
+        """Data above the sky and the objects' course over several bins [e-], and their noise with errors of both."""
+        fluxes, sky = self.first_fluxes, self.first_sky_model()
+        if self.solution is not None:
+            fluxes, sky = self.solution.flux, self.sky
+        courses = [median_filter(flux, _COURSE, mode="nearest") for flux in fluxes]
+        light = sum(
+            self.pixels.interpolate(course) * self.profile_values(source) for source, course in enumerate(courses)
+        )
+        light = light * self.sensitivity
+        steep = self.pixels.interpolate(np.abs(np.gradient(self.binned_sky))) * self.sensitivity
+        noise = self.base_variance + self.sky_photons() + np.abs(light)
+        return self.data - sky - light, np.sqrt(noise + (0.5 * steep) ** 2 + (0.2 * light) ** 2)
 
     def reject(self) -> int:
         """Mask pixels that the model cannot explain; returns how many are masked now."""

@@ -152,6 +152,12 @@ class OrderPixels:
         """Order number."""
         return self.grid.order
 
+    @property
+    def stride(self) -> int:
+        """Step in the flattened frame to the next pixel along the dispersion; neighbours here lie across it."""
+        across = int(np.median(np.abs(np.diff(self.index[:1000])))) if self.index.size > 1 else 1
+        return self.shape[1] if across == 1 else 1
+
     def interpolate(self, values: np.ndarray) -> np.ndarray:
         """What is known per bin (bins,) in every pixel, linearly; beyond the first and last bin their value."""
         return between_bins(values, self._below, self._share)

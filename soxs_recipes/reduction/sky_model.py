@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,15 @@ from scipy.ndimage import binary_dilation, median_filter
 from soxs_recipes.reduction.banded import SplineBasis
 from soxs_recipes.reduction.order_pixels import OrderPixels
 
-__all__ = ["SkyDistortion", "binned_median", "choose_knots", "first_sky", "fit_distortion", "sorted_in_groups"]
+__all__ = [
+    "SkyDistortion",
+    "binned_median",
+    "binned_quantiles",
+    "choose_knots",
+    "first_sky",
+    "fit_distortion",
+    "sorted_in_groups",
+]
 
 _CONTINUUM_WINDOW = 61  # bins
 _COARSE, _MIDDLE, _FINE = 5.0, 1.0, 0.6  # knot spacings [bins]
@@ -24,17 +33,31 @@ _BRIGHT = 8.0  # sigma of one pixel: lines that need knots closer than a bin
 
 def binned_median(position: np.ndarray, values: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
     """Median of the values in each bin, NaN in empty ones, and their number; NaN values are left out."""
+    (median,), count = binned_quantiles(position, values, bins, (0.5,))
+    return median, count
+
+
+def binned_quantiles(
+    position: np.ndarray, values: np.ndarray, bins: int, shares: Sequence[float]
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Values in each bin below which these shares lie (between two of them: their mean), and their number.
+
+    NaN in empty bins; NaN values are left out.
+    """
     good = np.isfinite(values)
     which = np.clip(np.rint(position[good]).astype(np.int64), 0, bins - 1)
     ordered = sorted_in_groups(which, values[good])
     count = np.bincount(which, minlength=bins)
     start = np.concatenate([[0], np.cumsum(count)[:-1]])
     filled = count > 0
-    low = start + np.maximum(count - 1, 0) // 2
-    high = start + count // 2
-    median = np.full(bins, np.nan)
-    median[filled] = 0.5 * (ordered[low[filled]] + ordered[np.minimum(high[filled], ordered.size - 1)])
-    return median, count
+    last = np.maximum(count - 1, 0)
+    result = []
+    for share in shares:
+        low, high = start + np.floor(last * share).astype(int), start + np.ceil(last * share).astype(int)
+        quantile = np.full(bins, np.nan)
+        quantile[filled] = 0.5 * (ordered[low[filled]] + ordered[high[filled]])
+        result.append(quantile)
+    return result, count
 
 
 def sorted_in_groups(which: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from soxs_recipes.reduction.cosmic_rays import find_cosmic_rays
+from soxs_recipes.reduction import cosmic_rays
+from soxs_recipes.reduction.cosmic_rays import find_cosmic_rays, narrow_hits
 
 
 @pytest.fixture
@@ -62,3 +63,51 @@ def test_masked_pixels_are_never_reported(blank):
     image, sigma, usable, _ = blank
     image[50, 50], usable[50, 50] = 1e5, False
     assert not find_cosmic_rays(image, sigma, usable)[45:56, 45:56].any()
+
+
+def _line(image, row, fwhm, peak):
+    """Light of a line `fwhm` px wide along axis 0, averaged over pixels and uneven along axis 1."""
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]]
+    fine = (np.arange(9) - 4) / 9.0
+    width = fwhm / 2.3548
+    shape = np.mean([np.exp(-0.5 * ((y + f - row - 0.07 * x) / width) ** 2) for f in fine], axis=0)
+    return peak * shape * np.exp(-0.5 * ((x - 150.0) / 4.0) ** 2)
+
+
+def _narrow(image, sigma, usable):
+    return narrow_hits(image, sigma, usable, image.shape[1])
+
+
+def test_a_track_along_the_slit_is_no_line(blank, monkeypatch):
+    image, sigma, usable, rng = blank
+    assert _narrow(image, sigma, usable).sum() == 0
+    truth = np.zeros(image.shape, bool)
+    truth[50:350:20, 145:156] = True
+    hit = image + np.where(truth, rng.uniform(250.0, 3000.0, image.shape), 0.0)
+    found = _narrow(hit, sigma, usable)
+    assert truth.sum() == 165
+    assert (found & truth).sum() > 160
+    assert not (found & ~truth).any()
+    # The same along the dispersion is the business of the other finder.
+    assert narrow_hits(hit, sigma, usable, 1).sum() < 40
+
+
+@pytest.mark.parametrize("fwhm", [1.7, 2.5, 4.0])
+def test_lines_of_the_object_stay(blank, monkeypatch, fwhm):
+    image, sigma, usable, rng = blank
+    light = sum(_line(image, row, fwhm, 4000.0) for row in 30.0 + 37.13 * np.arange(9))
+    noise = np.sqrt(sigma**2 + light)
+    drawn = image + light + np.sqrt(light) * rng.standard_normal(image.shape)
+    assert (light > 10.0 * noise).sum() > 200
+    assert _narrow(drawn, noise, usable).sum() == 0
+    if fwhm == 1.7:
+        monkeypatch.setattr(cosmic_rays, "_LEAST_NEXT", 0.7)
+        assert _narrow(drawn, noise, usable).sum() > 5
+
+
+def test_a_pixel_between_masked_ones_is_left_alone(blank):
+    image, sigma, usable, _ = blank
+    image[100, 100] = 1000.0
+    assert _narrow(image, sigma, usable)[100, 100]
+    usable[[99, 101], 100] = False
+    assert not _narrow(image, sigma, usable)[100, 100]

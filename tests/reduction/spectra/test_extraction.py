@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import maximum_filter1d
 
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.errors import UnprocessableData
-from soxs_recipes.reduction import order_fit
+from soxs_recipes.reduction import extraction, order_fit
 from soxs_recipes.reduction.extraction import ExtractionSettings, extract_exposure
 
 CASES = {
@@ -207,6 +208,27 @@ def test_cosmic_rays_leave_no_mark(scene_of, width_of):
     clean = extract(scene)
     false = (clean.quality & np.int32(QualityFlag.COSMIC_RAY)) != 0
     assert false.sum() <= 2
+
+
+def test_tracks_along_the_slit_leave_no_mark(scene_of, monkeypatch):
+    scene = scene_of(seed=3, emission=False, flux_level=400.0)
+    data = scene.frame.data.copy()
+    centre = round(float(scene.table[1].centre[0]))
+    rows = np.arange(40, 560, 40)
+    data[rows, centre - 5 : centre + 6] += 900.0
+
+    def worst():
+        """Off bright sky lines, whose steepness hides a track."""
+        result = extract(scene, scene.frame.with_arrays(data=data))
+        item, sky = result.orders[0], result.fits[0].binned_sky
+        kept = inner_bins(item.spectrum) & (maximum_filter1d(sky, 7) < 5000.0)
+        assert kept[rows].sum() == 10
+        pulls = (item.spectrum.flux - scene.truth(item.spectrum)) / np.sqrt(item.spectrum.variance)
+        return np.abs(pulls[kept]).max()
+
+    assert worst() < 5.0
+    monkeypatch.setattr(extraction, "narrow_hits", lambda excess, *_, **__: np.zeros(excess.shape, dtype=bool))
+    assert worst() > 20.0
 
 
 def test_dead_columns_across_the_object_only_cost_information(scene_of, width_of):

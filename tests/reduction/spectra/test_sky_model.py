@@ -3,7 +3,7 @@
 import numpy as np
 
 from soxs_recipes.reduction.order_pixels import between_bins, bins_around
-from soxs_recipes.reduction.sky_model import binned_median, sorted_in_groups
+from soxs_recipes.reduction.sky_model import binned_median, binned_quantiles, sorted_in_groups
 
 
 def test_groups_are_sorted_whatever_the_sign():
@@ -26,6 +26,15 @@ def test_medians_are_those_of_each_bin():
     assert np.isnan(median[17])
     known = [k for k in range(30) if k != 17]
     assert np.allclose(median[known], [np.median(own[k]) for k in known], rtol=1e-6)
+
+
+def test_quantiles_of_bins_lie_between_neighbours():
+    values = np.array([7.0, 1.0, 3.0, 5.0, 9.0, 2.0, 4.0])
+    (low, middle), count = binned_quantiles(np.array([0.0] * 5 + [1.0] * 2), values, 3, (0.25, 0.5))
+    assert count.tolist() == [5, 2, 0]
+    assert low[:2].tolist() == [3.0, 3.0]
+    assert middle[:2].tolist() == [5.0, 3.0]
+    assert np.isnan(low[2])
 
 
 def test_bins_known_beforehand_interpolate_as_numpy_does():
