@@ -293,7 +293,7 @@ class OrderFit:
         return _MODEL_ERROR * objects + _LINE_ERROR * sharp + 0.01 * np.abs(self.model - objects)
 
     def above_course(self) -> tuple[np.ndarray, np.ndarray]:
-        """Data above the sky and the objects' course over several bins [e-], and their noise with errors of both."""
+        """Data above sky and the objects' course over several bins [e-], and their noise with errors of both."""
         fluxes, sky = self.first_fluxes, self.first_sky_model()
         if self.solution is not None:
             fluxes, sky = self.solution.flux, self.sky
