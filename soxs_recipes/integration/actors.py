@@ -78,13 +78,6 @@ ACTORS = {
             (("IgnorePurpose", _TEXT),),
             assumed=("sof out",),
         ),
-        Actor(
-            "org.eso.ModifyPurpose",
-            ("sof in",),
-            ("sof out",),
-            (("File Purpose Processing", _TEXT),),
-            assumed=("sof in", "sof out"),
-        ),
         Actor("org.eso.SopCreator", ("string",), ("sop out",), assumed=("string", "sop out")),
         Actor(
             "org.eso.RecipeExecuter",
@@ -93,6 +86,7 @@ ACTORS = {
             (
                 ("Recipe Failure Mode", _TEXT),
                 ("mode", _TEXT),
+                ("File Purpose Processing", _TEXT),
                 ("Lazy Mode", _TEXT),
                 ("Allow empty inputs", _TEXT),
                 ("EsoRex default args", _TEXT),

@@ -43,9 +43,22 @@ def title_of(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BoxPlan:
-    """What a box is made from: the steps of one task in all arms."""
+    """What a box is made from: the steps of one task in all arms.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+    shares_main : bool
+        Whether what starts it serves other tasks as well.
+    """
 
     steps: tuple[Step, ...]
+    shares_main: bool = False
+
+    @property
+    def action(self) -> str:
+        """What the names of its actions begin with."""
+        return self.steps[0].name.removesuffix(self.steps[0].arm)
 
     @property
     def name(self) -> str:
@@ -192,11 +205,8 @@ def _entrance(entity: Entity, plan: BoxPlan) -> float:
         entity.add(actor("Merge", "SofCombiner", location(x, _Y), IgnorePurpose="true"))
         entity.connect(source, ("Merge", "sof in"), width=len(plan.main_from))
         source, x = ("Merge", "sof out"), x + _STRIDE
-        if plan.steps[0].is_final:
-            place = location(x, _Y)
-            entity.add(actor("For All", "ModifyPurpose", place, File_Purpose_Processing="Set to universal"))
-            entity.connect(source, ("For All", "sof in"))
-            source, x = ("For All", "sof out"), x + _STRIDE
+    if plan.shares_main:
+        source, x = _own_purposes(entity, plan, source, x), x + _STRIDE
     if plan.channels:
         entity.add(actor("Combine", "SofCombiner", location(x, _Y)))
         entity.connect(source, ("Combine", "sof in"))
@@ -210,6 +220,17 @@ def _entrance(entity: Entity, plan: BoxPlan) -> float:
     entity.connect(source, ("Known Categories", "sof in"))
     entity.connect(("Known Categories", "inputs"), ("Split", "sof in"))
     return x + 2 * _STRIDE
+
+
+def _own_purposes(entity: Entity, plan: BoxPlan, source: tuple[str, str], x: float) -> tuple[str, str]:
+    """Keep files only for what this task makes of them: another takes the same ones for something else."""
+    ports = (Port("in_sof", is_input=True), Port("action", is_input=True), Port("out_sof", is_input=False))
+    script = "$SCRIPTS/soxs_own_purposes.py"
+    entity.add(actor("Own Purposes", "PythonActor", location(x, _Y), ports, Python_script=script))
+    entity.add(actor("Action", "StringConst", location(x, _Y - 100), value=plan.action))
+    entity.connect(source, ("Own Purposes", "in_sof"), ("Action", "trigger"))
+    entity.connect(("Action", "output"), ("Own Purposes", "action"))
+    return "Own Purposes", "out_sof"
 
 
 def _run(entity: Entity, plan: BoxPlan, number: int, x: float) -> None:
@@ -257,6 +278,7 @@ def _review(entity: Entity, plan: BoxPlan, executer: str, x: float) -> None:
 
 def _executer(plan: BoxPlan, name: str, x: float) -> Entity:
     """The actor that runs the recipe: its name is the recipe's, with a number."""
+    task = plan.steps[0].task
     values = [Property(f"recipe_param_{n}", _TEXT, f"{p.name}=PORT") for n, p in enumerate(plan.parameters, 1)]
     return actor(
         name,
@@ -265,7 +287,9 @@ def _executer(plan: BoxPlan, name: str, x: float) -> Entity:
         (),
         values,
         Recipe_Failure_Mode="$RecipeFailureMode",
-        mode="$OptionalSteps" if plan.steps[0].task.optional else "Run",
+        mode="$OptionalSteps" if task.optional else "Run",
+        # What is made of an observer's frames keeps their purpose, so that checks get the same calibrations.
+        File_Purpose_Processing="Do nothing" if task.is_target else "Strip last",
         Lazy_Mode="$GlobalReusePreviousExecution",
         Allow_empty_inputs="true",
         EsoRex_default_args="$ESORexArgs",

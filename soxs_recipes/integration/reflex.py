@@ -108,7 +108,16 @@ def _plans(chosen: Sequence[Step]) -> list[BoxPlan]:
     by_task: dict[str, list[Step]] = {}
     for step in chosen:
         by_task.setdefault(step.task.name, []).append(step)
-    return [BoxPlan(tuple(of_task)) for of_task in by_task.values()]
+    selected = {selection.tag for step in chosen for selection in step.selections}
+    made_for_others = {source for step in chosen for source in step.sources}
+    return [
+        BoxPlan(
+            tuple(of_task),
+            shares_main=any(not selected.isdisjoint(step.main) for step in of_task)
+            or (not of_task[0].is_final and not made_for_others.isdisjoint(of_task[0].main_from)),
+        )
+        for of_task in by_task.values()
+    ]
 
 
 def _frame_of_the_canvas() -> Iterable[Property]:

@@ -6,7 +6,9 @@ A purpose is the chain of actions for which a file is needed, the nearest first:
 from collections import defaultdict
 from dataclasses import dataclass, replace
 
+from soxs_recipes.integration.actors import ACTORS
 from soxs_recipes.integration.moml import COMPOSITE
+from soxs_recipes.integration.purposes import own_purposes
 
 UNIVERSAL = "UNIVERSAL"
 
@@ -83,8 +85,6 @@ class Model:
     def _is_source(self, composite, link):
         if not link.entity:
             return next(port for port in composite.ports if port.name == link.port).is_input
-        from soxs_recipes.integration.actors import ACTORS
-
         entity = next(entity for entity in composite.entities if entity.name == link.entity)
         ports = {port.name: port for port in entity.ports}
         if entity.class_name in ACTORS:
@@ -103,12 +103,14 @@ class Model:
         if kind == "CurrentDataSet":
             return {"sof out": dataset_files}
         if kind == "PythonActor":
-            return self._python(inputs)
+            return self._python(values, inputs)
         one = {port: tokens[0] for port, tokens in inputs.items() if tokens}
         fire = getattr(self, f"_{kind}", None)
+        if kind == "StringConst":
+            return {"output": values["value"]}
         if fire is None:
             # Actors that pass on texts: what they say does not matter here.
-            return dict.fromkeys(("output", "datasets out", "dataset out", "#selected", "sop out"), "")
+            return dict.fromkeys(("datasets out", "dataset out", "#selected", "sop out"), "")
         return fire(entity, values, inputs, one)
 
     def _FitsRouter(self, entity, values, inputs, one):
@@ -127,10 +129,6 @@ class Model:
             common = f.purposes if UNIVERSAL in f.purposes or UNIVERSAL in shared else f.purposes & shared
             kept += [replace(f, purposes=common)] if common else []
         return {"sof out": _merged([kept])}
-
-    def _ModifyPurpose(self, entity, values, inputs, one):
-        assert values["File Purpose Processing"] == "Set to universal"
-        return {"sof out": [replace(f, purposes=frozenset({UNIVERSAL})) for f in one["sof in"]]}
 
     def _SofSplitter(self, entity, values, inputs, one):
         """A set for each purpose; purposes that ask for the same files share one."""
@@ -155,7 +153,8 @@ class Model:
         for purposes, files in one["sof in"]:
             inside = frozenset((f.category, f.name) for f in files)
             self.runs.append(Run(recipe, purposes, inside))
-            left = frozenset(p if p == UNIVERSAL else p.partition("/")[2] for p in purposes)
+            strips = values["File Purpose Processing"] == "Strip last"
+            left = frozenset(p.partition("/")[2] if strips and p != UNIVERSAL else p for p in purposes)
             name = f"{recipe}({','.join(sorted(name for _, name in inside))})"
             made += [Item(f"{tag} of {name}", tag, left) for tag in self.products(recipe, files)]
         return {"sof out": made, "sop out": one["sop in"]}
@@ -163,8 +162,13 @@ class Model:
     def _SofAccumulator(self, entity, values, inputs, one):
         return {"sof out": _merged([one["sof in"]])}
 
-    def _python(self, inputs):
-        return {"out_sof": inputs["in_sof"][0], "iteration_complete": "true", "out_sop": ""}
+    def _python(self, values, inputs):
+        files = inputs["in_sof"][0]
+        if values["Python script"].endswith("/soxs_own_purposes.py"):
+            files = [
+                replace(f, purposes=kept) for f in files if (kept := own_purposes(f.purposes, inputs["action"][0]))
+            ]
+        return {"out_sof": files, "iteration_complete": "true", "out_sop": ""}
 
 
 def _can_fire(entity, comes, tokens):

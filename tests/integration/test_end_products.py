@@ -1,9 +1,4 @@
-import json
-import re
-import subprocess
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +6,6 @@ from astropy.io import fits
 
 from soxs_recipes.errors import InputError
 from soxs_recipes.integration.end_products import keep_products
-from soxs_recipes.integration.reflex import reflex_workflow
 
 
 @pytest.fixture
@@ -65,49 +59,3 @@ def test_what_will_not_do_is_told(tmp_path, product):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
         keep_products([product("a.fits")], tmp_path / "file")
-
-
-SCRIPT = Path(__file__).parents[2] / "workflows" / "scripts" / "soxs_rename_products.py"
-
-
-def run_script(*arguments):
-    return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False)
-
-
-def token(*files):
-    listed = [{"name": str(file), "category": "SCI", "purposes": ["UNIVERSAL"]} for file in files]
-    return {"datasetName": "night", "files": listed}
-
-
-def test_the_actor_of_reflex_answers_with_the_new_places(tmp_path, product):
-    file = product("a.fits")
-    settings = f"folder={tmp_path / 'end'}\nsubfolder=run\nmode=copy"
-    (tmp_path / "in.json").write_text(json.dumps({"in_sof": token(file, "/gone.fits"), "settings": settings}))
-    answer = tmp_path / "out.json"
-    done = run_script("--input-parameters-file", tmp_path / "in.json", "--output-parameters-file", answer)
-    assert (done.returncode, done.stderr) == (0, "")
-    (kept,) = json.loads(answer.read_text())["out_sof"]["files"]
-    assert kept["name"] == str(tmp_path / "end" / "run" / "SN2026abc" / "a.fits")
-    assert (kept["category"], kept["purposes"]) == ("SCI", ["UNIVERSAL"])
-    assert Path(kept["name"]).is_file()
-
-
-def test_the_actor_of_reflex_has_the_ports_of_the_workflow():
-    help_text = run_script("--help").stdout
-    inputs, _, outputs = help_text.partition("\noutputs:\n")
-    renamer = next(
-        entity
-        for box in reflex_workflow().entities
-        for entity in box.entities
-        if any(entry.value == "$SCRIPTS/soxs_rename_products.py" for entry in entity.properties)
-    )
-    told = {name: text for text in (inputs, outputs) for name in re.findall(r"-\w \w+, --(\w+)=", text)}
-    assert {port.name: inputs if port.is_input else outputs for port in renamer.ports} == told
-
-
-@pytest.mark.parametrize("settings", ["", "folder=\nsubfolder=\nmode=copy", "folder=end\nmode=copy"])
-def test_the_actor_of_reflex_says_what_is_missing(tmp_path, settings):
-    (tmp_path / "in.json").write_text(json.dumps({"in_sof": token(), "settings": settings}))
-    done = run_script("--input-parameters-file", tmp_path / "in.json")
-    assert done.returncode == InputError.exit_code
-    assert done.stderr.startswith("soxs_rename_products: settings: must tell folder")

@@ -3,11 +3,13 @@
 from functools import lru_cache
 
 import pytest
+from astropy.io import fits
 from oca_language import parse
 from oca_organiser import organise
 from reflex_model import Model, dataset
 from simulated_headers import night_headers
 
+from soxs_recipes.instrument import static_calibration_folder
 from soxs_recipes.integration.oca import oca_rules
 from soxs_recipes.integration.reflex import reflex_workflow
 from soxs_recipes.integration.steps import steps
@@ -33,7 +35,13 @@ def made_by(recipe, files):
 def targets(plan):
     """Calls of the organiser on what an observer asked for."""
     wanted = {step.name for step in steps() if step.task.is_target}
-    return [call for call in organise(parsed(), night_headers(plan)) if call.action in wanted]
+    return [call for call in organise(parsed(), [*night_headers(plan), *tables()]) if call.action in wanted]
+
+
+def tables():
+    """Headers of the static tables: each step that takes one gets it."""
+    paths = sorted(static_calibration_folder().glob("*.fits"))
+    return [(path.name, fits.getheader(path)) for path in paths]
 
 
 def tree(call):
@@ -43,6 +51,10 @@ def tree(call):
         if file.made_by is not None:
             found |= {id(inner): inner for inner in tree(file.made_by)}
     return list(found.values())
+
+
+def arm_of(call):
+    return call.action.rpartition("_")[2]
 
 
 def expected(call):
@@ -69,7 +81,9 @@ def test_boxes_run_the_calls_of_the_organiser(plan):
         assert set(runs) == {expected(inner) for inner in tree(call)}
         # What an observer asked for is checked against the sky once, by its spectra.
         (check,) = [run for run in model.runs if run.recipe == "soxs_line_check"]
-        assert {category.rpartition("_")[0] for category, _ in check.files} == {"SCI_SLIT_ORDER1D"}
+        assert {category for category, name in check.files if " of " in name} == {
+            f"SCI_SLIT_ORDER1D_{arm_of(call)}"
+        }
 
 
 def test_biases_serve_linearity_and_master_alike():
