@@ -46,7 +46,7 @@ def figure_edge_residuals(samples: Mapping[str, np.ndarray], table: OrderTable, 
             )
     limits = robust_limits(residual[used], 0.1, 99.9, 0.4)
     for axis, name, lower in ((axes[0, 0], "lower", True), (axes[1, 0], "upper", False)):
-        chosen = used & ((side < 0) == lower)
+        chosen = used & detected & ((side < 0) == lower)
         rms = float(np.sqrt(np.mean(residual[chosen] ** 2))) if chosen.any() else np.nan
         _name(axis, f"{name} edges: rms {rms:.3f} px, × left out")
         axis.axhline(0, color=MUTED, lw=0.6)

@@ -19,7 +19,7 @@ import importlib.util
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,7 +51,7 @@ OUTPUTS = {
     "set_init_sop": "n",
 }
 _NEEDED = ("in_sof", "in_sop", "in_sof_rec_orig")
-_FOR_ALL, _NOT_AGAIN = "for all data sets", "do not ask again"
+_FOR_ALL, _NOT_AGAIN = "for all sets", "do not ask again"
 _REFLEX_MODULES = ("reflex", "reflex_interactive_app")
 
 
@@ -157,13 +157,17 @@ def answer(declaration: Declaration, inputs: ActorInputs, decision: Decision) ->
 def _edited(
     declaration: Declaration, parameters: Sequence[RecipeParameter], values: dict[str, str]
 ) -> list[RecipeParameter]:
-    """Parameters with new values; those that the set did not hold are added."""
+    """Parameters with new values; those that the set did not hold are added unless at their default."""
     own = {parameter_name(p.name) for p in parameters if p.recipe == declaration.name}
     edited = [
         replace(p, value=values.get(parameter_name(p.name), p.value)) if p.recipe == declaration.name else p
         for p in parameters
     ]
-    added = [RecipeParameter(declaration.name, name, value) for name, value in values.items() if name not in own]
+    added = [
+        RecipeParameter(declaration.name, name, value)
+        for name, value in values.items()
+        if name not in own and value != plain_text(declaration.parameter(name).default)
+    ]
     return edited + added
 
 
@@ -177,13 +181,19 @@ def given_settings(declaration: Declaration, inputs: ActorInputs) -> dict[str, o
     return settings
 
 
+def product_paths(declaration: Declaration, files: Iterable) -> list[Path]:
+    """Those of Reflex's files that the recipe made, by their category."""
+    tags = {product.short for product in declaration.products}
+    return [Path(file.name) for file in files if any(tag in file.category for tag in tags)]
+
+
 def ask_in_window(declaration: Declaration, inputs: ActorInputs) -> Decision:
     """Open the window of `soxs review`; where there is no display all goes through, and that is told."""
     from soxs_recipes.review.screen import open_window
     from soxs_recipes.review.window import Keeping
 
     frames = [(file.name, file.category) for file in inputs.frames.files]
-    products = [Path(file.name) for file in inputs.products.files if file.name.endswith(".fits")]
+    products = product_paths(declaration, inputs.products.files)
     chosen: list[Decision] = []
     with tempfile.TemporaryDirectory(prefix="soxs-review-") as folder:
         session = ReviewSession(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from soxs_recipes.plots.style import MUTED, drawn_within
 from soxs_recipes.recipes.cpl_terms import help_text
 from soxs_recipes.recipes.declarations import Declaration
 from soxs_recipes.recipes.product_plots import Drawing, drawings
+from soxs_recipes.review.actor import product_paths
 
 __all__ = ["PlotManager", "run_in_reflex"]
 
@@ -46,9 +46,7 @@ class PlotManager:
 
     def readFitsData(self, fitsFiles: Sequence) -> None:  # noqa: N802
         """Take the products among the files."""
-        tags = {product.short for product in self.declaration.products}
-        own = [Path(file.name) for file in fitsFiles if any(tag in file.category for tag in tags)]
-        self._drawings = [drawing for drawing in drawings(own) if drawing.path.exists()][:_MOST_FIGURES]
+        self._drawings = drawings(product_paths(self.declaration, fitsFiles))[:_MOST_FIGURES]
 
     def addSubplots(self, figure) -> None:  # noqa: N802
         """A part of the figure for each drawing."""

@@ -14,9 +14,10 @@ from soxs_recipes.errors import InputError, Interrupted, SoxsError
 from soxs_recipes.review.session import FAILED, ReviewSession
 from soxs_recipes.review.window import SIZE, Keeping, ReviewWindow
 
-__all__ = ["open_window", "write_screenshot"]
+__all__ = ["open_window", "size_on", "write_screenshot"]
 
 _DPI = 100.0
+_FRAME = (16, 110)  # px that toolbar, title bar and borders take
 _TICK = 300  # ms between looks at the run that goes on
 _QT = ("PySide6", "PyQt6", "PyQt5", "PySide2")
 
@@ -45,6 +46,7 @@ def open_window(
     plt = _pyplot()
     figure = plt.figure(figsize=SIZE, dpi=_DPI)
     manager = figure.canvas.manager
+    figure.set_size_inches(size_on(_screen_size(manager.window)), forward=True)
     manager.set_window_title(f"soxs review: {session.declaration.name}")
     # The keys of matplotlib (s saves, q closes) would act while a person types a value.
     figure.canvas.mpl_disconnect(manager.key_press_handler_id)
@@ -83,6 +85,23 @@ def _signals_noted(received: list[int]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def size_on(screen: tuple[int, int] | None) -> tuple[float, float]:
+    """Size [inch] of the figure that fits on a screen [px], toolbar and frame of the window included."""
+    if screen is None:
+        return SIZE
+    return min(SIZE[0], (screen[0] - _FRAME[0]) / _DPI), min(SIZE[1], (screen[1] - _FRAME[1]) / _DPI)
+
+
+def _screen_size(window) -> tuple[int, int] | None:
+    """(width, height) [px] of the screen that a window of Tk or Qt is on, None of another toolkit's."""
+    if hasattr(window, "winfo_screenwidth"):
+        return window.winfo_screenwidth(), window.winfo_screenheight()
+    if hasattr(window, "screen"):
+        place = window.screen().availableGeometry()
+        return place.width(), place.height()
+    return None
 
 
 def _pyplot():

@@ -110,7 +110,7 @@ def test_going_on(tmp_path):
 
 
 def test_repeating_with_other_parameters(tmp_path):
-    decision = Decision(repeat={"edge-degree": "7", "edge-sigma": "4.0"}, is_for_all=True)
+    decision = Decision(repeat={"edge-degree": "7", "edge-sigma": "4.0", "stack-sigma": "6.0"}, is_for_all=True)
     assert main("soxs_mflat", write_ports(tmp_path), ask(decision)) == 0
     outputs = outputs_of(tmp_path)
     assert outputs["iteration_complete"] == "false"

@@ -11,7 +11,8 @@ import pytest
 
 import soxs_recipes
 from soxs_recipes.errors import InputError
-from soxs_recipes.review.screen import open_window
+from soxs_recipes.review.screen import open_window, size_on
+from soxs_recipes.review.window import SIZE
 
 ROOT = Path(soxs_recipes.__file__).parent.parent
 
@@ -20,7 +21,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from soxs_recipes.recipes.mflat import MasterFlat
-from soxs_recipes.review.screen import open_window
+from soxs_recipes.review.screen import open_window, size_on
+from soxs_recipes.review.window import SIZE
 from soxs_recipes.review.session import ReviewSession
 
 def main():
@@ -82,3 +84,11 @@ def test_without_a_display_the_error_says_what_to_do(fake_session, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "TkAgg")
     with pytest.raises(InputError, match=r"no window can be opened.*--screenshot"):
         open_window(fake_session)
+
+
+def test_the_window_fits_on_the_screen():
+    assert size_on(None) == SIZE
+    assert size_on((2560, 1440)) == SIZE
+    width, height = size_on((1280, 800))
+    assert 100 * width < 1280
+    assert 100 * height + 100 < 800
