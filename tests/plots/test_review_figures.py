@@ -157,7 +157,7 @@ def test_figures_fill_a_part_of_a_window_and_leave_the_rest_alone():
     window = Figure(figsize=(10, 5))
     left, right = window.subfigures(1, 2)
     other = left.subplots()
-    before = other.get_position().bounds
+    before, margin = other.get_position().bounds, window.subplotpars.left
     image = RNG.normal(1, 0.1, (800, 2700)).astype(np.float32)
     with drawn_within(right):
         assert is_part_of_window()
@@ -167,6 +167,7 @@ def test_figures_fill_a_part_of_a_window_and_leave_the_rest_alone():
     assert figure is again is right
     assert len(right.axes) == 2  # image and colour bar: the first drawing is gone
     assert other.get_position().bounds == before
+    assert window.subplotpars.left == margin
     assert right.axes[0].images[0].get_array().shape == image.shape  # all pixels, to zoom
     alone = figure_order_table(image, table(1), "flat", "relative")
     assert alone is not right

@@ -16,10 +16,13 @@ from soxs_recipes.review.window import SIZE
 
 ROOT = Path(soxs_recipes.__file__).parent.parent
 
-# Opens a window, begins a run that takes a minute, and closes the window while it goes on.
+# Opens a window, begins a run that takes a minute, and while it goes on closes the window or is told to end.
 PROGRAM = """
+import os
+import signal
 import sys
 from pathlib import Path
+from soxs_recipes.errors import Interrupted
 from soxs_recipes.recipes.mflat import MasterFlat
 from soxs_recipes.review.screen import open_window, size_on
 from soxs_recipes.review.window import SIZE
@@ -33,9 +36,14 @@ def main():
     looks = []
     def finished():
         looks.append(session.running is not None)
-        return len(looks) > 3
-    open_window(session, finished=finished)
-    print(looks, session.runs[0].status, session._pool.busy)
+        if len(looks) == 4 and sys.argv[3] == "signal":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return len(looks) > 3 and sys.argv[3] == "close"
+    try:
+        open_window(session, finished=finished)
+    except Interrupted as error:
+        print(error)
+    print(looks[:4], session.runs[0].status, session._pool.busy)
 
 if __name__ == "__main__":
     main()
@@ -62,19 +70,23 @@ def display(tmp_path_factory):
         server.wait()
 
 
+@pytest.mark.parametrize("way", ["close", "signal"])
 @pytest.mark.parametrize(("backend", "module"), [("TkAgg", "tkinter"), ("QtAgg", "PySide6")])
-def test_closing_a_window_during_a_run(display, backend, module, flat_frames, tmp_path):
+def test_closing_a_window_during_a_run(display, backend, module, way, flat_frames, tmp_path):
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} is not installed")
     (tmp_path / "program.py").write_text(PROGRAM)
     path = os.pathsep.join([str(Path(__file__).parent), str(ROOT)])
     done = subprocess.run(
-        [sys.executable, str(tmp_path / "program.py"), flat_frames[0][0], str(tmp_path / "out")],
+        [sys.executable, str(tmp_path / "program.py"), flat_frames[0][0], str(tmp_path / "out"), way],
         env={**os.environ, "DISPLAY": display, "MPLBACKEND": backend, "PYTHONPATH": path},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "[True, True, True, True] STOPPED 0"
+    *told, last = done.stdout.splitlines()
+    assert last == "[True, True, True, True] STOPPED 0"
+    assert len(told) == (way == "signal")
+    assert all("SIGTERM" in line for line in told)
     assert list((tmp_path / "out").iterdir()) == []
 
 
