@@ -68,6 +68,7 @@ from soxs_recipes.recipes.inputs import Inputs, gather_inputs
 from soxs_recipes.recipes.man import description_text, shown
 from soxs_recipes.recipes.outputs import COMPLETE, FAILED, PARTIAL, Outputs, WrittenProduct
 from soxs_recipes.recipes.preparation import forget_masters
+from soxs_recipes.threads import one_thread
 
 __all__ = ["Recipe", "RunResult", "resolve_parameters", "run_recipe"]
 
@@ -193,7 +194,7 @@ class Recipe(ui.PyRecipe):
         _log.info("to repeat: %s", repeat_command(self.declaration, self.inputs, settings, folder))
         outputs = Outputs(self.inputs, folder)
         try:
-            with _python_warnings_logged():
+            with _python_warnings_logged(), one_thread():
                 self._process(values, outputs)
                 self.written = outputs.write(recorded_parameters(self.declaration, values), self.cascade_key)
         finally:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from astropy.io import fits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from soxs_recipes.errors import AlgorithmError, CalibrationMissing, InputError, SoxsError, UnprocessableData
 from soxs_recipes.eso import core, ui
@@ -236,6 +237,27 @@ def test_data_and_header_are_those_of_the_own_runner(mean_frame, frames, tmp_pat
         assert first["DATAMD5"] == second["DATAMD5"]
         assert len(first) > 30
         assert cards(first) == cards(second)
+
+
+def test_products_do_not_depend_on_the_threads_of_who_runs_it(mean_frame, frames):
+    import scipy.linalg  # noqa: F401
+
+    def threads() -> set[int]:
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    seen = []
+
+    class Watching(mean_frame):
+        def process(self, inputs, parameters, outputs):
+            seen.append(threads())
+            super().process(inputs, parameters, outputs)
+
+    with threadpool_limits(2):
+        if threads() != {2}:
+            pytest.skip("this linear algebra knows one thread only")
+        Watching().run(frames, {})
+        assert threads() == {2}
+    assert seen == [{1}]
 
 
 def cards(header) -> list[tuple]:
