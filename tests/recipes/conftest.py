@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import shutil
+
 import hypothesis
 import numpy as np
 import pytest
 from astropy.io import fits
+from real_programs import find_fitsverify
 
+from soxs_recipes import fits_files
 from soxs_recipes.data.qc import QCDefinition, QCParameter
 from soxs_recipes.recipes.base import Recipe
 from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
 
 hypothesis.settings.register_profile("soxs", deadline=None)  # a busy machine is no error
 hypothesis.settings.load_profile("soxs")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def verified_products():
+    """Every product that a recipe writes in these tests passes fitsverify, where it is; gives their names."""
+    if shutil.which("fitsverify") is None:
+        yield None
+        return
+    program, write, names = find_fitsverify(), fits_files.write_product, []
+
+    def write_and_verify(path, *rest, **options):
+        written = write(path, *rest, **options)
+        faults = program.faults(written)
+        assert not faults, faults
+        names.append(written.name)
+        return written
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fits_files, "write_product", write_and_verify)
+        yield names
 
 
 class MeanFrame(Recipe):

@@ -294,3 +294,12 @@ def test_what_was_observed_stands_in_the_name(mean_frame, make_raw, tmp_path):
     assert header["ESO PRO CATG"] == "FLUX_SLIT_TRACE_VIS"
     assert header["ESO PRO SCIENCE"] is False
     assert header["ESO PRO TECH"] == "ECHELLE,SLIT,STARE"
+
+
+def test_products_of_these_tests_are_verified(mean_frame, make_raw, tmp_path, verified_products):
+    if verified_products is None:
+        pytest.skip("fitsverify is not here: make esorex gets it")
+    verified_products.clear()
+    result = run_recipe(mean_frame, [make_raw(f"b{index}.fits") for index in range(3)], {}, tmp_path / "out")
+    assert result.paths
+    assert verified_products == [path.name for path in result.paths]
