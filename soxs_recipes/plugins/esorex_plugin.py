@@ -40,7 +40,7 @@ class CplPlugin:
         self.synopsis = recipe.synopsis
         self.description = description_text(recipe.declaration, heading="", options=False)
         self.author = recipe.author
-        self.email = recipe.email
+        self.email = recipe.author  # EsoRex: please report any problems to ...
         self.copyright = recipe.copyright
         self.parameters = [parameter_entry(parameter) for parameter in recipe.parameters]
         self.error_message = ""
