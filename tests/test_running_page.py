@@ -24,7 +24,7 @@ def test_options_and_variables_of_soxs():
     command = recipe_command("soxs_mbias")
     options = {name for parameter in command.params for name in parameter.opts}
     variables = {parameter.envvar for parameter in command.params if parameter.envvar}
-    told = set(re.findall(r"--[a-z][a-z-]+", section("soxs"))) - {"--recipes", "--msg-level"}
+    told = set(re.findall(r"--[a-z][a-z-]+", section("soxs"))) - {"--recipes"}
     assert len(told) > 12
     assert told <= options
     assert set(re.findall(r"SOXS_[A-Z_]+", section("soxs"))) == variables

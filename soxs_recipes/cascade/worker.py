@@ -29,12 +29,12 @@ def call_recipe(request: Mapping[str, object]) -> dict[str, object]:
     Parameters
     ----------
     request : mapping
-        recipe, frames (pairs of path and tag), settings, folder, key, notes, partial, log, again.
+        recipe, frames (pairs of path and tag), settings, folder, key, notes, partial, log, log_level, again.
     """
     from soxs_recipes.recipes.base import run_recipe
     from soxs_recipes.recipes.registry import recipe_class
 
-    with _logged_to(request.get("log")):
+    with _logged_to(request.get("log"), int(request.get("log_level", logging.INFO))):
         if request.get("again"):
             _log.info("to repeat this call by itself: %s", request["again"])
         result = run_recipe(
@@ -103,8 +103,9 @@ def draw_plots(request: Mapping[str, object]) -> dict[str, object]:
 class _logged_to:  # noqa: N801 - reads as a word
     """Send the log of the package to a file while a call runs."""
 
-    def __init__(self, path: object):
+    def __init__(self, path: object, level: int = logging.INFO):
         self.path = Path(str(path)) if path else None
+        self.level = level
         self.handler: logging.Handler | None = None
 
     def __enter__(self) -> None:
@@ -114,7 +115,8 @@ class _logged_to:  # noqa: N801 - reads as a word
         self.handler = logging.FileHandler(self.path, mode="w", encoding="utf-8")
         self.handler.setFormatter(logging.Formatter(_LOG_FORMAT))
         package = logging.getLogger("soxs_recipes")
-        package.setLevel(logging.INFO)
+        self.handler.setLevel(self.level)
+        package.setLevel(min(package.level or logging.INFO, self.level, logging.INFO))
         package.addHandler(self.handler)
 
     def __exit__(self, *_: object) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "output_option",
     "plots_option",
     "session_option",
+    "set_up_log",
     "settings_option",
     "talk_options",
     "workers_option",
@@ -56,25 +57,27 @@ def talk_options(command: Callable) -> Callable:
     @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
     @functools.wraps(command)
     def talking(*args, verbose: bool, quiet: bool, **options):
-        _set_up_log(verbose=verbose, quiet=quiet)
+        set_up_log(logging.DEBUG if verbose else logging.CRITICAL if quiet else logging.WARNING)
         return command(*args, quiet=quiet, **options)
 
     return talking
 
 
-def _set_up_log(*, verbose: bool, quiet: bool) -> None:
+def set_up_log(level: int) -> None:
+    """Show the log of the package on standard error from `level` on; DEBUG names the levels, too."""
+    is_all = level <= logging.DEBUG
     package = logging.getLogger("soxs_recipes")
     for handler in [handler for handler in package.handlers if getattr(handler, "of_the_command", False)]:
         package.removeHandler(handler)
     handler = logging.StreamHandler(sys.stderr)
     handler.of_the_command = True
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s" if verbose else "%(message)s"))
-    # Errors reach the user as the one line of the command; the log would say them twice.
-    handler.setLevel(logging.DEBUG if verbose else logging.CRITICAL if quiet else logging.WARNING)
-    if not verbose:
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s" if is_all else "%(message)s"))
+    handler.setLevel(level)
+    if not is_all:
+        # Errors reach the user as the one line of the command; the log would say them twice.
         handler.addFilter(lambda record: record.levelno < logging.ERROR)
     package.addHandler(handler)
-    package.setLevel(logging.DEBUG if verbose else logging.INFO)
+    package.setLevel(logging.DEBUG if is_all else logging.INFO)
 
 
 def emit_json(document: dict[str, object]) -> None:

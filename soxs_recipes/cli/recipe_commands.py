@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shlex
 import tempfile
 import time
@@ -22,11 +23,13 @@ from soxs_recipes.cli.options import (
     interruptible,
     json_option,
     plots_option,
+    set_up_log,
     settings_option,
     talk_options,
 )
 from soxs_recipes.cli.recipe_inputs import gather_frames
 from soxs_recipes.cli.runner_options import (
+    LEVELS,
     RunnerOptions,
     deliver,
     runner_options,
@@ -166,6 +169,9 @@ def _run(
     if runner.man_page:
         show_manual(declaration, as_json=as_json)
         return 0
+    if runner.msg_level is not None:
+        set_up_log(LEVELS[runner.msg_level])
+        quiet = quiet or LEVELS[runner.msg_level] > logging.WARNING
     frames, added = with_companions(declaration, gather_frames(inputs, declaration))
     config = _read_config(declaration, runner)
     settings = recipe_settings(declaration, settings_file, config.values, poly, given, frames)
@@ -188,7 +194,9 @@ def _run(
         return 0
     folder = _made(output)
     log = runner.log_path(declaration, folder)
-    answer = _answer(declaration, frames, settings, folder, key, log, overwrite=overwrite)
+    request = {"recipe": declaration.name, "frames": frames, "settings": settings, "key": key, "notes": [],
+               "partial": [], "log": log, "log_level": LEVELS[runner.log_level or "info"]}  # fmt: skip
+    answer = _answer(request, folder, overwrite=overwrite)
     words = _command_line(declaration, inputs, output, settings_file, runner, given)
     answer["command"] = words
     is_done = answer["status"] != "FAILED"
@@ -200,25 +208,13 @@ def _run(
     return _exit_code(answer)
 
 
-def _answer(
-    declaration: Declaration,
-    frames: Sequence,
-    settings: Mapping,
-    folder: Path,
-    key: str,
-    log: Path,
-    *,
-    overwrite: bool,
-) -> dict[str, object]:
+def _answer(request: Mapping[str, object], folder: Path, *, overwrite: bool) -> dict[str, object]:
     """Run the recipe in a folder of its own, from which finished products are moved."""
     from soxs_recipes.cascade.worker import call_recipe, peak_megabytes
 
     began = time.process_time()
     with interruptible(), tempfile.TemporaryDirectory(prefix=".soxs-", dir=folder) as scratch:
-        answer = call_recipe(
-            {"recipe": declaration.name, "frames": frames, "settings": settings, "folder": scratch, "key": key,
-             "notes": [], "partial": [], "log": str(log)}
-        )  # fmt: skip
+        answer = call_recipe({**request, "folder": scratch})
         if answer["status"] != "FAILED":
             _move_products(answer, Path(scratch), folder, overwrite=overwrite)
     return {**answer, "cpu_seconds": time.process_time() - began, "peak_mb": peak_megabytes()}
@@ -404,14 +400,14 @@ def _tell(
     declaration: Declaration,
     answer: Mapping[str, object],
     folder: Path,
-    log: Path,
+    log: Path | None,
     *,
     as_json: bool,
     quiet: bool,
     times: bool,
 ) -> None:
     if as_json:
-        emit_json({"schema": 1, "recipe": declaration.name, "folder": str(folder), "log": str(log), **answer})
+        emit_json({"schema": 1, "recipe": declaration.name, "folder": str(folder), "log": log, **answer})
         return
     if answer["status"] == "FAILED" or quiet:
         return

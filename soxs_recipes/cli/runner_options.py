@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,10 +15,25 @@ from soxs_recipes.cli.options import emit_json
 from soxs_recipes.errors import InputError
 from soxs_recipes.recipes.declarations import Declaration
 
-__all__ = ["RunnerOptions", "deliver", "runner_options", "show_parameters", "with_values", "write_config"]
+__all__ = [
+    "LEVELS",
+    "RunnerOptions",
+    "deliver",
+    "runner_options",
+    "show_parameters",
+    "with_values",
+    "write_config",
+]
 
 _FLAGS = ("--create-config", "--suppress-link", "--params", "--man-page", "--time")
 _WORDS = ("true", "false")
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "off": logging.CRITICAL,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +51,8 @@ class RunnerOptions:
     suppress_link : bool
     log_dir : Path or None
     log_file : Path or None
+    log_level, msg_level : str or None
+        A key of LEVELS.
     params, man_page, time : bool
     """
 
@@ -45,6 +63,8 @@ class RunnerOptions:
     suppress_link: bool | None
     log_dir: Path | None
     log_file: Path | None
+    log_level: str | None
+    msg_level: str | None
     params: bool
     man_page: bool
     time: bool
@@ -56,8 +76,10 @@ class RunnerOptions:
             return Path(f"{declaration.name}.rc") if text.lower() == "true" else None
         return Path(text).expanduser()
 
-    def log_path(self, declaration: Declaration, folder: Path) -> Path:
-        """File of the log; `folder` is that of the products."""
+    def log_path(self, declaration: Declaration, folder: Path) -> Path | None:
+        """File of the log; `folder` is that of the products; None when there shall be none."""
+        if self.log_level == "off":
+            return None
         place = self.log_dir.expanduser() if self.log_dir is not None else folder / "logs"
         return place / (self.log_file or f"{declaration.name}.log")
 
@@ -82,6 +104,11 @@ def _file(name: str, metavar: str, text: str, variable: str = ""):
     )
 
 
+def _level(name: str, text: str, variable: str):
+    choice = click.Choice(list(LEVELS), case_sensitive=False)
+    return click.option(name, type=choice, metavar="LEVEL", envvar=variable, show_envvar=True, help=text)
+
+
 _OPTIONS = (
     _file("--recipe-config", "FILE", "Read parameters from a .rc file; other options win.", "SOXS_RECIPE_CONFIG"),
     click.option("--create-config", metavar="[=FILE]",
@@ -96,6 +123,8 @@ _OPTIONS = (
                  help="Make no links [default: TRUE without --link-dir]."),
     _file("--log-dir", "DIR", "Folder of the log [default: logs/ in the folder of the products].", "SOXS_LOG_DIR"),
     _file("--log-file", "NAME", "Name of the log [default: RECIPE.log].", "SOXS_LOG_FILE"),
+    _level("--log-level", "What goes into the log [default: info].", "SOXS_LOG_LEVEL"),
+    _level("--msg-level", "What of the log is shown [default: warning].", "SOXS_MSG_LEVEL"),
     click.option("--time", type=bool, default=False, metavar="", help="Tell time and memory used."),
 )  # fmt: skip
 

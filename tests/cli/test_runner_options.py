@@ -224,6 +224,36 @@ def test_the_log_goes_where_it_is_wanted(count):
     assert "3 BIAS_VIS" in Path("there/my.log").read_text()
 
 
+def test_how_much_the_log_holds(count):
+    count("--log-level", "WARNING")
+    assert Path("out/logs/soxs_count.log").read_text() == ""
+    document = json.loads(count("-x", "--log-level=off", "--log-dir=none", "--json")[1])
+    assert document["log"] is None
+    assert not Path("none").exists()
+    code, _, err = count("--log-level=loud")
+    assert code == 2
+    assert "'loud' is not one of" in err
+
+
+@pytest.mark.parametrize(
+    ("level", "shown", "told"),
+    [("info", True, True), ("warning", False, True), ("error", False, False), ("off", False, False)],
+)
+def test_how_much_is_shown(count, level, shown, told):
+    code, text, err = count("--msg-level", level)
+    assert code == 0
+    assert ("soxs_count: UV-VIS arm, 3 BIAS_VIS" in err.splitlines()) == shown
+    assert bool(text) == told
+    code, _, err = count("-x", "--msg-level", level, "--level", "9")
+    assert code == 23
+    (line,) = [line for line in err.splitlines() if "went nowhere" in line]
+    assert line.startswith("soxs: error: ")
+
+
+def test_all_is_shown_with_its_level(count):
+    assert "INFO: soxs_count: UV-VIS arm, 3 BIAS_VIS" in count("--msg-level=debug")[2].splitlines()
+
+
 def test_time_and_memory(count):
     assert "  time: " not in count()[1]
     (line,) = [line for line in count("-x", "--time")[1].splitlines() if line.startswith("  time: ")]

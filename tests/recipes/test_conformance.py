@@ -97,6 +97,24 @@ def test_parameter_names(recipe):
         assert len(entry.sentence.split()) >= 3, entry.name
 
 
+# Options of EsoRex 3.13.7 and pyesorex, which stand on one command line with parameters.
+RUNNERS_OPTIONS = {
+    "check-sof-exist", "config", "create-config", "display-import-errors", "help", "link-dir", "log-dir",
+    "log-file", "log-level", "man-page", "mem-check", "msg-level", "no-checksum", "no-datamd5", "output-dir", "output-prefix",
+    "output-readonly", "paf-config", "params", "products-sof", "recipe-config", "recipe-dir", "recipes",
+    "show-hidden", "suppress-link", "suppress-prefix", "time", "unload-plugin", "version",
+}  # fmt: skip
+
+
+def test_parameters_are_named_unlike_options_of_runners(declaration):
+    from soxs_recipes.cli.recipe_commands import recipe_command
+
+    names = {entry.name for entry in declaration.parameters}
+    options = [name.lstrip("-") for option in recipe_command(declaration.name).params for name in option.opts]
+    assert not names & RUNNERS_OPTIONS
+    assert [name for name in names if options.count(name) != 1] == []
+
+
 def test_defaults_hold_in_every_arm_served(declaration):
     served = [arm for arm in ARMS if any(entry.serves(arm) for entry in declaration.raws)]
     assert served
