@@ -15,6 +15,7 @@ __all__ = ["draw_line_cutout", "figure_identified_lines", "figure_solution_map"]
 
 _TICKS = 9  # wavelengths that are named along an order
 _ENDS_OF_SLIT = 5.0  # arcsec from mid-slit: where the slit's image is drawn to
+_MANY = 2000  # lines, of which marks are small
 _HALF_CUT = 12  # px about a line
 
 
@@ -42,7 +43,8 @@ def figure_identified_lines(image: np.ndarray, lines: Mapping[str, np.ndarray], 
     for chosen, x, y, marker, colour, label in marks:
         face = {"color": colour} if marker == "+" else {"facecolor": "none", "edgecolor": colour}
         text = f"{label} ({chosen.sum()})"
-        axis.scatter(lines[x][chosen], lines[y][chosen], s=26, marker=marker, lw=0.8, label=text, **face)
+        size = 26 if kept.size < _MANY else 7
+        axis.scatter(lines[x][chosen], lines[y][chosen], s=size, marker=marker, lw=0.8, label=text, **face)
     axis.set(xlim=(-0.5, image.shape[1] - 0.5), ylim=(-0.5, image.shape[0] - 0.5))
     axis.legend(fontsize=8, loc="upper right", framealpha=0.85)
     return figure

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from soxs_recipes.plots.style import ACCENT, BAND, ERROR, INK, MUTED, new_figure, order_colour, robust_limits
 
-__all__ = ["figure_slit_light"]
+__all__ = ["figure_beams", "figure_slit_light"]
 
 _MOST_ORDERS = 16
 
@@ -115,3 +115,55 @@ def _draw_order(axis, item, name) -> None:
         axis.set_ylim(*robust_limits(item.light, 0, 100, 0.12))
     axis.locator_params(nbins=4)
     axis.set_title(f"order {name}", fontsize=8, color=MUTED, loc="left", pad=2)
+
+
+def figure_beams(
+    lights: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    sources: Mapping[str, np.ndarray],
+    trace: Mapping[str, np.ndarray],
+    title: str,
+) -> Figure:
+    """Light along the slit in each difference of exposures with its sources, and the traces that were extracted.
+
+    Parameters
+    ----------
+    lights : sequence of (slit [arcsec], light, error [e-/px])
+        One a difference.
+    sources : mapping of column name -> ndarray (n,)
+        `DIFFERENCE` (from 1), `TARGET`, `SLIT_POSITION`, `FWHM` [arcsec].
+    trace : mapping of column name -> ndarray (m,)
+        `ORDER`, `WAVE` [nm], `SLIT_POSITION` [arcsec]; `DIFFERENCE` where several were traced.
+    title : str
+    """
+    figure, axes = new_figure(title, rows=2, size=(12, 8))
+    light_axis, trace_axis = axes[:, 0]
+    for position, (slit, light, error) in enumerate(lights):
+        colour = order_colour(position)
+        light_axis.errorbar(
+            slit,
+            light,
+            error,
+            fmt=".-",
+            ms=4,
+            lw=0.9,
+            color=colour,
+            ecolor=ERROR,
+            label=f"difference {position + 1}",
+        )
+        own = np.asarray(sources["DIFFERENCE"]) == position + 1
+        columns = (sources[name][own] for name in ("SLIT_POSITION", "FWHM", "TARGET"))
+        for place, fwhm, is_target in zip(*columns, strict=True):
+            light_axis.axvspan(place - 0.5 * fwhm, place + 0.5 * fwhm, color=BAND, lw=0, zorder=0)
+            light_axis.axvline(place, color=colour, lw=0.8, ls="-" if is_target else ":")
+    light_axis.axhline(0, color=MUTED, lw=0.6)
+    light_axis.set_ylabel("mean of all orders [e⁻ / px]")
+    light_axis.set_xlabel("slit position [arcsec]")
+    light_axis.set_title("shaded: sources, as wide as their FWHM; dotted: not the target", fontsize=9, loc="left")
+    if lights:
+        light_axis.legend(fontsize=8, frameon=False, loc="upper right")
+    for position, number in enumerate(np.unique(trace["ORDER"])):
+        own = np.asarray(trace["ORDER"]) == number
+        trace_axis.plot(trace["WAVE"][own], trace["SLIT_POSITION"][own], ".", ms=1.5, color=order_colour(position))
+    trace_axis.set_ylabel("trace on the slit [arcsec]")
+    trace_axis.set_xlabel("wavelength [nm, vacuum]")
+    return figure

@@ -67,7 +67,7 @@ class OrderCentres(Recipe):
                 "px",
                 "Largest shift against the prediction that is looked for.",
                 minimum=1.0,
-                group="lines",
+                group="centres",
             ),
             Parameter(
                 "peak-sigma-limit",

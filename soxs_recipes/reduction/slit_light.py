@@ -9,7 +9,7 @@ import numpy as np
 
 from soxs_recipes.reduction.order_fit import OrderFit
 
-__all__ = ["SlitLight", "mean_slit_light", "slit_light"]
+__all__ = ["SlitLight", "frame_slit_light", "mean_slit_light", "slit_light"]
 
 _STEP = 0.2  # arcsec
 _MOST_SOURCES = 7
@@ -78,3 +78,37 @@ def mean_slit_light(orders: Sequence[SlitLight]) -> SlitLight:
     return SlitLight(
         0, orders[0].slit, mean([o.light for o in orders]), error, sources.reshape(count, orders[0].slit.size)
     )
+
+
+def frame_slit_light(
+    data: np.ndarray, variance: np.ndarray, slit: np.ndarray, half_length: float = 7.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Light along the slit of a frame, all orders together, without any model.
+
+    Parameters
+    ----------
+    data : ndarray (ny, nx) [e-]
+    variance : ndarray (ny, nx) [e-^2]
+        inf, or not above 0, where a pixel is not to be used.
+    slit : ndarray (ny, nx) [arcsec]
+        Slit position of each pixel; NaN outside the orders.
+    half_length : float [arcsec]
+
+    Returns
+    -------
+    slit : ndarray (m,) [arcsec]
+        Cell centres, 0.2 arcsec apart.
+    light, error : ndarray (m,) [e-/px]
+        Means over the pixels of each cell, weighted by inverse variance; NaN without any.
+    """
+    count = 2 * round(half_length / _STEP) + 1
+    centres = _STEP * (np.arange(count) - count // 2)
+    good = np.isfinite(slit) & np.isfinite(data) & np.isfinite(variance) & (variance > 0)
+    good &= np.abs(np.where(good, slit, 0.0)) < half_length
+    cell = np.rint(slit[good] / _STEP).astype(np.int64) + count // 2
+    weight = 1.0 / variance[good].astype(np.float64)
+    total = np.bincount(cell, weight, minlength=count)
+    known = total > 0
+    safe = np.where(known, total, 1.0)
+    light = np.bincount(cell, weight * data[good], minlength=count) / safe
+    return centres, np.where(known, light, np.nan), np.where(known, 1.0 / np.sqrt(safe), np.nan)

@@ -35,6 +35,7 @@ _NAMES = (
     ("RESP_TAB", "Response"),
     ("RESP_ARCHIVE", "Archive"),
 )
+_SLIT_END = 0.6  # arcsec at the slit's ends that are not shown
 _MOST_SKIES = 4  # exposures whose frames get a page
 
 
@@ -172,6 +173,38 @@ def _object_pages(session: ReviewSession, run: Run, pages: list[Page]) -> list[P
     return [Page(page.name, page.draw, aim) if page.name == "Slit" else page for page in pages]
 
 
+def _beam_pages(session: ReviewSession, run: Run, pages: list[Page]) -> list[Page]:
+    """The same, the light along the slit taken from the differences of exposures."""
+    beams = partial(_draw_beams, session, run)
+    shown = [Page(page.name, beams) if page.name == "Slit" else page for page in pages]
+    return _object_pages(session, run, shown)
+
+
+def _draw_beams(session: ReviewSession, run: Run):
+    import numpy as np
+
+    from soxs_recipes.fits_files import extension_names, read_frame, read_pixel_maps, read_table
+    from soxs_recipes.plots.slit import figure_beams
+    from soxs_recipes.recipes.product_plots import drawings
+    from soxs_recipes.reduction.slit_light import frame_slit_light
+
+    table = _product(run, "_SLIT_TRACE")
+    if "SLIT_LIGHT" in extension_names(table):  # the sky of the exposure itself was fitted
+        return next(drawing.draw() for drawing in drawings([table]))
+    maps = next((path for path, tag in session.frames if tag.startswith("DISP_IMAGE")), None)
+    lights = []
+    if maps is not None:
+        pixels = read_pixel_maps(maps)
+        slit = np.where(pixels.order > 0, pixels.slit, np.nan)
+        inner = 0.5 * session.arm.slit_length - _SLIT_END
+        for path in sorted(path for path in run.products if "_SLIT_SKYSUB" in path.name):
+            frame = read_frame(path)
+            variance = np.where(frame.usable, frame.variance, np.inf)
+            if frame.data.shape == slit.shape:
+                lights.append(frame_slit_light(frame.data, variance, slit, inner))
+    return figure_beams(lights, read_table(table, "SOURCES"), read_table(table, "TRACE"), table.name)
+
+
 def _aim(session: ReviewSession, _figure, axes, x: float, _y: float) -> str:
     """Take a place on the slit as that of the target."""
     if not axes.get_ylabel().startswith("mean of all orders"):
@@ -211,5 +244,6 @@ _EXTRA: dict[str, Callable[[ReviewSession, Run, list[Page]], list[Page]]] = {
     "soxs_spatial_solution": partial(_arc_pages, "WAVE_MPH"),
     "soxs_mflat": _flat_pages,
     "soxs_response": _response_pages,
-    **dict.fromkeys(("soxs_stare", "soxs_nod", "soxs_offset"), _object_pages),
+    "soxs_stare": _object_pages,
+    **dict.fromkeys(("soxs_nod", "soxs_offset"), _beam_pages),
 }

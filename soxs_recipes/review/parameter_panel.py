@@ -121,7 +121,8 @@ class ParameterPanel(Panel):
             text = text[: self.typing.cursor] + "│" + text[self.typing.cursor :]
         if parameter.choices:
             text += "  ▾"
-        self.text(left + 5, middle, self._end_of(text, right - left - 8), colour=WORSE if refused else INK)
+        shown = self._end_of(text, right - left - 8) if is_typed else self.cut(text, right - left - 4, 8.5)
+        self.text(left + 5, middle, shown, colour=WORSE if refused else INK)
         self.text(right + 5, middle, parameter.unit, size=7.5, colour=MUTED)
 
     @staticmethod

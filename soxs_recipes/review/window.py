@@ -357,6 +357,7 @@ class _Title(Panel):
         count = len(session.frames)
         frames = f"{count} frame{'s' if count > 1 else ''}" if count else ""
         facts = [arm, session.declaration.synopsis, frames]
-        self.text(190, 0.5 * height, "   ·   ".join(filter(None, facts)), size=9, colour="#d7dbe3")
+        left = max(190.0, 30.0 + 10.5 * len(session.declaration.name))
+        self.text(left, 0.5 * height, "   ·   ".join(filter(None, facts)), size=9, colour="#d7dbe3")
         hint = "F5 runs   ·   page keys turn pages"
         self.text(width - 10, 0.5 * height, hint, size=8, colour="#9aa3b2", ha="right")

@@ -11,6 +11,7 @@ from soxs_recipes.data.spectrum import OrderSpectrum
 from soxs_recipes.plots.arcs import draw_line_cutout, figure_identified_lines, figure_solution_map
 from soxs_recipes.plots.detector import figure_order_table
 from soxs_recipes.plots.edges import figure_cross_sections, figure_edge_residuals
+from soxs_recipes.plots.slit import figure_beams
 from soxs_recipes.plots.standard import figure_standard
 from soxs_recipes.plots.style import drawn_within, is_part_of_window
 
@@ -174,3 +175,23 @@ def test_figures_fill_a_part_of_a_window_and_leave_the_rest_alone():
     assert alone.axes[0].images[0].get_array().size < image.size
     places = [axes.get_window_extent() for axes in right.axes]
     assert all(place.x0 > 500 for place in places)
+
+
+def test_both_beams_and_their_traces():
+    slit = np.linspace(-5, 5, 51)
+    lights = [(slit, sign * slit, np.full(51, 0.1)) for sign in (1, -1)]
+    sources = {
+        "DIFFERENCE": np.array([1, 1, 2]), "TARGET": np.array([True, False, True]),
+        "SLIT_POSITION": np.array([2.9, -2.1, 2.1]), "FWHM": np.array([1.2, 1.4, 1.0]),
+    }  # fmt: skip
+    trace = {
+        "ORDER": np.repeat([10, 11], 5), "WAVE": np.linspace(900, 1000, 10), "SLIT_POSITION": np.full(10, 2.9)
+    }  # fmt: skip
+    figure = figure_beams(lights, sources, trace, "beams")
+    light, below = figure.axes
+    straight = [line for line in light.lines if len(line.get_xdata()) == 2]
+    marks = {round(float(line.get_xdata()[0]), 1): line.get_linestyle() for line in straight}
+    assert marks == {2.9: "-", -2.1: ":", 2.1: "-", 0.0: "-"}
+    assert [text.get_text() for text in light.get_legend().get_texts()] == ["difference 1", "difference 2"]
+    assert [len(line.get_xdata()) for line in below.lines] == [5, 5]
+    assert len(figure_beams([], sources, trace, "no maps").axes) == 2
