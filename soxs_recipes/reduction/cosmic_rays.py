@@ -16,33 +16,33 @@ _LEAST_NEXT = 0.25
 _SURE = 3.0  # sigma by which both neighbours must stay below that
 
 
-def laplacian_significance(residual: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """Positive Laplacian of the doubly subsampled image, in units of its noise.
+def laplacian_significance(residual: np.ndarray, sigma: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Positive Laplacian of the doubly subsampled image, in units of its noise, at some pixels.
 
     Parameters
     ----------
     residual : ndarray (ny, nx) [e-]
         0 where masked.
     sigma : ndarray (ny, nx) [e-]
+    y, x : ndarray of int
+        The pixels.
+
+    Returns
+    -------
+    ndarray, shape of `y`
 
     Notes
     -----
     In the subsampled image a quarter pixel has two neighbours in its own pixel and two outside, so that the four
     quarters' Laplacians follow from the pixel's differences to its neighbours (van Dokkum 2001, equations 4 to 9).
     """
-    total = np.zeros_like(residual)
-    sideways = np.zeros((residual.shape[0], residual.shape[1] + 1), residual.dtype)
-    np.subtract(residual[:, 1:], residual[:, :-1], out=sideways[:, 1:-1])
-    upwards = np.zeros((residual.shape[0] + 1, residual.shape[1]), residual.dtype)
-    np.subtract(residual[1:], residual[:-1], out=upwards[1:-1])
-    # What a pixel rises over its neighbours: the one before by its step, the next by minus the next step.
-    quarter = np.empty_like(residual)
-    for left in (sideways[:, :-1], -sideways[:, 1:]):
-        for below, sign in ((upwards[:-1], np.add), (upwards[1:], np.subtract)):
-            sign(left, below, out=quarter)
-            total += np.maximum(quarter, 0.0, out=quarter)
-    total /= 8.0 * sigma
-    return total
+    ny, nx = residual.shape
+    here = residual[y, x]
+    # Beyond the border the image goes on as it ends.
+    sideways = [here - residual[y, np.clip(x + step, 0, nx - 1)] for step in (-1, 1)]
+    upwards = [here - residual[np.clip(y + step, 0, ny - 1), x] for step in (-1, 1)]
+    total = sum(np.maximum(one + other, 0.0) for one in sideways for other in upwards)
+    return total / (8.0 * sigma[y, x])
 
 
 def find_cosmic_rays(
@@ -79,16 +79,17 @@ def find_cosmic_rays(
     """
     clean = np.where(usable, residual, np.float32(0.0)).astype(np.float32, copy=False)
     effective = np.hypot(sigma, np.asarray(tolerance, sigma.dtype)).astype(np.float32, copy=False)
-    significance = laplacian_significance(clean, effective)
-    candidates = usable & (significance > threshold) & (clean > np.float32(threshold * 0.8) * effective)
-    y, x = np.nonzero(candidates)
+    y, x = np.nonzero(usable & (clean > np.float32(threshold * 0.8) * effective))
+    significance = laplacian_significance(clean, effective, y, x)
+    y, x, significance = (values[significance > threshold] for values in (y, x, significance))
     hits = np.zeros(residual.shape, dtype=bool)
     if y.size == 0:
         return hits
-    sharp = significance[y, x] - np.median(_patches(significance, y, x, 2), axis=1)
-    fine = np.median(_patches(clean, y, x, 1), axis=1) - np.median(_patches(clean, y, x, _EDGE), axis=1)
-    fine_significance = np.maximum(fine / effective[y, x], 0.01)
-    chosen = (sharp > threshold) & (significance[y, x] / fine_significance > contrast)
+    around = laplacian_significance(clean, effective, *_patches(clean.shape, y, x, 2))
+    sharp = significance - np.median(around, axis=1)
+    near, far = (np.median(clean[_patches(clean.shape, y, x, half)], axis=1) for half in (1, _EDGE))
+    fine_significance = np.maximum((near - far) / effective[y, x], 0.01)
+    chosen = (sharp > threshold) & (significance / fine_significance > contrast)
     hits[y[chosen], x[chosen]] = True
     bright = usable & (clean > np.float32(growth) * effective)
     for _ in range(2):
@@ -141,10 +142,12 @@ def _grown(hits, allowed):
     return hits
 
 
-def _patches(image, y, x, half):
-    """(candidates, patch pixels), reflected at the borders."""
-    padded = np.pad(image, half, mode="reflect")
-    offsets = np.arange(2 * half + 1)
-    rows = (y[:, None] + offsets)[:, :, None]
-    columns = (x[:, None] + offsets)[:, None, :]
-    return padded[rows, columns].reshape(y.size, -1)
+def _patches(shape, y, x, half):
+    """Rows and columns, each (candidates, patch pixels), reflected at the borders."""
+    steps = np.arange(-half, half + 1)
+    down, right = (values.ravel() for values in np.meshgrid(steps, steps, indexing="ij"))
+    return _reflected(y[:, None] + down, shape[0]), _reflected(x[:, None] + right, shape[1])
+
+
+def _reflected(index, length):
+    return length - 1 - np.abs(length - 1 - np.abs(index))

@@ -41,6 +41,8 @@ __all__ = [
     "sources_on_slit",
 ]
 
+_PREVIEWS = 5
+_SETTLED = 0.003  # arcsec, of ln width and of the tail: far less than the joint fit moves a profile
 _ROUNDS = 4
 _MORE_ROUNDS = 4
 
@@ -348,15 +350,11 @@ def _first_model(fits, choice):
         fit.estimate_objects()
 
 
-def _preview_profiles(fits, starts, choice, settings, steps=6):
+def _preview_profiles(fits, starts, choice, settings):
     """Bring position, width and wings near their values before the first joint fit."""
-    for step in range(steps):
-        fluxes = []
-        for fit in fits:
-            fit.model = fit.first_sky_model()
-            fluxes.append(fit.estimate_objects())
-        if step == steps - 1:
-            return
+    for _ in range(_PREVIEWS):
+        fluxes = _preview_fluxes(fits)
+        settled = True
         for source, asked in enumerate(choice.sources):
             # The rough sky holds light of blended sources; their start from the slit's profile is better.
             if asked.significance == 0 or _is_blended(choice.sources, source) or settings.asked.host_degree >= 0:
@@ -369,7 +367,20 @@ def _preview_profiles(fits, starts, choice, settings, steps=6):
                 **_freedom(settings, is_target=source < choice.beams),
             )
             for fit, profile in zip(fits, moved, strict=True):
+                settled &= profile.differs(fit.profiles[source]) < _SETTLED
                 fit.profiles[source] = profile
+        if settled:
+            break
+    _preview_fluxes(fits)
+
+
+def _preview_fluxes(fits):
+    """First fluxes of each fit about the first sky."""
+    fluxes = []
+    for fit in fits:
+        fit.model = fit.first_sky_model()
+        fluxes.append(fit.estimate_objects())
+    return fluxes
 
 
 def _is_blended(sources, index: int) -> bool:

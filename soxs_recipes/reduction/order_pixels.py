@@ -17,6 +17,7 @@ __all__ = ["OrderGrid", "OrderPixels", "cut_order", "make_order_grid"]
 _WAVELENGTH_DEGREE = 7
 _MARGIN = 40  # Bins beyond either end on which positions are still defined.
 _MINIMUM_PIXELS = 200
+_SAMPLES = 8_000  # pixels that tell how large pixels are
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,32 +206,40 @@ def cut_order(
         Pixels nearer than this to either slit end are left out.
     """
     window = _window(maps, grid.order)
-    order_map, wavelength, slit = (
-        image[window] if dispersion_axis == 0 else image[window].T
-        for image in (maps.order, maps.wavelength, maps.slit)
-    )
-    inside = (order_map == grid.order) & np.isfinite(wavelength) & np.isfinite(slit)
-    if not inside.any():
+    box = maps.order[window] if dispersion_axis == 0 else maps.order[window].T
+    inside = np.ascontiguousarray(box == grid.order)
+    along, across, index = _places(inside, window, maps.order.shape[1], dispersion_axis)
+    wavelength, slit = maps.wavelength.take(index), maps.slit.take(index)
+    known = np.isfinite(wavelength) & np.isfinite(slit)
+    if not known.all():
+        along, across, index, wavelength, slit = (a[known] for a in (along, across, index, wavelength, slit))
+        inside[:] = False
+        inside[along, across] = True
+    if index.size == 0:
         raise AlgorithmError(f"order {grid.order}: no pixel in the maps")
-    position = np.full(inside.shape, np.nan)
-    position[inside] = grid.position(wavelength[inside]) + shift
-    footprint = _smooth_footprint(position, slit, inside)
-    slit_range = _slit_range(slit, inside)
-    chosen = inside & (position > -0.5) & (position < grid.size - 0.5)
+    position = grid.position(wavelength) + shift
+    footprint = _smooth_footprint(inside, along, across, position, slit)
+    slit_range = _slit_range(along, slit)
+    chosen = (position > -0.5) & (position < grid.size - 0.5)
     if edge_margin > 0:
-        limit = edge_margin * np.median(footprint[inside])
+        limit = edge_margin * np.median(footprint)
         chosen &= (slit > slit_range[0] + limit) & (slit < slit_range[1] - limit)
-    along, across = np.nonzero(chosen)
-    y, x = (along, across) if dispersion_axis == 0 else (across, along)
     return OrderPixels(
         grid=grid,
-        index=(y + window[0].start) * maps.order.shape[1] + (x + window[1].start),
+        index=index[chosen],
         position=position[chosen],
         slit=slit[chosen],
         footprint=footprint[chosen],
         slit_range=slit_range,
         shape=maps.order.shape,
     )
+
+
+def _places(inside, window, row_length, dispersion_axis):
+    """(along, across) within the box of an order and index into the flattened frame, of its pixels."""
+    along, across = np.divmod(np.flatnonzero(inside), inside.shape[1])
+    y, x = (along, across) if dispersion_axis == 0 else (across, along)
+    return along, across, (y + window[0].start) * row_length + (x + window[1].start)
 
 
 def _window(maps, order):
@@ -241,32 +250,34 @@ def _window(maps, order):
     return tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in box)
 
 
-def _slit_range(slit, inside):
-    """Typical slit position of the two ends, half a pixel beyond the outermost pixel centres."""
-    masked = np.where(inside, slit, np.nan)
-    full = inside.sum(axis=1) > 1
-    low, high = np.nanmin(masked[full], axis=1), np.nanmax(masked[full], axis=1)
-    half_pixel = 0.5 * np.median((high - low) / (inside[full].sum(axis=1) - 1))
+def _slit_range(along, slit):
+    """Typical slit position of the two ends, half a pixel beyond the outermost pixel centres; `along` rises."""
+    start = np.flatnonzero(np.diff(along, prepend=-1))
+    count = np.diff(start, append=along.size)
+    full = count > 1
+    low, high = np.minimum.reduceat(slit, start)[full], np.maximum.reduceat(slit, start)[full]
+    half_pixel = 0.5 * np.median((high - low) / (count[full] - 1))
     return float(np.median(low) - half_pixel), float(np.median(high) + half_pixel)
 
 
-def _smooth_footprint(position, slit, inside):
-    """|d(position, slit)/d(row, column)| by differences, smoothed by a low polynomial."""
-    slit = np.where(inside, slit, np.nan)
-    (dp_drow, dp_dcol), (ds_drow, ds_dcol) = _central_differences(position), _central_differences(slit)
-    jacobian = np.abs(dp_drow * ds_dcol - dp_dcol * ds_drow)
-    rows, columns = np.nonzero(np.isfinite(jacobian) & (jacobian > 0))
-    step = max(rows.size // 8_000, 1)
-    rows, columns = rows[::step], columns[::step]
-    values = np.log(jacobian[rows, columns])
-    domain = ((0.0, position.shape[0] - 1.0), (-15.0, 15.0))
+def _smooth_footprint(inside, along, across, position, slit):
+    """|d(position, slit)/d(row, column)| by differences, smoothed by a low polynomial; `inside` is the box."""
+    surrounded = inside[1:-1, 1:-1] & inside[2:, 1:-1] & inside[:-2, 1:-1]
+    surrounded &= inside[1:-1, 2:] & inside[1:-1, :-2]
+    chosen = np.flatnonzero(surrounded)
+    rows, columns = np.divmod(chosen[:: max(chosen.size // _SAMPLES, 1)], surrounded.shape[1])
     rows, columns = rows + 1, columns + 1
-    design = legvander2d(scaled(rows, domain[0]), scaled(slit[rows, columns], domain[1]), [4, 1])
-    coefficients = np.linalg.lstsq(design, values, rcond=None)[0].reshape(5, 2)
-    constant, slope = legvander(scaled(np.arange(position.shape[0]), domain[0]), 4) @ coefficients.T[:, :, None]
-    return np.exp(constant + slope * scaled(slit, domain[1]))
-
-
-def _central_differences(image):
-    """Derivatives along rows and columns, of the pixels that have neighbours on all sides."""
-    return 0.5 * (image[2:, 1:-1] - image[:-2, 1:-1]), 0.5 * (image[1:-1, 2:] - image[1:-1, :-2])
+    place = np.empty(inside.shape, np.int32)
+    place[along, across] = np.arange(along.size, dtype=np.int32)
+    down, right = ((place[rows + dy, columns + dx], place[rows - dy, columns - dx]) for dy, dx in ((1, 0), (0, 1)))
+    (dp_down, dp_right), (ds_down, ds_right) = (
+        [0.5 * (values[after] - values[before]) for after, before in (down, right)] for values in (position, slit)
+    )
+    jacobian = np.abs(dp_down * ds_right - dp_right * ds_down)
+    told = jacobian > 0
+    domain = ((0.0, inside.shape[0] - 1.0), (-15.0, 15.0))
+    middle = slit[place[rows, columns]]
+    design = legvander2d(scaled(rows[told], domain[0]), scaled(middle[told], domain[1]), [4, 1])
+    coefficients = np.linalg.lstsq(design, np.log(jacobian[told]), rcond=None)[0].reshape(5, 2)
+    constant, slope = legvander(scaled(np.arange(inside.shape[0]), domain[0]), 4) @ coefficients.T[:, :, None]
+    return np.exp(constant.ravel()[along] + slope.ravel()[along] * scaled(slit, domain[1]))

@@ -75,6 +75,13 @@ class SlitProfile:
         """FWHM [arcsec] at positions [bins]."""
         return np.exp(legval(self.scaled(position), self.log_width))
 
+    def differs(self, other: SlitProfile) -> float:
+        """Largest difference of centre [arcsec], ln width and tail at both ends and the middle of the order."""
+        position = np.array([0.0, 0.5, 1.0]) * self.bins
+        centre = self.centre_at(position) - other.centre_at(position)
+        swell = np.log(self.fwhm_at(position) / other.fwhm_at(position))
+        return float(np.abs([*centre, *swell, self.tail - other.tail]).max())
+
     def evaluate(self, pixels: OrderPixels) -> np.ndarray:
         """Profile in every pixel [1/arcsec], averaged over the pixel, of unit integral over the slit."""
         return _Averages(self, pixels).values()
