@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from soxs_recipes.recipes.spectroscopy import (
     master_flat,
     prepare_exposures,
 )
+from soxs_recipes.recipes.spool import Shelf
 from soxs_recipes.recipes.two_dimensional import BEAM_ERRORS
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BEAM_PARAMETERS", "BEAM_QC", "BeamSequence", "header_number", "reduce_beams", "shots_of"]
 
-_HELD = 2  # differences that wait in memory
 _LEAST_LIGHT = 0.1  # of the best: an exposure with less of the object's light has lost it
 
 BEAM_PARAMETERS = (
@@ -104,11 +104,11 @@ def shots_of(inputs: Inputs, paths: Sequence[Path]) -> list[Shot]:
 
 @dataclass(slots=True)
 class _Looked:
-    """A difference at which a first look was taken; its pixels are None when they have to be made again."""
+    """A difference at which a first look was taken; `pixels` fetches its pixels from where they wait."""
 
     subtraction: Subtraction
     samples: SlitSamples
-    pixels: _Pixels | None
+    pixels: Callable[[], _Pixels]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,17 +127,24 @@ class _BadExposure(Exception):
 
 
 class _Bench:
-    """Prepares, subtracts and extracts; holds what all differences share."""
+    """Prepares, subtracts and extracts; holds what all differences share. Pixels wait in `folder`."""
 
-    def __init__(self, inputs: Inputs, parameters, sequence: BeamSequence):
+    def __init__(self, inputs: Inputs, parameters, sequence: BeamSequence, folder: Path):
         from soxs_recipes.reduction.difference import slit_cells
 
+        self._shelf = Shelf(folder)
         self.inputs, self.parameters, self.sequence = inputs, parameters, sequence
         self.geometry = find_geometry(inputs, binning_of(inputs, sequence.paths[0]), arcs=parameters["use-arcs"])
         self.settings, self.axis = extraction_settings(parameters), inputs.arm.dispersion_axis
         self.cells = slit_cells(0.5 * inputs.arm.slit_length + 0.5)
         self.flat = self.grids = None
         self._ready: dict[int, tuple[Exposure, Location]] = {}
+
+    def __enter__(self) -> _Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shelf.close()
 
     def exposure(self, index: int) -> tuple[Exposure, Location]:
         """A prepared exposure and its location; the last two stay in memory."""
@@ -184,10 +191,7 @@ class _Bench:
             try:
                 for number, subtraction in enumerate(subtractions):
                     if subtraction not in looked:
-                        held = sum(item.pixels is not None for item in looked.values())
-                        looked[subtraction] = self._looked_at(
-                            subtraction, subtractions[number + 1 :], keep=held < _HELD
-                        )
+                        looked[subtraction] = self._looked_at(subtraction, subtractions[number + 1 :])
             except _BadExposure as bad:
                 usable.remove(bad.index)
                 if not usable:
@@ -205,7 +209,7 @@ class _Bench:
                 self.inputs.mark_partial(f"{name}: nothing to subtract, its own sky is fitted as in stare mode")
         return [looked[subtraction] for subtraction in subtractions]
 
-    def _looked_at(self, subtraction: Subtraction, later: Sequence[Subtraction], *, keep: bool) -> _Looked:
+    def _looked_at(self, subtraction: Subtraction, later: Sequence[Subtraction]) -> _Looked:
         from soxs_recipes.reduction.difference import difference_samples
 
         pixels = self.subtract(subtraction)
@@ -223,16 +227,36 @@ class _Bench:
             slit_grid=self.cells,
             offsets=(shots[subtraction.plus].offset, negative),
         )
-        return _Looked(subtraction, samples, pixels if keep else None)
+        return _Looked(subtraction, samples, self._put_aside(pixels))
+
+    def _put_aside(self, pixels: _Pixels) -> Callable[[], _Pixels]:
+        """Put the pixels on the shelf; call what comes back to have them again."""
+        from soxs_recipes.data.frame import Frame
+        from soxs_recipes.data.pixel_maps import PixelMaps
+        from soxs_recipes.reduction.difference import Difference
+
+        difference, maps = pixels.difference, pixels.location.maps
+        frame, meta, scale = difference.frame, difference.frame.meta, difference.scale
+        location, flexure = replace(pixels.location, maps=None), pixels.flexure
+        images = [frame.data, frame.variance, frame.quality, frame.shared_variance]
+        places = self._shelf.put(
+            [*images, difference.subtracted, difference.photons, maps.wavelength, maps.slit, maps.order]
+        )
+
+        def fetch() -> _Pixels:
+            data, variance, quality, shared, subtracted, photons, *maps = self._shelf.get(places)
+            frame = Frame(data, variance, quality, meta, shared)
+            whole = Difference(frame, subtracted, photons, scale)
+            return _Pixels(whole, replace(location, maps=PixelMaps(*maps)), flexure)
+
+        return fetch
 
     def extract(self, item: _Looked, pattern: BeamPattern) -> tuple[_Pixels, DifferenceResult]:
         """Spectra of the beams of one difference."""
         from soxs_recipes.reduction.beams import beam_sources
         from soxs_recipes.reduction.difference import extract_difference
 
-        pixels = item.pixels or self.subtract(item.subtraction)
-        item.pixels = None
-        self._ready.clear()
+        pixels = item.pixels()
         choice, signs = beam_sources(
             item.samples,
             self.cells,
@@ -268,20 +292,29 @@ def reduce_beams(
 
     `turned` is what is done instead when the target proves to be in the exposures that were subtracted.
     """
+    with _Bench(inputs, parameters, sequence, outputs.folder) as bench:
+        looked = bench.look()
+        pattern = _pattern(bench, looked)
+        if not pattern.turned or turned is None:
+            _tell(bench, looked, pattern)
+            reduced = [part for item in looked if (part := _reduced(bench, item, pattern, outputs)) is not None]
+            if not reduced:
+                raise UnprocessableData(
+                    f"{inputs.declaration.name}: no difference of exposures could be extracted"
+                )
+            _combine(inputs, parameters, outputs, sequence, pattern, reduced, len(looked))
+            return
+    inputs.note("the target is in the exposures that should show sky: they are taken for those of the object")
+    reduce_beams(inputs, parameters, outputs, turned)
+
+
+def _combine(
+    inputs, parameters, outputs, sequence: BeamSequence, pattern: BeamPattern, reduced, seen: int
+) -> None:
+    """Spectra of all differences together; `seen` is how many were looked at."""
     from soxs_recipes.recipes.object_products import add_sky, add_spectra, combined_qc
     from soxs_recipes.reduction.beam_combination import combine_beams
 
-    bench = _Bench(inputs, parameters, sequence)
-    looked = bench.look()
-    pattern = _pattern(bench, looked)
-    if pattern.turned and turned is not None:
-        inputs.note("the target is in the exposures that should show sky: they are taken for those of the object")
-        reduce_beams(inputs, parameters, outputs, turned)
-        return
-    _tell(bench, looked, pattern)
-    reduced = [part for item in looked if (part := _reduced(bench, item, pattern, outputs)) is not None]
-    if not reduced:
-        raise UnprocessableData(f"{inputs.declaration.name}: no difference of exposures could be extracted")
     results, qc = [(pair, result) for pair, result, _ in reduced], reduced[-1][2]
     beams = _with_light(inputs, sequence, _beams(inputs, sequence, results))
     common = [item.spectrum.order for item in beams[0].orders]
@@ -291,7 +324,7 @@ def reduce_beams(
         sequence.paths[index] for pair, _ in results for index in pair.minus if sequence.paths[index] not in used
     ]
     qc = [item for item in qc if item.name != "SKY RATIO"]
-    qc = [*combined_qc(qc, combined), *_sequence_qc(results, beams, pattern, len(looked) - len(results))]
+    qc = [*combined_qc(qc, combined), *_sequence_qc(results, beams, pattern, seen - len(results))]
     add_sky(outputs, combined, qc, used)
     _add_trace(outputs, sequence, beams, results, qc, used, single=parameters["save-single-extractions"])
     add_spectra(inputs, outputs, combined, sum(beam.time for beam in beams), qc, used)
