@@ -100,11 +100,12 @@ def product_header(
     DataNotFoundError
         There is neither a RAW nor a CALIB frame.
     """
-    from astropy.io.fits import Header
+    from astropy.io.fits import Card, Header
 
     reference = _reference(frames)
     source = inherit if inherit is not None else reference
-    header = Header()
+    # Collected in a dict: adding cards to a Header one by one costs more than some recipes.
+    header: dict[str, tuple] = {}
     _merge_primary(header, reference.header)
     _merge_hierarchy(header, source.header)
     for keyword, value, comment in _cards(applied):
@@ -113,10 +114,10 @@ def product_header(
     _put(header, "PIPEFILE", filename, "Filename of data product")
     _put_product_keywords(header, reference, catg, dictionary_id, frames)
     _put_record(header, record_index(source.header), frames, recipe, pipe_id, parameters)
+    cards = [Card(keyword, value, comment) for keyword, (value, comment) in header.items()]
     if remove:
-        for keyword in [card.keyword for card in header.cards if re.search(remove, card.keyword)]:
-            header.remove(keyword, ignore_missing=True, remove_all=True)
-    return dicb_sorted(header)
+        cards = [card for card in cards if not re.search(remove, card.keyword)]
+    return Header(sorted(cards, key=_dicb_rank))
 
 
 def record_index(reference: Mapping | None) -> int:
@@ -138,9 +139,13 @@ def printable(text: str) -> str:
     return "".join(character if 32 <= ord(character) < 127 else "?" for character in text)
 
 
-def _put(header: Header, keyword: str, value, comment: str = "") -> None:
+def _stored(keyword: str) -> str:
     keyword = _plain(keyword)
-    stored = f"HIERARCH {keyword}" if keyword.startswith("ESO ") else keyword
+    return f"HIERARCH {keyword}" if keyword.startswith("ESO ") else keyword
+
+
+def _put(header: dict[str, tuple], keyword: str, value, comment: str = "") -> None:
+    stored = _stored(keyword)
     if isinstance(value, str):
         value = printable(value)
         if stored.startswith("HIERARCH"):
@@ -195,7 +200,7 @@ def _comment(header: Mapping, keyword: str) -> str:
     return comments[keyword] if comments is not None else ""
 
 
-def _merge_primary(header: Header, reference: Mapping) -> None:
+def _merge_primary(header: dict[str, tuple], reference: Mapping) -> None:
     for keyword in _INHERITED:
         source = "RADECSYS" if keyword == "RADESYS" and "RADESYS" not in reference else keyword
         if source in reference and _has_value(reference[source]):
@@ -206,7 +211,7 @@ def _has_value(value) -> bool:
     return value is not None and type(value).__name__ != "Undefined"
 
 
-def _merge_hierarchy(header: Header, source: Mapping) -> None:
+def _merge_hierarchy(header: dict[str, tuple], source: Mapping) -> None:
     for keyword in list(source):
         plain = _plain(keyword)
         if not plain.startswith("ESO ") or not _has_value(source[keyword]):
@@ -224,8 +229,8 @@ def _value(reference: Mapping, keyword: str):
     return None
 
 
-def _put_default(header: Header, keyword: str, value, comment: str) -> None:
-    if keyword not in header:
+def _put_default(header: dict[str, tuple], keyword: str, value, comment: str) -> None:
+    if _stored(keyword) not in header:
         _put(header, keyword, value, comment)
 
 
@@ -281,10 +286,11 @@ def dicb_sorted(header: Header) -> Header:
     """
     from astropy.io.fits import Header
 
-    def rank(card) -> tuple[int, str]:
-        if not card.keyword.startswith("ESO "):
-            return -1, ""
-        group = card.keyword.split()[1]
-        return (_DICB_GROUPS.index(group), "") if group in _DICB_GROUPS else (len(_DICB_GROUPS), group)
+    return Header(sorted(header.cards, key=_dicb_rank))
 
-    return Header(sorted(header.cards, key=rank))
+
+def _dicb_rank(card) -> tuple[int, str]:
+    if not card.keyword.startswith("ESO "):
+        return -1, ""
+    group = card.keyword.split()[1]
+    return (_DICB_GROUPS.index(group), "") if group in _DICB_GROUPS else (len(_DICB_GROUPS), group)

@@ -38,6 +38,7 @@ _CAUSES = {
     errno.EISDIR: "a folder of this name is in the way",
     errno.ENAMETOOLONG: "the name is too long",
 }
+_COMMENTARY = ("COMMENT", "HISTORY", "")
 _RESERVED = ("DATAMD5", "CHECKSUM", "DATASUM")
 
 
@@ -77,7 +78,8 @@ def product_bytes(hdus: Sequence[fits.hdu.base._BaseHDU], header: fits.Header | 
         addition = header.copy(strip=True)
         for key in _RESERVED:
             addition.remove(key, ignore_missing=True, remove_all=True)
-        primary.extend(addition, update=True)
+        # Cards go before comments that end the header; to look for their place costs time.
+        primary.extend(addition, update=True, end=primary.cards[-1].keyword not in _COMMENTARY)
     primary["DATAMD5"] = ("0" * 32, "MD5 checksum")
     for hdu in listed:
         _announce_long_strings(hdu.header)
