@@ -12,6 +12,7 @@ from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.quality import UNUSABLE, QualityFlag
 from soxs_recipes.errors import AlgorithmError
 from soxs_recipes.reduction.combine import Combination
+from soxs_recipes.reduction.frame_scatter import thinned
 
 __all__ = ["find_bad_pixels", "local_level"]
 
@@ -161,7 +162,7 @@ def _fluctuating(
         quality[(degrees == number) & (chi_square > limit)] |= np.int32(QualityFlag.NOISY)
     # All values equal: how probable that is depends on how many units the noise spans.
     gain = frames[0].meta.gain
-    span = np.sqrt(2.0 * np.pi) * np.sqrt(noise_scale * float(np.median(frames[0].variance))) / gain
+    span = np.sqrt(2.0 * np.pi) * np.sqrt(noise_scale * float(np.median(thinned(frames[0].variance)))) / gain
     if span > 1.0 and (len(frames) - 1) * np.log(span) > -np.log(0.1 * false_fraction):
         quality[measured & (spread == 0)] |= np.int32(QualityFlag.DEAD)
     return quality
@@ -198,6 +199,7 @@ def _variance_scale(chi_square: np.ndarray, degrees: np.ndarray) -> float:
     Chi-square without its worst term is smaller than that of one degree less, so the scale starts below 1 for
     clean frames; at least 1 is returned, so that small scatter makes no pixel noisy.
     """
+    chi_square, degrees = thinned(chi_square), thinned(degrees)
     usual = float(np.median(degrees))
     expected = float(chdtri(usual, 0.5))
     return max(float(np.median(chi_square[degrees == usual])) / expected, 1.0)

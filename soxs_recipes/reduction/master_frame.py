@@ -11,7 +11,13 @@ from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.quality import UNUSABLE, QualityFlag
 from soxs_recipes.reduction.bad_pixels import find_bad_pixels, local_level
 from soxs_recipes.reduction.combine import Combination, combine_frames
-from soxs_recipes.reduction.frame_scatter import frame_noises, noise_scale, pattern_peak, structure_slopes
+from soxs_recipes.reduction.frame_scatter import (
+    frame_noises,
+    noise_scale,
+    pattern_peak,
+    structure_slopes,
+    thinned,
+)
 from soxs_recipes.reduction.master_structure import WEIGHT_FLOOR, denoise_master
 
 __all__ = ["MasterFrame", "MasterStatistics", "build_master"]
@@ -152,9 +158,9 @@ def _scaled(combination: Combination, scale: float) -> Combination:
 def _read_noise(frames: Sequence[Frame], scale: float, level: np.ndarray, collects_charge: bool) -> float:
     """Read noise [e-] of one frame, quantisation and Poisson noise taken away."""
     meta = frames[0].meta
-    variance = scale * float(np.median(frames[0].variance)) - meta.gain**2 / 12.0
+    variance = scale * float(np.median(thinned(frames[0].variance))) - meta.gain**2 / 12.0
     if collects_charge:
-        variance -= max(float(np.median(level)), 0.0)
+        variance -= max(float(np.median(thinned(level))), 0.0)
     return float(np.sqrt(variance)) if variance > 0 else meta.read_noise
 
 
@@ -162,13 +168,14 @@ def _statistics(denoised, combination: Combination, noises, scale: float, peak: 
     frame = denoised.frame
     usable = (frame.quality & np.int32(UNUSABLE)) == 0
     usable = usable if usable.any() else np.ones(frame.shape, bool)
-    count = max(float(np.median(combination.count)), 1.0)
+    some = thinned(usable) if thinned(usable).any() else slice(None)
+    count = max(float(np.median(thinned(combination.count))), 1.0)
     return MasterStatistics(
         frame_noises=noises,
         noise_scale=scale,
-        master_noise=float(np.sqrt(np.median(frame.variance[usable]))),
+        master_noise=float(np.sqrt(np.median(thinned(frame.variance)[some]))),
         noise_cost=float(np.sqrt(1.0 + denoised.noise_fraction / count) - 1.0),
-        median=float(np.median(frame.data[usable])),
+        median=float(np.median(thinned(frame.data)[some])),
         slopes=structure_slopes(frame.data, usable),
         structure_rms=float(np.std(denoised.structure[usable], dtype=np.float64)),
         pattern_rms=float(np.sqrt(denoised.pattern_variance)),

@@ -9,6 +9,7 @@ from scipy.ndimage import maximum_filter, uniform_filter
 
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.quality import UNUSABLE
+from soxs_recipes.reduction.frame_scatter import thinned
 
 __all__ = ["WEIGHT_FLOOR", "DenoisedMaster", "denoise_master"]
 
@@ -85,7 +86,7 @@ def denoise_master(master: Frame, *, weight_floor: float = WEIGHT_FLOOR) -> Deno
     retained = np.square(weight) * (1 - structure_share) + structure_share
     variance = master.variance * (retained + np.square(1 - weight) * np.float32(ratio))
     data = structure + weight * (master.data - structure)
-    pattern = ratio * float(np.median(master.variance))
+    pattern = ratio * float(np.median(thinned(master.variance)))
     left = np.square(weight * np.clip(pull, -_CLIP_SIGMA, _CLIP_SIGMA))[known]
     frame = master.with_arrays(data=data.astype(np.float32), variance=variance.astype(np.float32))
     noise = float(left.mean()) if left.size else 1.0
@@ -114,11 +115,11 @@ def _structure(master: Frame) -> tuple[np.ndarray, int]:
 
 
 def _typical(values: np.ndarray) -> float:
-    return float(np.median(values)) if values.size else 0.0
+    return float(np.median(thinned(values))) if values.size else 0.0
 
 
 def _typical_spread(values: np.ndarray) -> float:
-    return 1.4826 * float(np.median(np.abs(values[:: max(values.size // 200_000, 1)]))) if values.size else 0.0
+    return 1.4826 * float(np.median(np.abs(thinned(values)))) if values.size else 0.0
 
 
 def _profile(residual: np.ndarray, weight: np.ndarray, axis: int) -> np.ndarray:

@@ -69,6 +69,8 @@ class OrderFit:
         self.joint: JointModel | None = None
         self.solution: JointSolution | None = None
         self._denoised: np.ndarray | None = None
+        self._variance: np.ndarray | None = None
+        self._tolerance: np.ndarray | None = None
         self._smooth: list[np.ndarray] = []  # denoised flux of each source, after `solve`
         self.model = np.zeros(data.size)
         self.first_fluxes = np.zeros((0, pixels.grid.size))
@@ -86,7 +88,11 @@ class OrderFit:
         The objects' part follows their denoised fluxes: a variance that rose and fell with the noise of the data
         would bias every weighted mean.
         """
-        return self.base_variance + self.photons + self.flat_part
+        if self._denoised is None:
+            return self.base_variance + self.photons + self.flat_part
+        if self._variance is None:  # the same until the next `solve`
+            self._variance = self.base_variance + self.photons + self.flat_part
+        return self._variance
 
     @property
     def photons(self) -> np.ndarray:
@@ -262,6 +268,7 @@ class OrderFit:
     def _denoise(self, sky: np.ndarray, lights: list[np.ndarray]) -> None:
         """Keep the model with denoised light of each source."""
         self._denoised = sky + sum(lights)
+        self._variance = self._tolerance = None
 
     def _broadening(self, position):
         """Change of the sky by varying line width, from the previous solution [e-]; not part of the joint fit."""
@@ -283,6 +290,11 @@ class OrderFit:
     @property
     def tolerance(self) -> np.ndarray:
         """By how much the model may be wrong without a pixel being an outlier [e-]."""
+        if self._tolerance is None:
+            self._tolerance = self._judged_tolerance()
+        return self._tolerance
+
+    def _judged_tolerance(self) -> np.ndarray:
         objects = np.abs(self.solution.objects).sum(axis=0)
         sharp = np.zeros(self.data.size)
         for light, flux, first in zip(self.solution.objects, self.solution.flux, self.first_fluxes, strict=True):
