@@ -100,9 +100,9 @@ def test_parameter_names(recipe):
 # Options of EsoRex 3.13.7 and pyesorex, which stand on one command line with parameters.
 RUNNERS_OPTIONS = {
     "check-sof-exist", "config", "create-config", "display-import-errors", "help", "link-dir", "log-dir",
-    "log-file", "log-level", "man-page", "mem-check", "msg-level", "no-checksum", "no-datamd5", "output-dir", "output-prefix",
-    "output-readonly", "paf-config", "params", "products-sof", "recipe-config", "recipe-dir", "recipes",
-    "show-hidden", "suppress-link", "suppress-prefix", "time", "unload-plugin", "version",
+    "log-file", "log-level", "man-page", "mem-check", "msg-level", "no-checksum", "no-datamd5", "output-dir",
+    "output-prefix", "output-readonly", "paf-config", "params", "products-sof", "recipe-config", "recipe-dir",
+    "recipes", "show-hidden", "suppress-link", "suppress-prefix", "time", "unload-plugin", "version",
 }  # fmt: skip
 
 
