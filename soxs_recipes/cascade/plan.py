@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from soxs_recipes.cascade.associate import Candidate, Link, associate, shared_facts
 from soxs_recipes.cascade.frames import CLASSIFYING_FACTS, FrameRecord
-from soxs_recipes.cascade.tasks import TASKS, Association, Rung, Task
+from soxs_recipes.cascade.tasks import TASKS, Association, Rung, Task, serves
 from soxs_recipes.cascade.workspace import safe_name
 from soxs_recipes.instrument import load_instrument
 from soxs_recipes.recipes.declarations import Declaration, resolved_tag
@@ -153,7 +153,7 @@ class _Planner:
     def _tags(self, task: Task, declaration: Declaration, arm_name: str) -> dict[str, str]:
         """Tags of main frames in an arm, with the tag that the recipe knows them by."""
         arm = self.arms.get(arm_name)
-        if arm is None or not _serves(task, arm):
+        if arm is None or not serves(task, arm):
             return {}
         tags = {resolved_tag(tag, arm_name): resolved_tag(tag, arm_name) for tag in (*task.main, *task.companions)}
         known = {resolved_tag(raw.tag, arm_name) for raw in declaration.raws if raw.serves(arm)}
@@ -205,14 +205,9 @@ class _Planner:
         arm = self.arms[arm_name]
         links = [main_link] if main_link else []
         marks = []
-        accepted = {
-            resolved_tag(entry.tag, arm_name, kind)
-            for entry in (*declaration.calibrations, *declaration.raws)
-            if entry.serves(arm)
-            for kind in ("SCI", "FLUX", "TELL")
-        }
+        accepted = declaration.taken_tags(arm)
         for association in task.associations:
-            if not _serves(association, arm) or not _wanted(association, arm_name, accepted):
+            if not serves(association, arm) or not _wanted(association, arm_name, accepted):
                 continue
             candidates = self._candidates_for(facts, frames)
             others = tuple(name for name in self.arms if name != arm_name)
@@ -359,10 +354,6 @@ def completed_setups(frames: Sequence[FrameRecord]) -> list[FrameRecord]:
                 if frame.facts.get(name) is None and len(values) == 1:
                     result[number] = replace(frame, facts={**frame.facts, name: next(iter(values))})
     return result
-
-
-def _serves(entry: Task | Association, arm) -> bool:
-    return not entry.detector or (entry.detector == "ccd") == arm.detector.has_bias
 
 
 def _wanted(association: Association, arm_name: str, accepted: set[str]) -> bool:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["LAMP_OFF", "OPTIONAL_TASKS", "TASKS", "Association", "Rung", "Task", "TimeRange"]
+from soxs_recipes.instrument.model import Arm
+
+__all__ = ["LAMP_OFF", "NIGHT", "OPTIONAL_TASKS", "TASKS", "Association", "Rung", "Task", "TimeRange", "serves"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,11 @@ class Task:
         """(seconds, megabytes) of a call on that many frames."""
         number = max(1, frames) if self.per_frame else 1
         return self.seconds * number, self.megabytes * number
+
+
+def serves(entry: Task | Association, arm: Arm) -> bool:
+    """Whether a task or an association exists in an arm."""
+    return not entry.detector or (entry.detector == "ccd") == arm.detector.has_bias
 
 
 SETUP = ("binning", "read_mode", "read_name")

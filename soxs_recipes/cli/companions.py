@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from soxs_recipes.recipes.declarations import Declaration, resolved_tag
+from soxs_recipes.recipes.declarations import OBSERVED_KINDS, Declaration, resolved_tag
 
 __all__ = ["frames_of_the_call", "with_companions"]
 
 _MAIN = "_SLIT_SKYSUB_"
-_KINDS = ("SCI", "FLUX", "TELL")
 
 
 def with_companions(
@@ -40,7 +39,7 @@ def with_companions(
         resolved_tag(entry.tag, arm, kind)
         for entry in (*declaration.calibrations, *declaration.raws)
         for arm in {tag.rsplit("_", 1)[-1] for _, tag in tagged if _MAIN in tag}
-        for kind in _KINDS
+        for kind in OBSERVED_KINDS
         if _MAIN not in entry.tag
     }
     found: dict[str, str] = {}
@@ -56,7 +55,7 @@ def with_companions(
 def _short(tag: str) -> str:
     """Tag without the kind of object."""
     first, _, rest = tag.partition("_")
-    return rest if first in _KINDS else tag
+    return rest if first in OBSERVED_KINDS else tag
 
 
 def _tag_of(path: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from soxs_recipes.errors import InputError
-from soxs_recipes.recipes.declarations import Declaration, resolved_tag
+from soxs_recipes.recipes.declarations import OBSERVED_KINDS, Declaration, resolved_tag
 
 __all__ = ["gather_frames", "recipe_for_sof"]
 
@@ -56,7 +56,7 @@ def _of_use(paths: Iterable[Path], declaration: Declaration) -> list[Path]:
         known = {
             resolved_tag(entry.tag, found.arm, kind)
             for entry in (*declaration.raws, *declaration.calibrations)
-            for kind in ("SCI", "FLUX", "TELL")
+            for kind in OBSERVED_KINDS
         }
         if found.tag in known:
             chosen.append(path)

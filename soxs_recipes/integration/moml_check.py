@@ -17,7 +17,7 @@ from soxs_recipes.instrument import load_instrument
 from soxs_recipes.integration.actors import ACTORS, KNOWN_CLASSES
 from soxs_recipes.integration.moml import COMPOSITE, Port
 from soxs_recipes.integration.steps import declared
-from soxs_recipes.recipes.declarations import Declaration, resolved_tag
+from soxs_recipes.recipes.declarations import Declaration
 
 __all__ = ["workflow_problems"]
 
@@ -25,7 +25,6 @@ _VARIABLE = re.compile(r"\$\(?([A-Za-z_]\w*)\)?")
 # Inputs that need no wire.
 _FREE_INPUTS = frozenset({"trigger", "sof in opt"})
 _CLEARANCE = (60.0, 30.0)
-_KINDS = ("SCI", "FLUX", "TELL")
 _RECIPE_CLASS, _ROUTER_CLASS = "org.eso.RecipeExecuter", "org.eso.FitsRouter"
 
 
@@ -265,21 +264,16 @@ def _routers(node: _Node) -> Iterator[str]:
         yield f"{name} is {'a port without categories' if name in added else 'configured and no port'}"
 
 
-def _taken(declaration: Declaration) -> set[str]:
-    entries = (*declaration.raws, *declaration.calibrations)
-    arms = [arm.name for arm in load_instrument().arms]
-    return {resolved_tag(entry.tag, arm, kind) for entry in entries for arm in arms for kind in _KINDS}
-
-
 def _routes(root: _Node, declarations: Mapping[str, Declaration]) -> list[str]:
     """Categories that no recipe behind the router takes."""
-    problems = []
+    arms, problems = load_instrument().arms, []
     for router in (node for node in root.all_nodes if node.class_name == _ROUTER_CLASS):
         for name, value in router.values.items():
             if not name.endswith("_config"):
                 continue
             recipes = _recipes_behind(router, name.removesuffix("_config"))
-            taken = set().union(*(_taken(declarations[recipe]) for recipe in recipes if recipe in declarations))
+            known = [declarations[recipe] for recipe in recipes if recipe in declarations]
+            taken = set().union(*(declaration.taken_tags(arm) for declaration in known for arm in arms))
             unknown = [tag for tag in (value or "").split(",") if tag not in taken]
             if unknown:
                 problems.append(f"{router.path}: {name}: nobody behind takes {', '.join(unknown)}")

@@ -24,7 +24,7 @@ from soxs_recipes.instrument.raw_types import (
     RawType,
 )
 from soxs_recipes.integration.steps import Selection, Step, declared, steps
-from soxs_recipes.recipes.declarations import resolved_tag
+from soxs_recipes.recipes.declarations import OBSERVED_KINDS, resolved_tag
 
 __all__ = ["oca_rules"]
 
@@ -35,7 +35,6 @@ _HEAD = """// Rules of ESO's data organiser for {name}: what a frame is, what is
 # Values of a lamp keyword that is not lit, and what the name of one that is holds.
 _UNLIT = ("", "OFF", "NONE")
 _LIT = "%Lamp%"
-_KINDS = ("SCI", "FLUX", "TELL")
 
 
 def oca_rules() -> str:
@@ -139,7 +138,7 @@ def _product_rules(instrument: Instrument) -> Iterator[str]:
         static = (entry for entry in declaration.calibrations if entry.static)
         for entry in (*static, *declaration.products):
             for arm in (arm for arm in instrument.arms if entry.serves(arm)):
-                tags |= dict.fromkeys(resolved_tag(entry.tag, arm.name, kind) for kind in _KINDS)
+                tags |= dict.fromkeys(resolved_tag(entry.tag, arm.name, kind) for kind in OBSERVED_KINDS)
     for tag in tags:
         condition = _all(f'INSTRUME like "%{instrument.name}%"', _is("PRO.CATG", tag))
         yield _if(condition, DO_CATG=tag, REFLEX_CATG=tag)

@@ -19,12 +19,12 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from soxs_recipes.cascade.tasks import TASKS, Association, Rung, Task
+from soxs_recipes.cascade.tasks import NIGHT, TASKS, Association, Rung, Task, serves
 from soxs_recipes.instrument import load_instrument
 from soxs_recipes.instrument.keywords import header_keywords
 from soxs_recipes.instrument.model import Arm
 from soxs_recipes.instrument.raw_types import RAW_TYPES
-from soxs_recipes.recipes.declarations import Declaration, resolved_tag
+from soxs_recipes.recipes.declarations import OBSERVED_KINDS, Declaration, resolved_tag
 from soxs_recipes.recipes.registry import all_declarations
 
 __all__ = ["MANY", "Selection", "Step", "declared", "steps"]
@@ -32,7 +32,6 @@ __all__ = ["MANY", "Selection", "Step", "declared", "steps"]
 MANY = 999
 # Longer than the archive is old.
 _ALWAYS = 1e6
-_KINDS = ("SCI", "FLUX", "TELL")
 # Facts of the cascade, and the header entries by which an organiser knows them.
 _ENTRIES = {
     "binning": ("BINNING_X", "BINNING_Y"),
@@ -44,7 +43,6 @@ _ENTRIES = {
     "observation": ("OBS_ID",),
 }
 _NIGHT = {False: "TPL_START", True: "OBS_START"}
-_COMPANION_DAYS = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,27 +120,22 @@ class Step:
         """Whether products start it."""
         return bool(self.main_from)
 
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """All tags that it takes."""
-        return tuple(dict.fromkeys((*self.main, *(selection.tag for selection in self.selections))))
-
 
 def declared() -> dict[str, Declaration]:
     """Declarations by recipe name."""
     return {declaration.name: declaration for declaration in all_declarations()}
 
 
-def steps(tasks: tuple[Task, ...] = TASKS, declarations: Mapping[str, Declaration] | None = None) -> list[Step]:
+def steps(tasks: tuple[Task, ...] = TASKS) -> list[Step]:
     """The tasks of all arms in the order of the cascade, without substitutes."""
-    declarations = declared() if declarations is None else declarations
+    declarations = declared()
     known = {task.name: task for task in tasks}
     return [
         _step(task, declarations[task.recipe], arm, known)
         for task in tasks
         if not task.on_demand
         for arm in load_instrument().arms
-        if _serves(task, arm) and _main_tags(task, declarations[task.recipe], arm)
+        if serves(task, arm) and _main_tags(task, declarations[task.recipe], arm)
         if not task.main_from or any(name in known for name in task.main_from)
     ]
 
@@ -155,10 +148,10 @@ def _step(task: Task, declaration: Declaration, arm: Arm, known: Mapping[str, Ta
     triggers = tuple(tag for tag in main if not _is_second_lamp(tag))
     group = _keywords(first_source.group, arm, is_on_sky=is_on_sky)
     joining = tuple(fact for fact in task.group if fact not in ("night", "template_start"))
-    accepted = _accepted(declaration, arm)
+    accepted = declaration.taken_tags(arm)
     companions = (*(tag for tag in main if tag not in triggers), *_resolved(task.companions, arm))
     selections = [
-        Selection(tag, True, _keywords(joining, arm), _COMPANION_DAYS, _COMPANION_DAYS, maximum=MANY)
+        Selection(tag, True, _keywords(joining, arm), NIGHT.before, NIGHT.after, maximum=MANY)
         for tag in companions
         if tag in accepted
     ]
@@ -182,26 +175,16 @@ def _step(task: Task, declaration: Declaration, arm: Arm, known: Mapping[str, Ta
     )
 
 
-def _serves(entry: Task | Association, arm: Arm) -> bool:
-    return not entry.detector or (entry.detector == "ccd") == arm.detector.has_bias
-
-
 def _resolved(tags: tuple[str, ...], arm: Arm) -> tuple[str, ...]:
     return tuple(resolved_tag(tag, arm.name) for tag in tags)
 
 
-def _accepted(declaration: Declaration, arm: Arm) -> set[str]:
-    return {
-        resolved_tag(entry.tag, arm.name, kind)
-        for entry in (*declaration.calibrations, *declaration.raws)
-        if entry.serves(arm)
-        for kind in _KINDS
-    }
-
-
 def _main_tags(task: Task, declaration: Declaration, arm: Arm) -> tuple[str, ...]:
     known = {
-        resolved_tag(raw.tag, arm.name, kind) for raw in declaration.raws if raw.serves(arm) for kind in _KINDS
+        resolved_tag(raw.tag, arm.name, kind)
+        for raw in declaration.raws
+        if raw.serves(arm)
+        for kind in OBSERVED_KINDS
     }
     return tuple(tag for tag in _resolved(task.main, arm) if tag in known)
 
@@ -225,10 +208,10 @@ def _keywords(facts: tuple[str, ...], arm: Arm, *, is_on_sky: bool = False) -> t
 
 
 def _associated(task: Task, declaration: Declaration, arm: Arm) -> Iterator[Selection]:
-    accepted = _accepted(declaration, arm)
+    accepted = declaration.taken_tags(arm)
     needed = set(_resolved(tuple(c.tag for c in declaration.calibrations if c.required), arm))
     for association in task.associations:
-        if not _serves(association, arm):
+        if not serves(association, arm):
             continue
         for rung in _expressed(association):
             is_raw = rung.source == "raw"
@@ -244,12 +227,12 @@ def _associated(task: Task, declaration: Declaration, arm: Arm) -> Iterator[Sele
 
 def _sources(task: Task, declaration: Declaration, arm: Arm, known: Mapping[str, Task]) -> tuple[str, ...]:
     """Tasks of the same arm whose products it can take; what a task makes for the next night is not among them."""
-    accepted = _accepted(declaration, arm)
+    accepted = declaration.taken_tags(arm)
     return tuple(
         dict.fromkeys(
             rung.source
             for association in task.associations
-            if _serves(association, arm)
+            if serves(association, arm)
             for rung in association.rungs
             if not accepted.isdisjoint(_resolved(rung.tags, arm))
             if rung.source in known and rung.source != task.name

@@ -18,6 +18,7 @@ from soxs_recipes.instrument.model import Arm
 
 __all__ = [
     "AUTO",
+    "OBSERVED_KINDS",
     "PLOTS",
     "CalibrationInput",
     "Declaration",
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 AUTO = "auto"
+# What `<KIND>` may be: science, flux standard, telluric standard.
+OBSERVED_KINDS = ("SCI", "FLUX", "TELL")
 _DETECTORS = ("", "ccd", "infrared")
 _KINDS = ("image", "table", "spectrum")
 
@@ -343,6 +346,15 @@ class Declaration:
             hint = f"; did you mean {near[0]}?" if near else f"; see soxs man {self.name.removeprefix('soxs_')}"
             raise InputError(f"{self.name} has no parameter {name!r}{hint}")
         return self._parameters[key]
+
+    def taken_tags(self, arm: Arm) -> set[str]:
+        """All tags that it takes in an arm, whatever was observed."""
+        return {
+            resolved_tag(entry.tag, arm.name, kind)
+            for entry in (*self.calibrations, *self.raws)
+            if entry.serves(arm)
+            for kind in OBSERVED_KINDS
+        }
 
     def product(self, tag: str) -> Product:
         """A product by full or short tag; KeyError names those there are."""

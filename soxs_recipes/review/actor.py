@@ -120,7 +120,9 @@ def main(
 
     def work(values: dict[str, object]) -> dict[str, object]:
         inputs = read_inputs(values)
-        return answer(declaration, inputs, chosen(declaration, inputs) if inputs.is_enabled else Decision())
+        # A step for which there was nothing to do has nothing to show.
+        is_shown = inputs.is_enabled and inputs.products.files
+        return answer(declaration, inputs, chosen(declaration, inputs) if is_shown else Decision())
 
     description = f"Review of {declaration.name}, as a PythonActor of Reflex."
     return act(declaration.name, description, (INPUTS, OUTPUTS), _NEEDED, work, arguments)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from astropy.io import fits
 
 import soxs_recipes
 from soxs_recipes.errors import InputError
@@ -109,6 +110,16 @@ def test_going_on(tmp_path):
     assert outputs_of(tmp_path) == expected
 
 
+def test_a_step_that_had_nothing_to_do_asks_nothing(tmp_path):
+    empty = {**SOF, "files": []}
+
+    def never(declaration, inputs):
+        raise AssertionError("the window opened on nothing")
+
+    assert main("soxs_mflat", write_ports(tmp_path, in_sof=empty), never) == 0
+    assert outputs_of(tmp_path) == {"iteration_complete": "true", "out_sof": empty, "out_sop": SOP}
+
+
 def test_repeating_with_other_parameters(tmp_path):
     decision = Decision(repeat={"edge-degree": "7", "edge-sigma": "4.0", "stack-sigma": "6.0"}, is_for_all=True)
     assert main("soxs_mflat", write_ports(tmp_path), ask(decision)) == 0
@@ -202,9 +213,11 @@ def test_without_a_display_the_workflow_goes_on(tmp_path):
     }
     script = next(path for path in SCRIPTS if path.stem == "soxs_mflat")
     sop = [entry for entry in SOP if entry["recipe"] == "soxs_mflat"]
-    product = {**SOF, "files": []}
+    product = tmp_path / "MASTER_FLAT_VIS.fits"
+    fits.PrimaryHDU().writeto(product)
+    made = {**SOF, "files": [{**SOF["files"][0], "name": str(product)}]}
     done = subprocess.run(
-        [sys.executable, script, *write_ports(tmp_path, in_sop=sop, in_sof=product)],
+        [sys.executable, script, *write_ports(tmp_path, in_sop=sop, in_sof=made)],
         capture_output=True, text=True, env={**variables, "MPLBACKEND": "TkAgg"}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
