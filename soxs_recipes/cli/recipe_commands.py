@@ -44,7 +44,7 @@ from soxs_recipes.recipes.inputs import arm_of_frames
 if TYPE_CHECKING:
     from soxs_recipes.recipes.settings import RecipeConfig
 
-__all__ = ["recipe_command", "recipe_settings"]
+__all__ = ["plots_of", "recipe_command", "recipe_settings"]
 
 
 class RecipeCommand(click.Command):
@@ -200,7 +200,8 @@ def _run(
     words = _command_line(declaration, inputs, output, settings_file, runner, given)
     answer["command"] = words
     is_done = answer["status"] != "FAILED"
-    answer["plots"] = _plots(answer, folder) if is_done and _wants_plots(config, plots) else []
+    names = [product["name"] for product in answer["products"]] if is_done else []
+    answer["plots"] = plots_of([folder / name for name in names], folder) if _wants_plots(config, plots) else []
     if is_done:
         products = [(folder / product["name"], product["tag"]) for product in answer["products"]]
         answer["delivered"] = [str(path) for path in deliver(runner, products)]
@@ -366,12 +367,12 @@ def _move_products(answer: dict[str, object], scratch: Path, folder: Path, *, ov
         (scratch / name).replace(folder / name)
 
 
-def _plots(answer: dict[str, object], folder: Path) -> list[str]:
+def plots_of(products: Sequence[Path], folder: Path) -> list[str]:
+    """Draw the plots of products into `plots/` of a folder; files written."""
     from soxs_recipes.cascade.worker import draw_plots
 
-    products = [str(folder / product["name"]) for product in answer["products"]]
     try:
-        return draw_plots({"products": products, "folder": str(folder / "plots")})["plots"]
+        return draw_plots({"products": list(map(str, products)), "folder": str(folder / "plots")})["plots"]
     # Plots are a service: what goes wrong with them is told and fails nothing.
     except Exception as error:  # noqa: BLE001
         click.echo(f"no plots: {type(error).__name__}: {error}", err=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from soxs_recipes.cli.options import interruptible, settings_option, talk_options
+from soxs_recipes.cli.options import interruptible, plots_option, settings_option, talk_options
 from soxs_recipes.errors import InputError, SoxsError
 
 if TYPE_CHECKING:
     from soxs_recipes.recipes.declarations import Declaration
+    from soxs_recipes.review.acceptance import Kept
 
 __all__ = ["review"]
 
@@ -26,6 +28,7 @@ __all__ = ["review"]
 @click.option("--screenshot", type=click.Path(path_type=Path), metavar="FILE.png",
               help="Write a picture of the window instead of opening it.")  # fmt: skip
 @click.option("--page", default="", metavar="NAME", help="Page that the picture shows.")
+@plots_option
 @talk_options
 def review(
     what: tuple[str, ...],
@@ -34,6 +37,7 @@ def review(
     given: tuple[str, ...],
     screenshot: Path | None,
     page: str,
+    plots: bool,
     quiet: bool,
 ) -> int:
     """Judge a step of the reduction in a window, change its parameters and repeat it.
@@ -46,7 +50,7 @@ def review(
     which QC values got better. "Use this result" puts the products into the output folder and the parameters into
     soxs.yaml there, for `soxs reduce all -s soxs.yaml`, and into a .rc file for EsoRex.
     """  # noqa: D301 - click wants the character
-    from soxs_recipes.cli.recipe_commands import recipe_settings
+    from soxs_recipes.cli.recipe_commands import plots_of, recipe_settings
     from soxs_recipes.review.screen import open_window, write_screenshot
     from soxs_recipes.review.session import ReviewSession
 
@@ -57,10 +61,18 @@ def review(
             write_screenshot(session, screenshot, page)
             return 0
         open_window(session)
-        if session.kept is not None and not quiet:
-            for path in (*session.kept.products, session.kept.settings, session.kept.rc):
-                click.echo(path)
+        kept = session.kept
+    if kept is not None:
+        _tell_kept(kept, plots_of(kept.products, output) if plots else [], quiet=quiet)
     return 0
+
+
+def _tell_kept(kept: Kept, plots: Sequence[str], *, quiet: bool) -> None:
+    if quiet:
+        return
+    for path in (*kept.products, *plots, kept.settings, kept.rc):
+        click.echo(path)
+    click.echo(f"a night reduced that way: soxs reduce all NIGHT -s {shlex.quote(str(kept.settings))}")
 
 
 def _pairs(given: Sequence[str]) -> dict[str, str]:

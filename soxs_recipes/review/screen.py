@@ -46,7 +46,7 @@ def open_window(
     plt = _pyplot()
     figure = plt.figure(figsize=SIZE, dpi=_DPI)
     manager = figure.canvas.manager
-    figure.set_size_inches(size_on(_screen_size(manager.window)), forward=True)
+    figure.set_size_inches(size_on(_screen_size(getattr(manager, "window", None))), forward=True)
     manager.set_window_title(f"soxs review: {session.declaration.name}")
     # The keys of matplotlib (s saves, q closes) would act while a person types a value.
     figure.canvas.mpl_disconnect(manager.key_press_handler_id)

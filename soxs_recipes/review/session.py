@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import shutil
@@ -378,7 +377,6 @@ def _run_of_products(products: Sequence[Path], settings: dict[str, object]) -> R
                 run.status = "PARTIAL"
             if isinstance(value, int | float):
                 run.qc[name] = value
-        with contextlib.suppress(KeyError):
-            run.reasons = (*run.reasons, str(header["REASON1"]))
+        run.reasons += tuple(str(value) for key, value in header.items() if key.startswith("REASON"))
     run.reasons = tuple(dict.fromkeys(run.reasons))
     return run

@@ -109,3 +109,42 @@ def test_help_teaches(capsys):
     assert code == 0
     assert "soxs reduce all -s soxs.yaml" in out
     assert "--screenshot" in out
+
+
+def test_what_was_kept_is_told_and_plotted(workspace_call, tmp_path, capsys, monkeypatch):
+    def person(session):
+        assert session.shown.products[0].parent == workspace_call
+        session.keep()
+
+    monkeypatch.setattr("soxs_recipes.review.screen.open_window", person)
+    output = tmp_path / "out"
+    code, out, err = run(capsys, workspace_call, "-o", output)
+    assert (code, err) == (0, "")
+    *files, advice = out.splitlines()
+    assert f"soxs reduce all NIGHT -s {output / 'soxs.yaml'}" in advice
+    assert all((tmp_path / path).is_file() for path in files)
+    assert len(files) == 7
+    assert is_png(next((output / "plots").glob("*MASTER_FLAT.png")))
+    there = {path.name for path in output.iterdir()}
+    assert there == {path.rsplit("/", 1)[-1] for path in files if "/plots/" not in path} | {"plots"}
+    assert run(capsys, workspace_call, "-o", tmp_path / "no", "--no-plots", "-q") == (0, "", "")
+    assert not (tmp_path / "no" / "plots").exists()
+
+
+def test_reasons_of_earlier_products_are_shown(real_session, workspace_call):
+    from astropy.io import fits
+
+    from soxs_recipes.recipes.mflat import MasterFlat
+    from soxs_recipes.review.session import ReviewSession
+
+    product = next(workspace_call.glob("*BLAZE*"))
+    with fits.open(product, mode="update") as hdus:
+        for key in [key for key in hdus[0].header if key.startswith("REASON")]:
+            del hdus[0].header[key]
+        hdus[0].header["REASON1"], hdus[0].header["REASON2"] = "first", "second"
+        hdus[0].header["HIERARCH ESO QC STATUS"] = "PARTIAL"
+    with ReviewSession(MasterFlat.declaration, [], {}, workspace_call / "o", products=[product]) as session:
+        assert session.shown.status == "PARTIAL"
+        assert session.shown.reasons == ("first", "second")
+        with pytest.raises(InputError, match="no frames were given"):
+            session.start()
