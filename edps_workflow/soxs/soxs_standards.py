@@ -16,6 +16,9 @@ def process_standards(calibrations):
     for mode, raw in zip(MODES, raws, strict=False):
         standard = (
             exposure_task("standard", mode, raw, calibrations)
+            .with_output_filter(
+                FLUX_SLIT_ORDER1D_VIS, FLUX_SLIT_ORDER1D_NIR, FLUX_SLIT_TRACE_VIS, FLUX_SLIT_TRACE_NIR
+            )
             .with_meta_targets([QC0, QC1_CALIB, CALCHECKER])
             .build()
         )

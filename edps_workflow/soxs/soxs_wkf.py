@@ -39,6 +39,7 @@ lingain = (
     .with_associated_input(raw_detlin_off, condition=is_nir, min_ret=0, max_ret=ALL_THERE_ARE)
     .with_associated_input(static_bad_pixels, min_ret=0)
     .with_dynamic_parameter("arm", which_arm)
+    .with_output_filter(LINEARITY_COEFF_VIS, BP_MAP_NL_VIS, LINEARITY_COEFF_NIR, BP_MAP_NL_NIR)
     .with_meta_targets([QC1_CALIB])
     .build()
 )
@@ -48,6 +49,7 @@ bias = (
     raw_task("bias", "soxs_mbias", raw_bias)
     .with_associated_input(static_bad_pixels, min_ret=0)
     .with_dynamic_parameter("arm", which_arm)
+    .with_output_filter(MASTER_BIAS_VIS)
     .with_meta_targets([QC1_CALIB, CALCHECKER])
     .build()
 )
@@ -57,6 +59,7 @@ dark = (
     raw_task("dark", "soxs_mdark", raw_dark)
     .with_associated_input(static_bad_pixels, min_ret=0)
     .with_dynamic_parameter("arm", which_arm)
+    .with_output_filter(MASTER_DARK_NIR)
     .with_meta_targets([QC1_CALIB, CALCHECKER])
     .build()
 )
@@ -66,6 +69,7 @@ lamp_off_dark = (
     raw_task("lamp_off_dark", "soxs_mdark", raw_lamp_off)
     .with_associated_input(static_bad_pixels, min_ret=0)
     .with_dynamic_parameter("arm", which_arm)
+    .with_output_filter(MASTER_DARK_NIR)
     .with_input_map(
         {
             wave_pin_nir_off_class: dark_nir_class,
@@ -129,6 +133,7 @@ flat = (
     associate_dispersion(associate_centres(lamp_task("flat", "soxs_mflat", raw_flat, raw_flat_off)))
     .with_associated_input(raw_flat_d2, condition=is_uvvis, min_ret=0, max_ret=ALL_THERE_ARE)
     .with_dynamic_parameter("arm", which_arm)
+    .with_output_filter(MASTER_FLAT_VIS, ORDER_TAB_EDGES_VIS, MASTER_FLAT_NIR, ORDER_TAB_EDGES_NIR)
     .with_meta_targets([QC1_CALIB, CALCHECKER])
     .build()
 )
