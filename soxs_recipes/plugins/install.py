@@ -70,7 +70,9 @@ def default_folder() -> Path:
 
 
 def install_plugins(folder: Path, runners: Iterable[Runner] | None = None) -> list[Installed]:
-    """Copy the files of each runner into a folder of its own below `folder`; older copies are replaced.
+    """Copy the files of each runner into a folder of its own below `folder`.
+
+    Older copies are replaced; files of recipes that are no more (`soxs_*.py`) are removed.
 
     Parameters
     ----------
@@ -93,6 +95,8 @@ def install_plugins(folder: Path, runners: Iterable[Runner] | None = None) -> li
         place = folder.expanduser().absolute() / runner.name
         try:
             place.mkdir(parents=True, exist_ok=True)
+            for old in {path.name for path in place.glob("soxs_*.py")} - {path.name for path in runner.files}:
+                (place / old).unlink()
             files = tuple(Path(shutil.copyfile(file, place / file.name)) for file in runner.files)
         except OSError as error:
             raise InputError(

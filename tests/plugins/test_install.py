@@ -25,11 +25,15 @@ def test_each_runner_gets_a_folder_of_its_own(tmp_path):
         assert [path.read_bytes() for path in entry.files] == [path.read_bytes() for path in entry.runner.files]
 
 
-def test_an_older_copy_is_replaced(tmp_path):
+def test_an_older_copy_is_replaced_and_what_is_no_more_removed(tmp_path):
     (entry,) = install_plugins(tmp_path, [RUNNERS["pyesorex"]])
     entry.files[0].write_text("old")
+    others = {name: entry.folder / name for name in ("soxs_gone.py", "hers.py")}
+    for path in others.values():
+        path.write_text("")
     install_plugins(tmp_path, [RUNNERS["pyesorex"]])
     assert entry.files[0].read_text() != "old"
+    assert sorted(entry.folder.iterdir()) == sorted([*entry.files, others["hers.py"]])
 
 
 def test_the_line_for_the_shell_keeps_what_was_set(tmp_path):
