@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from soxs_recipes.integration.moml import COMPOSITE, Entity, Port, Property
 
-__all__ = ["ACTORS", "KNOWN_CLASSES", "Actor", "actor"]
+__all__ = ["ACTORS", "KNOWN_ATTRIBUTES", "KNOWN_CLASSES", "Actor", "actor"]
 
 _TEXT = "ptolemy.data.expr.StringParameter"
 _FILE = "ptolemy.data.expr.FileParameter"
@@ -140,6 +140,21 @@ KNOWN_CLASSES = frozenset(
         "org.geon.FileWrite",
     }
 )  # fmt: skip
+
+# Classes of properties: Ptolemy's own.
+KNOWN_ATTRIBUTES = frozenset(
+    {
+        _TEXT,
+        _FILE,
+        _VALUE,
+        _WORD,
+        "ptolemy.kernel.util.Location",
+        "ptolemy.kernel.attributes.VersionAttribute",
+        "ptolemy.vergil.kernel.attributes.TextAttribute",
+        "ptolemy.actor.gui.ColorAttribute",
+        "ptolemy.domains.ddf.kernel.DDFDirector",
+    }
+)
 
 
 def actor(

@@ -14,7 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.integration.actors import ACTORS, KNOWN_CLASSES
+from soxs_recipes.integration.actors import ACTORS, KNOWN_ATTRIBUTES, KNOWN_CLASSES
 from soxs_recipes.integration.moml import COMPOSITE, Port
 from soxs_recipes.integration.steps import declared
 from soxs_recipes.recipes.declarations import Declaration
@@ -88,7 +88,8 @@ def workflow_problems(text: str, folder: Path) -> list[str]:
         return [f"the root is no entity but {element.tag}"]
     root = _node(element, None)
     declarations = declared()
-    problems = []
+    attributes = {entry.get("class") for entry in element.iter("property")} - KNOWN_ATTRIBUTES - {None}
+    problems = [f"class {name} is no known property" for name in sorted(attributes)]
     for node in root.all_nodes:
         checks = (_names, _classes, _wires, _inputs, _variables, _routers, _loops, _overlaps)
         problems += [f"{node.path}: {problem}" for check in checks for problem in check(node)]

@@ -119,6 +119,7 @@ _WORD = 'name="variableName" class="ptolemy.kernel.util.StringAttribute" value="
 MUTATIONS = {
     "no end": ("</entity>\n", "", "not well-formed"),
     "class": ("org.eso.SofSplitter", "org.eso.SofDivider", "not used by any public workflow"),
+    "class of a property": ("expr.FileParameter", "expr.PathParameter", "no known property"),
     "class without ports": ("org.eso.SofSplitter", "org.eso.SofCreator", "not in the table of actors"),
     "port": ('link port="Split.#groups"', 'link port="Split.groups"', "no port Split.groups"),
     "entity": ('link port="Split.#groups"', 'link port="Splitter.#groups"', "no port Splitter.#groups"),
