@@ -7,6 +7,7 @@ import pytest
 from astropy.io import fits
 from count_frames import CountFrames
 
+from soxs_recipes.cascade import worker
 from soxs_recipes.cli.runner_options import with_values
 from soxs_recipes.eso.rc import read_rc
 from soxs_recipes.eso.sof import read_sof
@@ -130,10 +131,8 @@ def test_configurations_that_cannot_be_used(count, text, message):
     ],
 )
 def test_plots_of_a_configuration_of_esorex(soxs, biases, tmp_path, monkeypatch, line, words, draws):
-    from soxs_recipes.cli import recipe_commands
-
     drawn = []
-    monkeypatch.setattr(recipe_commands, "_plots", lambda *call: drawn.append(call) or [])
+    monkeypatch.setattr(worker, "draw_plots", lambda request: drawn.append(request) or {"plots": []})
     rc = tmp_path / "c.rc"
     rc.write_text(line + "\n")
     assert soxs("count", *biases, "-o", tmp_path / "out", "--recipe-config", rc, *words)[0] == 0

@@ -38,7 +38,11 @@ def test_an_older_copy_is_replaced_and_what_is_no_more_removed(tmp_path):
 
 def test_the_line_for_the_shell_keeps_what_was_set(tmp_path):
     (entry,) = install_plugins(tmp_path / "with blank", [RUNNERS["pyesorex"]])
-    for before, behind in (("", ""), ("PYESOREX_PLUGIN_DIR=/other; ", ":/other")):
+    for before, behind in (
+        ("", ""),
+        ("PYESOREX_PLUGIN_DIR=; ", ""),
+        ("PYESOREX_PLUGIN_DIR=/other; ", ":/other"),
+    ):
         script = f"unset PYESOREX_PLUGIN_DIR; {before}{entry.export_line}; echo $PYESOREX_PLUGIN_DIR"
         shell = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
         assert shell.stdout == f"{entry.folder}{behind}\n"
