@@ -68,8 +68,8 @@ def open_window(
         with _signals_noted(stopped):
             plt.show(block=True)
     finally:
-        timer.stop()
         window.close()
+        timer.stop()
         plt.close(figure)
     if stopped:
         raise Interrupted(f"stopped by {signal.Signals(stopped[0]).name}; what was not kept is gone")
