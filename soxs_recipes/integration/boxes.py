@@ -11,7 +11,7 @@ from soxs_recipes.integration.moml import Entity, Port, Property, annotation, lo
 from soxs_recipes.integration.steps import Step
 from soxs_recipes.recipes.declarations import Declaration, Parameter
 
-__all__ = ["REVIEWED", "REVIEW_INPUTS", "REVIEW_OUTPUTS", "BoxPlan", "box", "title_of"]
+__all__ = ["INITIAL_PARAMETERS", "REVIEWED", "REVIEW_INPUTS", "REVIEW_OUTPUTS", "BoxPlan", "box", "title_of"]
 
 # Recipes whose result a person may judge in a window, by `workflows/review/<recipe>.py`.
 REVIEWED = (
@@ -27,9 +27,12 @@ REVIEW_INPUTS = ("in_sof", "in_sop", "in_sof_rec_orig", "enable")
 REVIEW_OUTPUTS = (
     "out_sof", "out_sop", "out_sof_loop", "out_sop_loop", "iteration_complete", "set_enable", "set_init_sop",
 )  # fmt: skip
+# The variable of a box that holds the parameters with which the recipe begins.
+INITIAL_PARAMETERS = "InitialParameters"
+_NEXT_PARAMETERS = "$SCRIPTS/soxs_next_parameters.py"
 _TEXT = "ptolemy.data.expr.StringParameter"
 _LINE = 100
-_Y, _BELOW = 260, 400
+_Y, _BELOW, _FAR_BELOW = 260, 400, 520
 _STRIDE = 190
 # Words of the canvas.
 _NOTE = "{synopsis}\n\nParameters: double-click the box outside, or change init_... here."
@@ -169,6 +172,8 @@ def _settings(plan: BoxPlan) -> Iterable[Property]:
     yield annotation("Note", "\n".join(_wrapped(text)), 20, 20)
     y = 640
     yield annotation("Parameters", f"Parameters of {plan.recipe}", 20, y, 14, "blue")
+    text = "\n".join(f"{plan.recipe}:{p.name}=$({_initial(p)})" for p in plan.parameters)
+    yield Property(INITIAL_PARAMETERS, _TEXT, text)
     if plan.is_reviewed:
         y += 40
         yield Property("EnableInteractivity", _TEXT, "$GlobalPlotInteractivity", (location(40, y),))
@@ -236,8 +241,8 @@ def _own_purposes(entity: Entity, plan: BoxPlan, source: tuple[str, str], x: flo
 def _run(entity: Entity, plan: BoxPlan, number: int, x: float) -> None:
     """The recipe with its parameters, and with the review where there is one."""
     executer = f"{plan.recipe}_{number}"
-    text = "\n".join(f"{plan.recipe}:{p.name}=$({_initial(p)})" for p in plan.parameters)
-    entity.add(actor("Initial Parameters", "StringConst", location(x - _STRIDE, _BELOW), value=text))
+    place = location(x - _STRIDE, _BELOW)
+    entity.add(actor("Initial Parameters", "StringConst", place, value=f"${INITIAL_PARAMETERS}"))
     entity.add(actor("Set of Parameters", "SopCreator", location(x, _BELOW)))
     entity.add(_executer(plan, executer, x + 1.2 * _STRIDE))
     entity.connect(("Initial Parameters", "output"), ("Set of Parameters", "string"))
@@ -259,9 +264,14 @@ def _review(entity: Entity, plan: BoxPlan, executer: str, x: float) -> None:
     entity.add(actor("Review", "PythonActor", location(x + 2.4 * _STRIDE, _Y), ports, Python_script=script))
     place = location(x + 1.7 * _STRIDE, _BELOW)
     entity.add(actor("Interactive", "StringConst", place, value="$EnableInteractivity"))
-    place = location(x + 3 * _STRIDE, _BELOW)
-    variable = "EnableInteractivity"
-    entity.add(actor("Remember", "SetVariable", place, variableName=variable, delayed="false"))
+    _remember(entity, "Remember Window", "EnableInteractivity", ("Review", "set_enable"), x + 3 * _STRIDE, _BELOW)
+    ports = (Port("in_sop", is_input=True), Port("text", is_input=False))
+    place = location(x + 2 * _STRIDE, _FAR_BELOW)
+    entity.add(actor("Next Parameters", "PythonActor", place, ports, Python_script=_NEXT_PARAMETERS))
+    entity.connect(("Review", "set_init_sop"), ("Next Parameters", "in_sop"))
+    _remember(
+        entity, "Remember Values", INITIAL_PARAMETERS, ("Next Parameters", "text"), x + 3 * _STRIDE, _FAR_BELOW
+    )
     entity.connect(("Split", "sof out"), ("Repeat", "sof in"), ("Initial Parameters", "trigger"))
     entity.connect(("Set of Parameters", "sop out"), ("Repeat", "sop in"))
     entity.connect(("Repeat", "sof out"), (executer, "sof in"), ("Review", "in_sof_rec_orig"))
@@ -272,8 +282,13 @@ def _review(entity: Entity, plan: BoxPlan, executer: str, x: float) -> None:
     entity.connect(("Review", "out_sof_loop"), ("Repeat", "sof loop"))
     entity.connect(("Review", "out_sop_loop"), ("Repeat", "sop loop"))
     entity.connect(("Review", "iteration_complete"), ("Repeat", "iteration complete"))
-    entity.connect(("Review", "set_enable"), ("Remember", "input"))
     entity.connect(("Review", "out_sof"), ("Collect", "sof in"))
+
+
+def _remember(entity: Entity, name: str, variable: str, source: tuple[str, str], x: float, y: float) -> None:
+    """Set a variable of the box for the data sets that follow."""
+    entity.add(actor(name, "SetVariable", location(x, y), variableName=variable, delayed="false"))
+    entity.connect(source, (name, "input"))
 
 
 def _executer(plan: BoxPlan, name: str, x: float) -> Entity:

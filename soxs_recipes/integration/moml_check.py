@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 
 from soxs_recipes.instrument import load_instrument
 from soxs_recipes.integration.actors import ACTORS, KNOWN_ATTRIBUTES, KNOWN_CLASSES
+from soxs_recipes.integration.boxes import INITIAL_PARAMETERS
 from soxs_recipes.integration.moml import COMPOSITE, Port
 from soxs_recipes.integration.steps import declared
 from soxs_recipes.recipes.declarations import Declaration
@@ -250,10 +251,8 @@ def _recipe_name(node: _Node) -> str:
 
 
 def _initial_parameters(box: _Node) -> set[str]:
-    lines = (
-        (box.nodes["Initial Parameters"].values.get("value") or "") if "Initial Parameters" in box.nodes else ""
-    )
-    return {line.partition("=")[0] for line in lines.splitlines() if line}
+    lines = (box.values.get(INITIAL_PARAMETERS) or "").splitlines()
+    return {line.partition("=")[0] for line in lines if line}
 
 
 def _routers(node: _Node) -> Iterator[str]:

@@ -67,7 +67,7 @@ class Model:
                 if link is not source:
                     comes[link.entity, link.port].append((source.entity, source.port))
         # What only remembers fires when there is something to remember.
-        waiting = {e.name: e for e in composite.entities if not e.class_name.endswith(".SetVariable")}
+        waiting = {e.name: e for e in composite.entities if not e.name.startswith(("Remember", "Next", "Count"))}
         while waiting:
             ready = [entity for entity in waiting.values() if _can_fire(entity, comes, tokens)]
             assert ready, f"{composite.name}: nothing can fire any more: {sorted(waiting)}"

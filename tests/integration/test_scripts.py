@@ -11,9 +11,11 @@ import pytest
 from astropy.io import fits
 
 from soxs_recipes.errors import InputError
+from soxs_recipes.integration.boxes import INITIAL_PARAMETERS
 from soxs_recipes.integration.reflex import reflex_workflow
 
 SCRIPTS = Path(__file__).parents[2] / "workflows" / "scripts"
+NEXT = SCRIPTS / "soxs_next_parameters.py"
 RENAME, OWN = SCRIPTS / "soxs_rename_products.py", SCRIPTS / "soxs_own_purposes.py"
 
 
@@ -62,7 +64,24 @@ def test_files_are_kept_for_the_tasks_own_purposes(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(("script", "name"), [(RENAME, "Product Renamer"), (OWN, "Own Purposes")])
+def test_parameters_of_a_review_become_those_of_the_next_data_sets(tmp_path):
+    tokens = [
+        {"recipe": "soxs_stare", "display_name": name, "name": None, "description": None, "value": value}
+        for name, value in (("maximum-sources", "2"), ("refine-sky", False), ("synchronised-with", ""))
+    ]
+    code, errors, answer = run_script(NEXT, tmp_path, in_sop=tokens)
+    assert (code, errors) == (0, "")
+    assert answer == {"text": "soxs_stare:maximum-sources=2\nsoxs_stare:refine-sky=false"}
+    box = next(box for box in reflex_workflow().entities if box.name == "Science")
+    first = next(entry.value for entry in box.properties if entry.name == INITIAL_PARAMETERS)
+    assert {line.partition("=")[0] for line in answer["text"].splitlines()} <= {
+        line.partition("=")[0] for line in first.splitlines()
+    }
+
+
+@pytest.mark.parametrize(
+    ("script", "name"), [(RENAME, "Product Renamer"), (OWN, "Own Purposes"), (NEXT, "Next Parameters")]
+)
 def test_scripts_have_the_ports_of_the_workflow(script, name):
     done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=True)
     inputs, _, outputs = done.stdout.partition("\noutputs:\n")
