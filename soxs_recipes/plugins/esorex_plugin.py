@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -133,6 +134,13 @@ def _product_entry(frame: ui.Frame) -> dict[str, object]:
 
 
 def plugin_class(recipe: str) -> dict[str, type[CplPlugin]]:
-    """Name and plugin class of a recipe, for the namespace of a file that EsoRex imports."""
-    kind = recipe_class(recipe)
+    """Name and plugin class of a recipe, for the namespace of a file that EsoRex imports.
+
+    Nothing, and a line on stderr, when there is no such recipe: a file may be older than the recipes.
+    """
+    try:
+        kind = recipe_class(recipe)
+    except InputError as error:
+        sys.stderr.write(f"soxs-recipes: {recipe}.py in ESOREX_PLUGIN_DIR is of no use, delete it: {error}\n")
+        return {}
     return {kind.__name__: type(kind.__name__, (CplPlugin,), {"recipe": kind, "__doc__": kind.__doc__})}

@@ -208,6 +208,16 @@ def plugin_text(name):
     )
 
 
+def test_a_file_of_a_recipe_that_is_gone_hides_nothing(esorex, tmp_path):
+    for name in ("soxs_mbias", "soxs_of_yore"):
+        (tmp_path / f"{name}.py").write_bytes((RECIPE_FOLDER / "soxs_mbias.py").read_bytes())
+    done = esorex("--recipes", recipes=tmp_path)
+    assert listed(done.stdout) == ["soxs_mbias"]
+    (line,) = done.stderr.splitlines()
+    assert "soxs_of_yore.py" in line
+    assert "delete it" in line
+
+
 def test_a_python_without_the_recipes_is_told_once_in_one_line(esorex):
     done = esorex("--recipes", python_options="-S", path=None)
     lines = [line for line in done.stderr.splitlines() if "soxs-recipes" in line]
