@@ -38,7 +38,7 @@ class PlotManager:
             reflex.RecipeParameter(
                 self.declaration.name,
                 parameter.name,
-                group=(parameter.group or "other").capitalize(),
+                group=(parameter.group or "parameters").capitalize(),
                 description=help_text(parameter),
             )
             for parameter in self.declaration.parameters

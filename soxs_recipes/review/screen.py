@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def _pyplot():
     wanted = os.environ.get("MPLBACKEND", "")
     has_qt = any(importlib.util.find_spec(name) for name in _QT)
     names = ["QtAgg"] if has_qt else []
-    names += ["TkAgg", "macosx"]
+    names += ["TkAgg", *(["macosx"] if sys.platform == "darwin" else [])]
     if wanted and wanted.lower() not in ("agg", "pdf", "svg", "ps", "cairo", "template"):
         names = [wanted]
     reasons = []
@@ -122,6 +123,8 @@ def _pyplot():
             reasons.append(f"{name}: {' '.join(str(error).split())}")
         else:
             return plt
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        reasons = ["DISPLAY is not set"]
     raise InputError(
         f"no window can be opened here ({'; '.join(reasons)}); a display and Tk or Qt are needed "
         "(pip install 'soxs-recipes[review]'; ssh -X from afar); --screenshot FILE.png needs none"

@@ -28,7 +28,7 @@ __all__ = ["FAILED", "RUNNING", "STOPPED", "ReviewSession", "Run"]
 
 _log = logging.getLogger(__name__)
 RUNNING, FAILED, STOPPED = "RUNNING", "FAILED", "STOPPED"
-_OTHER = "other"
+_OTHER = "parameters"
 _TIMEOUT = 7200.0  # s, after which a run counts as hung
 _LOG_TAIL = 20_000  # bytes of the log that are shown
 

@@ -4,10 +4,12 @@ import json
 import shutil
 
 import pytest
+from astropy.io import fits
 
 from soxs_recipes.cli.main import main
 from soxs_recipes.cli.review_commands import _subject
 from soxs_recipes.errors import InputError
+from soxs_recipes.simulator import simulate_frame
 
 
 def run(capsys, *words):
@@ -88,6 +90,14 @@ def test_wrong_words(words, told, capsys):
     assert told in err
 
 
+def test_frames_that_several_recipes_take_need_a_recipe(tmp_path, capsys):
+    data, header, _ = simulate_frame("bias", "VIS", seed=3)
+    fits.PrimaryHDU(data, header).writeto(tmp_path / "bias.fits")
+    code, _, err = run(capsys, tmp_path / "bias.fits")
+    assert code == InputError.exit_code
+    assert f"name one: soxs review RECIPE {tmp_path / 'bias.fits'}" in err
+
+
 def test_wrong_parameters(flat_frames, tmp_path, capsys):
     frames = [path for path, _ in flat_frames]
     for given, told in (("edge-degree=99", "from 0 to 10"), ("edge-degre=3", "did you mean"), ("x", "NAME=VALUE")):
@@ -132,8 +142,6 @@ def test_what_was_kept_is_told_and_plotted(workspace_call, tmp_path, capsys, mon
 
 
 def test_reasons_of_earlier_products_are_shown(real_session, workspace_call):
-    from astropy.io import fits
-
     from soxs_recipes.recipes.mflat import MasterFlat
     from soxs_recipes.review.session import ReviewSession
 

@@ -102,7 +102,7 @@ def test_without_a_display_the_error_says_what_to_do(fake_session, monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MPLBACKEND", "TkAgg")
-    with pytest.raises(InputError, match=r"no window can be opened.*--screenshot"):
+    with pytest.raises(InputError, match=r"no window can be opened here \(DISPLAY is not set\).*--screenshot"):
         open_window(fake_session)
 
 
