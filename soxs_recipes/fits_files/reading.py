@@ -153,7 +153,13 @@ def _image(content: bytes, span: HduSpan, path: Path, index: int, cap: int) -> n
         data == stated(header, "BLANK") if header["BITPIX"] > 0 and stated(header, "BLANK") is not None else None
     )
     scale, zero = _scaling(header, path)
-    data = data.astype(np.float32) if (scale, zero) == (1.0, 0.0) else (data * scale + zero).astype(np.float32)
+    if header["BITPIX"] == 16 and scale == 1.0 and zero == np.rint(zero) and abs(zero) < 1 << 20:
+        data = data.astype(np.float32)  # whole numbers that single precision holds
+        data += np.float32(zero)
+    elif (scale, zero) == (1.0, 0.0):
+        data = data.astype(np.float32)
+    else:
+        data = (data * scale + zero).astype(np.float32)
     if blank is not None:
         data[blank] = np.nan
     return data.reshape(header["NAXIS2"], header["NAXIS1"])

@@ -13,6 +13,7 @@ from soxs_recipes.recipes.declarations import Parameter
 if TYPE_CHECKING:
     from astropy.io.fits import BinTableHDU
 
+    from soxs_recipes.fits_files import RawFrame
     from soxs_recipes.recipes.inputs import Inputs
     from soxs_recipes.recipes.preparation import PreparedFrame
     from soxs_recipes.reduction.master_frame import MasterFrame
@@ -108,8 +109,9 @@ def make_master(inputs: Inputs, parameters, tag: str, *, collects_charge: bool) 
     from soxs_recipes.reduction.master_frame import build_master
 
     paths = inputs.raw(tag)
-    pattern = _reference_pattern(inputs, paths)
-    prepared, used = _prepared(inputs, paths, pattern)
+    raws: dict[Path, RawFrame] = {}
+    pattern = _reference_pattern(inputs, paths, raws)
+    prepared, used = _prepared(inputs, paths, raws, pattern)
     for note in dict.fromkeys(note for entry in prepared for note in entry.notes):
         inputs.note(note)
     master = build_master(
@@ -130,7 +132,7 @@ def make_master(inputs: Inputs, parameters, tag: str, *, collects_charge: bool) 
 
 
 def _prepared(
-    inputs: Inputs, paths: list[Path], pattern: ReferencePattern | None
+    inputs: Inputs, paths: list[Path], raws: dict[Path, RawFrame], pattern: ReferencePattern | None
 ) -> tuple[list[PreparedFrame], list[Path]]:
     from soxs_recipes.recipes.preparation import prepare_detailed
 
@@ -138,7 +140,8 @@ def _prepared(
     prepared, used, failures = [], [], []
     for path in paths:
         try:
-            prepared.append(prepare_detailed(path, inputs.arm, bad_pixels=known, poisson=False, pattern=pattern))
+            source = raws.pop(path, path)
+            prepared.append(prepare_detailed(source, inputs.arm, bad_pixels=known, poisson=False, pattern=pattern))
             used.append(path)
             if prepared[-1].shortcoming:
                 inputs.mark_partial(prepared[-1].shortcoming)
@@ -150,8 +153,8 @@ def _prepared(
     return prepared, used
 
 
-def _reference_pattern(inputs: Inputs, paths: list[Path]) -> ReferencePattern | None:
-    """What the reference pixels of all frames show; None for a CCD."""
+def _reference_pattern(inputs: Inputs, paths: list[Path], raws: dict[Path, RawFrame]) -> ReferencePattern | None:
+    """What the reference pixels of all frames show, which then stand in `raws`; None for a CCD."""
     from soxs_recipes.errors import SoxsError
     from soxs_recipes.fits_files import read_raw
     from soxs_recipes.reduction.reference_pixels import mean_pattern, reference_pattern
@@ -160,11 +163,11 @@ def _reference_pattern(inputs: Inputs, paths: list[Path]) -> ReferencePattern | 
     patterns = []
     for path in paths if border else ():
         try:
-            data = read_raw(path).data
+            raws[path] = raw = read_raw(path)
         except SoxsError:
             continue  # preparing it says why
-        if data.shape == shape:
-            patterns.append(reference_pattern(data, border))
+        if raw.data.shape == shape:
+            patterns.append(reference_pattern(raw.data, border))
     return mean_pattern([pattern for pattern in patterns if pattern is not None])
 
 

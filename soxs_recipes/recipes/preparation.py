@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from soxs_recipes.data.frame import Frame
     from soxs_recipes.data.linearity import LinearityCurve
+    from soxs_recipes.fits_files import RawFrame
     from soxs_recipes.instrument.model import Arm
     from soxs_recipes.reduction.preparation import ReadoutReport
     from soxs_recipes.reduction.reference_pixels import ReferencePattern
@@ -148,7 +149,7 @@ def prepare_frame(
 
 
 def prepare_detailed(
-    path: str | Path,
+    source: str | Path | RawFrame,
     arm: Arm,
     *,
     master_bias: str | Path | Frame | None = None,
@@ -161,13 +162,15 @@ def prepare_detailed(
 ) -> PreparedFrame:
     """As `prepare_frame`, with the readout report, the header and the decisions; nothing is logged.
 
+    A frame that has been read already is taken as it is.
     `pattern` is what a master dark in the making will keep of the reference pixels; `linearity` are the curves of
     the amplifiers, applied before anything but the electronic level.
     """
     from soxs_recipes.fits_files import read_raw
     from soxs_recipes.reduction import preparation as pixels
 
-    raw = read_raw(path)
+    raw = read_raw(source) if isinstance(source, (str, Path)) else source
+    path = raw.path
     setup = detector_setup(raw, arm)
     notes = list(setup.notes)
     bias = None if master_bias is None else read_master(master_bias)

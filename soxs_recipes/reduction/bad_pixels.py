@@ -13,6 +13,7 @@ from soxs_recipes.data.quality import UNUSABLE, QualityFlag
 from soxs_recipes.errors import AlgorithmError
 from soxs_recipes.reduction.combine import Combination
 from soxs_recipes.reduction.frame_scatter import thinned
+from soxs_recipes.reduction.quick_statistics import spread_linearly
 
 __all__ = ["find_bad_pixels", "local_level"]
 
@@ -101,30 +102,25 @@ def _block_medians(values: np.ndarray, block: int) -> np.ndarray:
 
 def _finite_median(values: np.ndarray, axis: int) -> np.ndarray:
     """Median of the finite values along an axis, 0 where there is none."""
-    finite = np.isfinite(values)
-    if finite.all():
-        return np.median(values, axis=axis).astype(np.float32)
-    ordered = np.sort(np.where(finite, values, np.float32(np.inf)), axis=axis)
-    number = finite.sum(axis=axis, keepdims=True)
-    low = np.take_along_axis(ordered, np.maximum((number - 1) // 2, 0), axis)
-    high = np.take_along_axis(ordered, np.minimum(number // 2, values.shape[axis] - 1), axis)
-    number, low, high = (np.squeeze(array, axis) for array in (number, low, high))
+    lines = np.array(np.moveaxis(values, axis, -1), dtype=np.float32, order="C")
+    finite = np.isfinite(lines)
+    whole = finite.all()
+    if not whole:
+        lines[~finite] = np.inf
+    lines.sort(axis=-1)
+    last = lines.shape[-1] - 1
+    if whole:
+        return 0.5 * (lines[..., last // 2] + lines[..., (last + 1) // 2])
+    number = np.count_nonzero(finite, axis=-1)[..., None]
+    low = np.take_along_axis(lines, np.maximum((number - 1) // 2, 0), -1)[..., 0]
+    high = np.take_along_axis(lines, np.minimum(number // 2, last), -1)[..., 0]
     with np.errstate(invalid="ignore"):
-        return np.where(number > 0, 0.5 * (low + high), np.float32(0.0)).astype(np.float32)
+        return np.where(number[..., 0] > 0, 0.5 * (low + high), np.float32(0.0)).astype(np.float32)
 
 
 def _spread(coarse: np.ndarray, shape: tuple[int, int], block: int) -> np.ndarray:
     """Linear interpolation of block values to pixels."""
-    values = coarse
-    for axis in (0, 1):
-        position = (np.arange(shape[axis]) - 0.5 * (block - 1)) / block
-        position = np.clip(position, 0.0, values.shape[axis] - 1.0)
-        low = np.minimum(position.astype(int), max(values.shape[axis] - 2, 0))
-        high = np.minimum(low + 1, values.shape[axis] - 1)
-        fraction = (position - low).astype(np.float32)
-        fraction = fraction[:, None] if axis == 0 else fraction[None, :]
-        values = values.take(low, axis) * (1 - fraction) + values.take(high, axis) * fraction
-    return values
+    return spread_linearly(coarse, *((np.arange(length) - 0.5 * (block - 1)) / block for length in shape))
 
 
 def _deviating(
@@ -149,22 +145,23 @@ def _fluctuating(
     """NOISY and DEAD bits from chi-square about the mean."""
     master = combination.frame
     quality = np.zeros(master.shape, np.int32)
-    chi_square, degrees, spread = (np.zeros(master.shape, np.float32) for _ in range(3))
+    chi_square, spread = (np.zeros(master.shape, np.float32) for _ in range(2))
+    degrees = np.zeros(master.shape, np.int16)
     for start in range(0, master.shape[0], _CHUNK_ROWS):
         rows = slice(start, start + _CHUNK_ROWS)
         chi_square[rows], degrees[rows], spread[rows] = _chi_square(frames, combination, level, noise_scale, rows)
-    measured = degrees > 0
-    if not measured.any():
+    pixels = np.bincount(degrees.ravel())
+    if not pixels[1:].any():
         return quality
-    scale = _variance_scale(chi_square[measured], degrees[measured])
-    for number in np.unique(degrees[measured]):
+    scale = _variance_scale(chi_square, degrees, pixels)
+    for number in np.flatnonzero(pixels[1:]) + 1:
         limit = chdtri(number, false_fraction) * scale
         quality[(degrees == number) & (chi_square > limit)] |= np.int32(QualityFlag.NOISY)
     # All values equal: how probable that is depends on how many units the noise spans.
     gain = frames[0].meta.gain
     span = np.sqrt(2.0 * np.pi) * np.sqrt(noise_scale * float(np.median(thinned(frames[0].variance)))) / gain
     if span > 1.0 and (len(frames) - 1) * np.log(span) > -np.log(0.1 * false_fraction):
-        quality[measured & (spread == 0)] |= np.int32(QualityFlag.DEAD)
+        quality[(degrees > 0) & (spread == 0)] |= np.int32(QualityFlag.DEAD)
     return quality
 
 
@@ -177,7 +174,8 @@ def _chi_square(
     # What stands above the local level is charge, whose Poisson noise is no misbehaviour.
     charge = np.maximum(mean - level[rows], np.float32(0.0))
     scale = np.float32(noise_scale)
-    total, number, worst = (np.zeros_like(mean) for _ in range(3))
+    total, worst = np.zeros_like(mean), np.zeros_like(mean)
+    number = np.zeros(mean.shape, np.int16)
     low, high = np.full_like(mean, np.inf), np.full_like(mean, -np.inf)
     for frame in frames:
         value = frame.data[rows]
@@ -190,16 +188,17 @@ def _chi_square(
         np.maximum(worst, squared, out=worst)
         np.minimum(low, value, out=low)
         np.maximum(high, value, out=high)
-    return total - worst, np.maximum(number - 2.0, 0.0), high - low
+    return total - worst, np.maximum(number - 2, 0), high - low
 
 
-def _variance_scale(chi_square: np.ndarray, degrees: np.ndarray) -> float:
-    """Measured over expected variance, from medians.
+def _variance_scale(chi_square: np.ndarray, degrees: np.ndarray, pixels: np.ndarray) -> float:
+    """Measured over expected variance, from medians; `pixels` tells how many have 0, 1, ... degrees of freedom.
 
     Chi-square without its worst term is smaller than that of one degree less, so the scale starts below 1 for
     clean frames; at least 1 is returned, so that small scatter makes no pixel noisy.
     """
-    chi_square, degrees = thinned(chi_square), thinned(degrees)
-    usual = float(np.median(degrees))
+    usual = int(np.argmax(np.cumsum(pixels[1:]) > pixels[1:].sum() // 2)) + 1
     expected = float(chdtri(usual, 0.5))
-    return max(float(np.median(chi_square[degrees == usual])) / expected, 1.0)
+    some = thinned(degrees) == usual
+    chosen = thinned(chi_square)[some] if some.any() else chi_square[degrees == usual]
+    return max(float(np.median(chosen)) / expected, 1.0)

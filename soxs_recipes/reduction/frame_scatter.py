@@ -8,11 +8,13 @@ import numpy as np
 
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.reduction.combine import Combination
+from soxs_recipes.reduction.quick_statistics import mean_below
 
 __all__ = ["frame_noises", "noise_scale", "pattern_peak", "structure_slopes", "thinned", "truncated_variance"]
 
 _TRUNCATION = 3.0
 _TRUNCATED_VARIANCE = 0.97334  # of a normal deviate, within 3 sigma
+_CONVERGED = 1e-7
 _SAMPLE_PIXELS = 600_000
 _SPECTRUM_ROWS = 1024
 
@@ -30,14 +32,16 @@ def truncated_variance(values: np.ndarray) -> float:
     """
     if values.size == 0:
         return 0.0
-    squares = np.square(values, dtype=np.float64).ravel()
-    variance = float((1.4826 * np.median(np.abs(values))) ** 2) or float(squares.mean())
+    squares = np.square(values).ravel()
+    variance = 1.4826**2 * float(np.median(thinned(squares))) or float(squares.mean(dtype=np.float64))
     for _ in range(6):
-        inner = squares < _TRUNCATION**2 * variance
-        count = np.count_nonzero(inner)
-        if count == 0:
+        before = variance
+        mean = mean_below(squares, _TRUNCATION**2 * variance)
+        if mean is None:
             break
-        variance = float(squares @ inner) / count / _TRUNCATED_VARIANCE
+        variance = mean / _TRUNCATED_VARIANCE
+        if abs(variance - before) < _CONVERGED * variance:
+            break
     return variance
 
 
@@ -83,11 +87,11 @@ def noise_scale(frames: Sequence[Frame], combination: Combination) -> float:
 
 def structure_slopes(data: np.ndarray, usable: np.ndarray) -> tuple[float, float]:
     """Slopes (x, y) [unit of data per 1000 px] of straight lines through the column and row means."""
-    weight = usable.astype(np.float64)
+    light = np.where(usable, data, np.float32(0.0))
     slopes = []
     for axis in (0, 1):
-        number = weight.sum(axis=axis)
-        profile = np.where(usable, data, 0.0).sum(axis=axis, dtype=np.float64) / np.maximum(number, 1.0)
+        number = np.count_nonzero(usable, axis=axis)
+        profile = light.sum(axis=axis, dtype=np.float64) / np.maximum(number, 1)
         known = number > 0
         position = np.arange(profile.size)[known]
         if position.size < 2:
@@ -104,12 +108,15 @@ def pattern_peak(residual: np.ndarray, usable: np.ndarray) -> float:
     Electronic pick-up repeats along the readout and stands out; gross deviations are clipped first.
     """
     step = max(residual.shape[0] // _SPECTRUM_ROWS, 1)
-    values = np.where(usable, residual, 0.0)[::step].astype(np.float64)
-    limit = 5.0 * np.sqrt(truncated_variance(thinned(values[usable[::step]])))
+    usable = usable[::step]
+    values = np.where(usable, residual[::step], np.float32(0.0)).astype(np.float32, copy=False)
+    limit = np.float32(5.0 * np.sqrt(truncated_variance(thinned(values[usable]))))
     if limit == 0:
         return float("nan")
-    values = np.clip(values, -limit, limit)
-    power = np.square(np.abs(np.fft.rfft(values - values.mean(axis=1, keepdims=True), axis=1))).mean(axis=0)
+    np.clip(values, -limit, limit, out=values)
+    values -= values.mean(axis=1, keepdims=True)
+    waves = np.fft.rfft(values, axis=1)
+    power = (np.square(waves.real) + np.square(waves.imag)).mean(axis=0, dtype=np.float64)
     # The lowest frequencies hold what the row level left.
     power = power[3:-1]
     return float(power.max() / np.median(power)) if power.size > 8 else float("nan")

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import cho_solve, cholesky
+from scipy.linalg.lapack import dpotri
 
 __all__ = ["GroupedRegression", "Scatter"]
 
@@ -73,23 +75,38 @@ class GroupedRegression:
         own, factor, adder = weights
         design, value = self.design[rows], self.value[rows]
         lever = (own * self.lever)[rows]
-        weighted = design * own[rows, None]
-        matrix, right = weighted.T @ design, weighted.T @ value
+        # A matrix times its own transpose takes half the work of two different ones.
+        root = np.sqrt(own[rows])
+        weighted = design * root[:, None]
+        matrix, right = weighted.T @ weighted, weighted.T @ (root * value)
         if np.any(lever):
             chosen = adder[clusters][:, rows] if isinstance(rows, np.ndarray) else adder
-            pulled = chosen @ (lever[:, None] * design)
-            reduced = pulled * factor[clusters, None]
-            matrix -= reduced.T @ pulled
-            right -= reduced.T @ (chosen @ (lever * value))
+            root = np.sqrt(factor[clusters])
+            pulled = (chosen @ (lever[:, None] * design)) * root[:, None]
+            matrix -= pulled.T @ pulled
+            right -= pulled.T @ (root * (chosen @ (lever * value)))
         return matrix, right
 
     def solve(self, matrices: np.ndarray, right: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Coefficients and covariance of chosen columns from summed normal equations."""
-        prior = 1.0 / self.expected[columns] ** 2
-        matrix = matrices[np.ix_(columns, columns)] + np.diag(prior)
-        scale = 1.0 / np.sqrt(np.diag(matrix))
-        inverse = np.linalg.inv(matrix * scale[:, None] * scale[None, :]) * scale[:, None] * scale[None, :]
-        return inverse @ right[columns], 0.5 * (inverse + inverse.T)
+        factor, scale = self._factor(matrices, columns)
+        lower, failed = dpotri(factor, lower=1)
+        if failed:
+            raise np.linalg.LinAlgError("normal matrix is singular")
+        inverse = np.tril(lower) + np.tril(lower, -1).T
+        inverse *= scale[:, None]
+        inverse *= scale
+        return inverse @ right[columns], inverse
+
+    def _factor(self, matrices, columns):
+        """Cholesky factor of the normal matrix with its prior, scaled to unit diagonal, and the scale."""
+        matrix = matrices[np.ix_(columns, columns)]
+        diagonal = np.einsum("ii->i", matrix)
+        diagonal += 1.0 / self.expected[columns] ** 2
+        scale = 1.0 / np.sqrt(diagonal)
+        matrix *= scale[:, None]
+        matrix *= scale
+        return cholesky(matrix, lower=True, overwrite_a=True, check_finite=False), scale
 
     def robust_fit(
         self,
@@ -166,7 +183,9 @@ class GroupedRegression:
             coefficients = np.zeros(self.design.shape[1])
             for k, index in enumerate(rows):
                 coefficients[:] = 0.0
-                coefficients[columns] = self.solve(total - matrices[k], total_right - right[k], columns)[0]
+                factor, scale = self._factor(total - matrices[k], columns)
+                kept = scale * (total_right - right[k])[columns]
+                coefficients[columns] = scale * cho_solve((factor, True), kept, check_finite=False)
                 residual[index] = self.value[index] - designs[k] @ coefficients
             loss = np.minimum(self.standardised(residual, scatter) ** 2, 9.0)
             clusters = np.bincount(self.group, loss) / members

@@ -10,6 +10,7 @@ from scipy.ndimage import maximum_filter, uniform_filter
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.quality import UNUSABLE
 from soxs_recipes.reduction.frame_scatter import thinned
+from soxs_recipes.reduction.quick_statistics import mean_below, spread_linearly
 
 __all__ = ["WEIGHT_FLOOR", "DenoisedMaster", "denoise_master"]
 
@@ -97,8 +98,8 @@ def _structure(master: Frame) -> tuple[np.ndarray, int]:
     """Smooth surface plus row and column profiles (ny, nx) float32, and how many numbers describe it."""
     usable = (master.quality & np.int32(UNUSABLE)) == 0
     sigma = np.sqrt(master.variance)
-    structure = np.full(master.shape, _typical(master.data[usable]), np.float32)
-    spread = _typical_spread((master.data - structure)[usable])
+    structure = np.full(master.shape, _typical(_sample(master.data, usable)), np.float32)
+    spread = _typical_spread(_sample(master.data - structure, usable))
     limit = np.maximum(np.float32(_CLIP_SIGMA) * sigma, np.float32(_CLIP_SIGMA * spread))
     for _ in range(_ITERATIONS):
         residual = master.data - structure
@@ -108,7 +109,7 @@ def _structure(master: Frame) -> tuple[np.ndarray, int]:
             residual -= profile
             structure += profile
         structure += _surface(residual, weight)
-        spread = _typical_spread((master.data - structure)[usable])
+        spread = _typical_spread(_sample(master.data - structure, usable))
         limit = np.maximum(np.float32(_CLIP_SIGMA) * sigma, np.float32(_CLIP_SIGMA * spread))
     ny, nx = master.shape
     return structure, ny + nx + -(-ny // _BLOCK) * -(-nx // _BLOCK)
@@ -119,7 +120,13 @@ def _typical(values: np.ndarray) -> float:
 
 
 def _typical_spread(values: np.ndarray) -> float:
-    return 1.4826 * float(np.median(np.abs(thinned(values)))) if values.size else 0.0
+    return 1.4826 * _typical(np.abs(values))
+
+
+def _sample(values: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """Usable values, enough of them for what sets a limit."""
+    some = thinned(values)[thinned(usable)]
+    return some if some.size else values[usable]
 
 
 def _profile(residual: np.ndarray, weight: np.ndarray, axis: int) -> np.ndarray:
@@ -131,28 +138,15 @@ def _profile(residual: np.ndarray, weight: np.ndarray, axis: int) -> np.ndarray:
 
 def _surface(residual: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Block means, joined linearly."""
-    cells = tuple(-(-length // _BLOCK) for length in residual.shape)
     edges = [np.arange(0, length, _BLOCK) for length in residual.shape]
     total = np.add.reduceat(np.add.reduceat(weight, edges[0], axis=0), edges[1], axis=1)
     summed = np.add.reduceat(np.add.reduceat(residual * weight, edges[0], axis=0), edges[1], axis=1)
     values = summed / np.maximum(total, np.float32(1.0))
-    for axis in (0, 1):
-        if cells[axis] == 1:
-            values = np.repeat(values, residual.shape[axis], axis=axis)
-            continue
-        ends = np.append(edges[axis][1:], residual.shape[axis])
-        centres = 0.5 * (edges[axis] + ends - 1)
-        values = _joined(values, centres, residual.shape[axis], axis)
-    return values.astype(np.float32)
-
-
-def _joined(values: np.ndarray, centres: np.ndarray, length: int, axis: int) -> np.ndarray:
-    """Linear interpolation between block centres; the outermost halves keep the last block's value."""
-    position = np.clip(np.interp(np.arange(length), centres, np.arange(len(centres))), 0, len(centres) - 1)
-    low = np.minimum(position.astype(int), len(centres) - 2)
-    fraction = (position - low).astype(np.float32)
-    fraction = fraction[:, None] if axis == 0 else fraction[None, :]
-    return values.take(low, axis) * (1 - fraction) + values.take(low + 1, axis) * fraction
+    places = []
+    for starts, length in zip(edges, residual.shape, strict=True):
+        centres = 0.5 * (starts + np.append(starts[1:], length) - 1)
+        places.append(np.interp(np.arange(length), centres, np.arange(len(centres))))
+    return spread_linearly(values, *places)
 
 
 def _structured_regions(pull: np.ndarray) -> np.ndarray:
@@ -176,10 +170,10 @@ def _pattern_ratio(pull: np.ndarray, share: float) -> float:
     squares, width = np.square(pull), 1.0
     # The limits move with the width: a fixed point, reached by a third each time.
     for _ in range(12):
-        inner = squares[squares < (_CORE * width) ** 2]
-        if inner.size == 0:
+        mean = mean_below(squares, (_CORE * width) ** 2)
+        if mean is None:
             return 0.0
-        before, width = width, float(np.sqrt(inner.mean(dtype=np.float64) / _CORE_VARIANCE))
+        before, width = width, float(np.sqrt(mean / _CORE_VARIANCE))
         if abs(width - before) < 1e-5:
             break
     ratio = width**2 / (1.0 - share) - 1.0

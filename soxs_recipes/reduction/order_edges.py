@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.polynomial.legendre import legfit
@@ -223,18 +224,34 @@ def _half_crossing(outward: np.ndarray) -> np.ndarray:
     return np.where(below.any(axis=1) & contrast, before + np.clip(fraction, 0, 1), np.nan)
 
 
-def _step(parameters, inward):
-    """Blurred step on a level, under sloping light: (edge, blur, plateau, slope, level); inward [px]."""
+def _step(parameters, inward, columns):
+    """Blurred step on a level, under sloping light: (edge, blur, plateau, slope, level); inward [px].
+
+    Pixels stand in runs of `columns` neighbours, inward or outward: each boundary of two is reckoned once.
+    """
     edge, blur, plateau, slope, level = (parameters[:, k : k + 1] for k in range(5))
-    upper, lower = (inward + 0.5 - edge) / blur, (inward - 0.5 - edge) / blur
-    density = [np.exp(-0.5 * z * z) / np.sqrt(2.0 * np.pi) for z in (upper, lower)]
-    cumulative = [ndtr(upper), ndtr(lower)]
+    runs = inward.reshape(len(inward), -1, columns)
+    half = 0.5 if runs[0, 0, -1] > runs[0, 0, 0] else -0.5
+    boundary = np.concatenate([runs[:, :, :1] - half, runs + half], axis=2)
+    boundary -= edge[:, :, None]
+    boundary /= blur[:, :, None]
+    density = np.exp(-0.5 * boundary * boundary)
+    density *= 1.0 / np.sqrt(2.0 * np.pi)
+    cumulative = ndtr(boundary)
     # Integral of the cumulative normal distribution over the pixel.
-    step = blur * (upper * cumulative[0] + density[0] - lower * cumulative[1] - density[1])
-    light = plateau + slope * (inward - edge)
-    by_edge = -light * (cumulative[0] - cumulative[1]) - slope * step
-    by_blur = light * (density[0] - density[1])
-    jacobian = np.stack([by_edge, by_blur, step, (inward - edge) * step, np.ones_like(step)], axis=-1)
+    integral = blur[:, :, None] * (boundary * cumulative + density)
+    step, steep, dense = (
+        (np.diff(values, axis=2) * (2.0 * half)).reshape(inward.shape)
+        for values in (integral, cumulative, density)
+    )
+    beyond = inward - edge
+    light = plateau + slope * beyond
+    jacobian = np.empty((*inward.shape, 5))
+    jacobian[:, :, 0] = -light * steep - slope * step
+    jacobian[:, :, 1] = light * dense
+    jacobian[:, :, 2] = step
+    jacobian[:, :, 3] = beyond * step
+    jacobian[:, :, 4] = 1.0
     return light * step + level, jacobian
 
 
@@ -253,7 +270,7 @@ def _measure(image, level, trace, centre, guess, side, distance) -> dict[str, np
     inward = (-side * cut.offset).reshape(shape)
     value, variance = (cut.value / scale).reshape(shape), (cut.variance / scale**2).reshape(shape)
     usable = cut.usable.reshape(shape)
-    fit, enough = _fit_steps(inward, value, variance, usable)
+    fit, enough = _fit_steps(inward, value, variance, usable, cut.offset.shape[2])
     offset, blur, plateau, _, base = fit.parameters.T
     error = np.hypot(fit.errors[:, 0], _ERROR_FLOOR)
     detected = fit.converged & enough & (error < 0.5) & (np.abs(offset) < 4.5) & (plateau > 0.2)
@@ -272,8 +289,9 @@ def _measure(image, level, trace, centre, guess, side, distance) -> dict[str, np
     }
 
 
-def _fit_steps(inward, value, variance, usable):
-    """(fit, whether enough pixels lie about the step)."""
+def _fit_steps(inward, value, variance, usable, columns):
+    """(fit, whether enough pixels lie about the step); `columns` pixels stand side by side."""
+    model = partial(_step, columns=columns)
     bounds = (np.array([-5.0, 0.2, 0.0, -0.2, -0.5]), np.array([5.0, 5.0, 5.0, 0.2, 2.0]))
     floor = masked_quantile(variance, usable, 0.1)[:, None]
     photon = np.maximum(masked_quantile(variance, usable, 0.7)[:, None] - floor, 0.0)
@@ -281,9 +299,9 @@ def _fit_steps(inward, value, variance, usable):
     weight = np.where(usable, 1.0 / (floor + photon), 0.0)
     start = np.tile([0.0, 1.0, 1.0, 0.0, 0.0], (value.shape[0], 1))
     for _ in range(3):
-        fit = fit_batch(_step, start, inward, value, weight, bounds=bounds)
+        fit = fit_batch(model, start, inward, value, weight, bounds=bounds)
         start = fit.parameters
-        prediction = _step(start, inward)[0]
+        prediction = model(start, inward)[0]
         spread = np.sqrt(floor + photon * np.clip(prediction, 0.0, None))
         pull = np.where(usable, (value - prediction) / spread, 0.0)
         scatter = np.maximum(1.0, 1.4826 * np.median(np.abs(pull), axis=1, keepdims=True))

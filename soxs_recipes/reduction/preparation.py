@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from scipy.ndimage import correlate1d, uniform_filter
+from scipy.ndimage import uniform_filter
 
 from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.linearity import LinearityCurve
@@ -277,18 +277,29 @@ def local_signal(data: np.ndarray, noise: np.ndarray | float | None = None) -> n
     noise : ndarray (ny, nx), float or None [e-]
         Noise of one pixel without light; None for no such distinction.
     """
-    kernel = np.array([0.25, 0.5, 0.25], dtype=np.float32)
-    smooth = correlate1d(correlate1d(data, kernel, axis=0, mode="nearest"), kernel, axis=1, mode="nearest")
+    smooth = _smoothed(_smoothed(data, 0), 1)
     if noise is not None:
         limit = np.float32(3.0 * _KERNEL_NOISE) * noise
         faint = smooth < limit
         wide = uniform_filter(np.minimum(data, 3.0 * noise), 7, mode="nearest")
-        smooth[faint] = np.minimum(wide, limit)[faint]
+        np.copyto(smooth, np.minimum(wide, limit), where=faint)
         np.maximum(smooth, np.float32(0.0), out=smooth)
         squared = np.where(faint, np.float32(_FAINT_SHARP_SIGMA**2), np.float32(_SHARP_SIGMA**2))
         sharp = np.square(data - smooth) > squared * (np.square(noise) + smooth)
-        smooth[sharp] = data[sharp]
-    return np.maximum(smooth, np.float32(0.0))
+        np.copyto(smooth, data, where=sharp)
+    return np.maximum(smooth, np.float32(0.0), out=smooth)
+
+
+def _smoothed(data: np.ndarray, axis: int) -> np.ndarray:
+    """Weights 1-2-1 along an axis, (ny, nx) float32; the borders' neighbours are like the borders."""
+    smooth = np.multiply(data, np.float32(2.0), dtype=np.float32)
+    along, source = np.moveaxis(smooth, axis, 0), np.moveaxis(data, axis, 0)
+    along[1:] += source[:-1]
+    along[:-1] += source[1:]
+    along[0] += source[0]
+    along[-1] += source[-1]
+    smooth *= np.float32(0.25)
+    return smooth
 
 
 def with_poisson_noise(frame: Frame, model: np.ndarray | None = None) -> Frame:

@@ -75,6 +75,17 @@ def test_blank_pixels_become_nan(tmp_path):
     assert np.flatnonzero(np.isnan(data)).tolist() == [7]
 
 
+@pytest.mark.parametrize(("scale", "zero"), [(1.0, 32768.0), (1.0, 0.0), (1.0, 0.5), (0.5, 32768.0), (1.0, -3e7)])
+def test_whole_numbers_are_scaled_exactly(tmp_path, scale, zero):
+    stored = np.array([[-32768, -1, 0], [1, 12345, 32767]], dtype=np.int16)
+    hdu = fits.PrimaryHDU(stored)
+    hdu.header["BSCALE"], hdu.header["BZERO"] = scale, zero
+    hdu.writeto(tmp_path / "a.fits")
+    data = read_raw(tmp_path / "a.fits").data
+    assert data.dtype == np.float32
+    assert np.array_equal(data, (stored * scale + zero).astype(np.float32))
+
+
 @pytest.mark.parametrize("name", ["frame.fits.gz", "no-suffix"])
 def test_reads_gzip_whatever_its_name(tmp_path, raw_path, image, name):
     (tmp_path / name).write_bytes(gzip.compress(raw_path.read_bytes()))

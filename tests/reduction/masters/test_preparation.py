@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import correlate1d
 
 from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.quality import QualityFlag
@@ -214,6 +215,15 @@ def test_lamp_off_cancels_what_both_share():
     several = subtract_off(on, [off, off.with_arrays(data=off.data + 2)])
     assert np.allclose(several.data, result.data - 1, atol=1e-4)
     assert np.allclose(several.variance, 9.0 + 9.0 / 2)
+
+
+def test_local_signal_is_a_1_2_1_mean_up_to_the_border():
+    data = np.random.default_rng(8).gamma(4.0, 25.0, (40, 30)).astype(np.float32)
+    kernel = np.array([0.25, 0.5, 0.25])
+    expected = correlate1d(
+        correlate1d(data.astype(np.float64), kernel, 0, mode="nearest"), kernel, 1, mode="nearest"
+    )
+    assert np.allclose(local_signal(data), expected, rtol=1e-6)
 
 
 def test_local_signal_keeps_the_sum():
