@@ -12,8 +12,9 @@ from soxs_recipes.plots.style import (
     ACCENT,
     INK,
     MUTED,
+    counted,
+    draw_counts,
     is_part_of_window,
-    label_decades,
     new_figure,
     order_colour,
     robust_limits,
@@ -35,15 +36,16 @@ def figure_master(frame: Frame, title: str, unit: str = "e⁻") -> Figure:
     axes[0, 0].set_title("signal", fontsize=9, loc="left")
     show_image(axes[0, 1], np.sqrt(frame.variance), unit, cmap="magma")
     axes[0, 1].set_title("1 σ error", fontsize=9, loc="left")
-    good = np.where(frame.usable, frame.data, np.nan)
-    low, high = robust_limits(good[:: max(1, good.shape[0] // 500)], 0.1, 99.9)
-    axes[1, 0].hist(good[np.isfinite(good)], bins=200, range=(low, high), color=INK, log=True)
-    label_decades(axes[1, 0].yaxis)
+    usable = frame.usable & np.isfinite(frame.data)
+    good = frame.data[usable]
+    limits = robust_limits(good[:: max(1, good.size // 1_000_000)], 0.1, 99.9)
+    number, edges = counted(good, limits, 200)
+    draw_counts(axes[1, 0], number, edges, INK)
     axes[1, 0].set_xlabel(f"signal [{unit}]")
     axes[1, 0].set_ylabel("pixels")
     axis = axes[1, 1]
     for number, name, colour in ((1, "mean of rows, along y", INK), (0, "mean of columns, along x", ACCENT)):
-        axis.plot(_mean_profile(frame, number), color=colour, lw=0.7, label=name)
+        axis.plot(_mean_profile(frame.data, usable, number), color=colour, lw=0.7, label=name)
     axis.set_xlabel("pixel")
     axis.set_ylabel(f"mean signal [{unit}]")
     axis.legend(fontsize=8, frameon=False, loc="upper right")
@@ -120,31 +122,22 @@ def figure_sky_subtraction(
 
 
 def _pull_histogram(axis, pulls: np.ndarray) -> None:
-    edges = np.linspace(-6, 6, 121)
-    if pulls.size:  # the outermost bins hold what lies beyond
-        axis.hist(
-            np.clip(pulls, -6, 6),
-            bins=120,
-            range=(-6, 6),
-            color=INK,
-            density=True,
-            log=True,
-            label="pixels in orders",
-        )
+    # The outermost bins hold what lies beyond.
+    number, edges = counted(np.clip(pulls, -5.999, 5.999), (-6.0, 6.0), 120)
+    density = number / max(pulls.size * (edges[1] - edges[0]), 1e-12)
+    draw_counts(axis, density, edges, INK, "pixels in orders")
     axis.plot(edges, np.exp(-0.5 * edges**2) / np.sqrt(2 * np.pi), color=ACCENT, lw=1, label="unit normal")
     axis.set_ylim(1e-6, 1)
-    label_decades(axis.yaxis)
     axis.set_xlabel("residual / error [σ]")
     axis.set_ylabel("density")
     axis.axvline(0, color=MUTED, lw=0.6)
     axis.legend(fontsize=8, frameon=False, loc="upper left")
 
 
-def _mean_profile(frame: Frame, axis: int) -> np.ndarray:
+def _mean_profile(data: np.ndarray, usable: np.ndarray, axis: int) -> np.ndarray:
     """Mean of usable pixels along an axis; NaN where a whole line is unusable."""
-    usable = frame.usable
-    count = usable.sum(axis=axis)
-    total = np.where(usable, frame.data, 0.0).sum(axis=axis, dtype=np.float64)
+    count = np.count_nonzero(usable, axis=axis)
+    total = np.where(usable, data, np.float32(0.0)).sum(axis=axis, dtype=np.float64)
     profile = np.full(count.shape, np.nan)
     np.divide(total, count, out=profile, where=count > 0)
     return profile

@@ -23,6 +23,8 @@ __all__ = [
     "INK",
     "MUTED",
     "ORDER_COLOURS",
+    "counted",
+    "draw_counts",
     "drawn_within",
     "is_part_of_window",
     "label_decades",
@@ -158,6 +160,26 @@ def label_decades(axis: Axis) -> None:
         FuncFormatter(lambda value, _: "10" + f"{np.log10(value):.0f}".translate(_SUPERSCRIPTS))
     )
     axis.set_minor_formatter(NullFormatter())
+
+
+def counted(values: np.ndarray, limits: tuple[float, float], bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """(number of values in each of equal bins, edges); those beyond the limits do not count."""
+    low, high = limits
+    place = (values - low) * (bins / (high - low))
+    place = place[(place >= 0) & (place < bins)]
+    return np.bincount(place.astype(np.intp), minlength=bins), np.linspace(low, high, bins + 1)
+
+
+def draw_counts(axis: Axes, heights: np.ndarray, edges: np.ndarray, color: str, label: str | None = None) -> None:
+    """Draw a histogram over a logarithmic axis as one outline (`hist` draws a rectangle a bin)."""
+    axis.set_yscale("log")
+    axis.minorticks_off()
+    label_decades(axis.yaxis)
+    positive = heights[heights > 0]
+    least = float(positive.min()) if positive.size else 1.0
+    nothing = 1e-9 * least  # far below what is shown
+    axis.stairs(np.maximum(heights, nothing), edges, baseline=nothing, fill=True, color=color, label=label)
+    axis.set_ylim(0.5 * least, 2.0 * max(float(np.max(heights)), least))
 
 
 def order_colour(position: int) -> str:
