@@ -137,6 +137,22 @@ def warm_up() -> None:
         "soxs_recipes.fits_files",
     ):
         importlib.import_module(module)
+    _settle_fits_settings()
+
+
+def _settle_fits_settings() -> None:
+    """Replace astropy's settings for FITS by their values of now.
+
+    They are looked up several times for every header card, which is a fifth of the time that tables and headers
+    take; in a worker nobody changes them.
+    """
+    from astropy.config import ConfigItem
+    from astropy.io import fits
+
+    settings = type(fits.conf)
+    for name, item in list(vars(settings).items()):
+        if isinstance(item, ConfigItem):
+            setattr(settings, name, item())
 
 
 def _resolved(target: str) -> Callable[[Mapping[str, object]], dict[str, object]]:

@@ -15,6 +15,7 @@ from soxs_recipes.data.qc import QCDefinition, QCParameter
 from soxs_recipes.errors import AlgorithmError, InputError, UnprocessableData
 from soxs_recipes.instrument.times import observation_mjd
 from soxs_recipes.recipes.declarations import Parameter
+from soxs_recipes.recipes.preparation import forget_masters
 from soxs_recipes.recipes.spectroscopy import (
     Exposure,
     Location,
@@ -199,7 +200,9 @@ class _Bench:
                 self.inputs.mark_partial(f"left out: {bad}")
                 continue
             break
+        # Everything is prepared; the fits to come need the room.
         self._ready.clear()
+        forget_masters()
         for index in left:
             name = self.sequence.paths[index].name
             self.inputs.mark_partial(f"{name} is left out: no exposure of another beam goes with it")
@@ -346,6 +349,7 @@ def _reduced(
         return None
     qc = object_qc(None, pixels.location, bench.geometry, result.result)
     qc.append(QCParameter("SKY RATIO", result.sky_ratio))
+    result = replace(result, result=result.result.without_fits())
     _add_images(outputs, bench, item.subtraction, pixels.difference, result, qc)
     return item.subtraction, result.without_images(), qc
 

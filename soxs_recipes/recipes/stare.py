@@ -100,7 +100,7 @@ class Stare(Recipe):
         parameters=(*EXTRACTION_PARAMETERS, *USER_ARC_PARAMETERS, *_PARAMETERS),
         products=(*SPECTRUM_PRODUCTS, *IMAGE_PRODUCTS),
         qc=OBJECT_QC,
-        algorithm_version=8,
+        algorithm_version=9,
     )
 
     def process(self, inputs, parameters, outputs):
@@ -172,11 +172,13 @@ def _add_products(inputs, parameters, outputs, geometry, extracted: Iterable[_Ex
         tell_choice(inputs, item.exposure, item.result)
         qc = object_qc(item.exposure, item.location, geometry, item.result)
         own = [*qc, *time_qc(inputs, item.used, other_arm)]
-        add_images(inputs, outputs, item.exposure, item.result, own, item.used)
-        results.append(item.result.without_images())
-        times.append(max(item.exposure.frame.meta.exposure_time, 1e-3))
-        used += item.used
+        exposure, result, its_own = item.exposure, item.result.without_fits(), item.used
         del item  # its fits are large, and the next one is made when it is asked for
+        add_images(inputs, outputs, exposure, result, own, its_own)
+        results.append(result.without_images())
+        times.append(max(exposure.frame.meta.exposure_time, 1e-3))
+        used += its_own
+        del exposure, result
     combined = combine_extractions(orders_in_common(inputs, results), times)
     if throughput is not None:
         combined = replace(combined, throughput=throughput)

@@ -134,8 +134,12 @@ class ExposureResult:
     profiles: tuple[Mapping[int, SlitProfile], ...] = field(default=(), repr=False)
     slit_light: tuple[SlitLight, ...] = field(default=(), repr=False)
 
+    def without_fits(self) -> ExposureResult:
+        """The same without the state of the fits, which is far larger than the images."""
+        return replace(self, fits=())
+
     def without_images(self) -> ExposureResult:
-        """The same without images and the state of the fits, which are large."""
+        """The same without images and the state of the fits."""
         nothing = np.zeros((0, 0), np.float32)
         images = dict.fromkeys(("sky_model", "object_model", "variance", "quality"), nothing)
         return replace(self, fits=(), **images)

@@ -1,0 +1,36 @@
+"""What a worker process does to itself to be quick changes no product."""
+
+import subprocess
+import sys
+
+_PROGRAM = """
+import hashlib, sys
+import numpy as np
+from astropy.config import ConfigItem
+from astropy.io import fits
+from soxs_recipes.cascade import worker
+from soxs_recipes.fits_files import table_hdu
+from soxs_recipes.fits_files.writing import product_bytes
+
+if sys.argv[1] == "warm":
+    worker._keep_memory()
+    worker.warm_up()
+left = sum(isinstance(item, ConfigItem) for item in vars(type(fits.conf)).values())
+header = fits.Header([("HIERARCH ESO QC A B", 1.25, "[px] what"), ("OBJECT", "it's  ", "odd")])
+columns = {"WAVE": np.arange(5.0), "NAME": np.array(["a ", "bc", "", "d", "e"])}
+content = product_bytes([table_hdu("T", columns, {"WAVE": "nm"}, {"WAVE": "vacuum"})], header)
+print(left, hashlib.md5(bytes(content)).hexdigest())
+"""
+
+
+def _run(how: str) -> tuple[int, str]:
+    words = [sys.executable, "-c", _PROGRAM, how]
+    left, digest = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
+    return int(left), digest
+
+
+def test_settled_settings_write_the_same_bytes():
+    (cold, first), (warm, second) = _run("cold"), _run("warm")
+    assert cold > 3
+    assert warm == 0
+    assert first == second
