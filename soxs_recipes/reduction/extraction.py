@@ -43,6 +43,7 @@ __all__ = [
 
 _PREVIEWS = 5
 _SETTLED = 0.003  # arcsec, of ln width and of the tail: far less than the joint fit moves a profile
+_SEARCHED = 4  # px beyond a pixel
 _ROUNDS = 4
 _MORE_ROUNDS = 4
 
@@ -399,27 +400,36 @@ def _mask_cosmic_rays(frame: Frame, fits: list[OrderFit], settings: ExtractionSe
     hits = np.zeros(frame.shape, dtype=bool)
     if not settings.find_cosmic_rays:
         return hits
-    residual, sigma = np.zeros(frame.shape, np.float32), np.ones(frame.shape, np.float32)
-    tolerance, usable = np.zeros(frame.shape, np.float32), np.zeros(frame.shape, dtype=bool)
-    excess, uncertainty = np.zeros(frame.shape, np.float32), np.ones(frame.shape, np.float32)
+    rows = _rows_of(fits, frame.shape)
+    shape, first = hits[rows].shape, rows.start
+    residual, sigma = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+    tolerance, usable = np.zeros(shape, np.float32), np.zeros(shape, dtype=bool)
+    excess, uncertainty = np.zeros(shape, np.float32), np.ones(shape, np.float32)
     for fit in fits:
-        fit.pixels.put(residual, fit.residual)
-        fit.pixels.put(sigma, np.sqrt(fit.variance))
-        fit.pixels.put(tolerance, _first_tolerance(fit) if fit.solution is None else fit.tolerance)
-        fit.pixels.put(usable, fit.usable)
+        fit.pixels.put(residual, fit.residual, first)
+        fit.pixels.put(sigma, np.sqrt(fit.variance), first)
+        fit.pixels.put(tolerance, _first_tolerance(fit) if fit.solution is None else fit.tolerance, first)
+        fit.pixels.put(usable, fit.usable, first)
         for image, values in zip((excess, uncertainty), fit.above_course(), strict=True):
-            fit.pixels.put(image, values)
+            fit.pixels.put(image, values, first)
     for sign in fits[0].hit_signs:
-        hits |= find_cosmic_rays(
+        hits[rows] |= find_cosmic_rays(
             sign * residual, sigma, usable, tolerance=tolerance, threshold=settings.cosmic_ray_threshold
         )
-        hits |= narrow_hits(
+        hits[rows] |= narrow_hits(
             sign * excess, uncertainty, usable, fits[0].pixels.stride, threshold=settings.cosmic_ray_threshold
         )
     for fit in fits:
         fit.hits = hits.ravel()[fit.pixels.index]
         fit.rejected = fit.hits.copy()
     return hits
+
+
+def _rows_of(fits: Sequence[OrderFit], shape: tuple[int, int]) -> slice:
+    """Rows of the frame that hold the orders, and as many beside them as the search for hits looks at."""
+    low = min(int(fit.pixels.index.min()) for fit in fits) // shape[1]
+    high = max(int(fit.pixels.index.max()) for fit in fits) // shape[1]
+    return slice(max(low - _SEARCHED, 0), min(high + _SEARCHED + 1, shape[0]))
 
 
 def _first_tolerance(fit: OrderFit) -> np.ndarray:

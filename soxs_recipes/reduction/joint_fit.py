@@ -184,16 +184,21 @@ class JointModel:
         inverse, start = self._inverse
         block, _ = locate(where[1])
         length, size = inverse.shape[1], where.shape[1]
+        start = start[block]
+        row = where - start
+        weight = np.where((row >= 0) & (row < length), values, 0.0)
+        # Where the coefficients' rows begin in the flattened blocks.
+        begin = (block * length + np.clip(row, 0, length - 1)) * length
         result = np.zeros((lags + 1, size))
         for lag in range(lags + 1):
             last = size - lag
-            rows = block[:last]
+            column = beside[:, lag:] - start[:last]
+            later = np.where((column >= 0) & (column < length), values[:, lag:], 0.0)
+            np.clip(column, 0, length - 1, out=column)
             for a in range(4):
                 for b in range(4):
-                    i, j = where[a, :last] - start[rows], beside[b, lag:] - start[rows]
-                    known = (i >= 0) & (i < length) & (j >= 0) & (j < length)
-                    entry = inverse[rows, np.clip(i, 0, length - 1), np.clip(j, 0, length - 1)]
-                    result[lag, :last] += np.where(known, values[a, :last] * values[b, lag:] * entry, 0.0)
+                    entry = inverse.take(begin[a, :last] + column[b])
+                    result[lag, :last] += weight[a, :last] * later[b] * entry
         return result
 
     def beam_correlation(self) -> np.ndarray:

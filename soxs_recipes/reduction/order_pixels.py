@@ -167,9 +167,10 @@ class OrderPixels:
         """The order's values of a frame-sized image, float64."""
         return image.ravel()[self.index].astype(np.float64)
 
-    def put(self, image: np.ndarray, values: np.ndarray) -> None:
-        """Write the order's values into a frame-sized, contiguous image."""
-        image.reshape(-1)[self.index] = values
+    def put(self, image: np.ndarray, values: np.ndarray, first_row: int = 0) -> None:
+        """Write the order's values into a contiguous image: the frame, or rows of it from the first one on."""
+        index = self.index - first_row * self.shape[1] if first_row else self.index
+        image.reshape(-1)[index] = values
 
 
 def bins_around(position: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
