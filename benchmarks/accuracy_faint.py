@@ -1,4 +1,11 @@
-"""Faint objects: found or not, where, and what is found on an empty slit, in many draws of the noise."""
+"""Faint objects: found or not, where, and what is found on an empty slit, in many draws of the noise.
+
+The first seeds draw the noise many times and seek the magnitude that is found half of the time; every other seed
+is another instrument, sky and noise with one draw on the object and one on an empty slit. A hundred seeds take
+half an hour of one core:
+
+    python benchmarks/accuracy.py --topics faint --seeds $(seq 1 100)
+"""
 
 from __future__ import annotations
 
@@ -15,9 +22,11 @@ BARS: dict[str, tuple[float, str]] = {
     "farthest from its place [px]": (0.2, "max"),
     "found on an empty slit [%]": (1.0, "max"),
 }
+MEANS = ("found on an empty slit [%]",)  # one of a hundred may be, whichever it is
 
 _HOUR = 3600.0  # s
-_DRAWS, _EMPTY_DRAWS = 20, 20
+_THOROUGH = 2  # seeds, from the first, with many draws
+_DRAWS = 20
 _STEPS = (-0.5, -0.25, 0.0, 0.25, 0.5)  # magnitudes about the one at which half is expected to be found
 _DRAWS_A_STEP = 4
 
@@ -29,11 +38,12 @@ def measure(seed: int, folder: Path) -> dict[str, dict[str, float]]:
 
 def _measure_arm(arm: str, seed: int) -> dict[str, float]:
     slit = _Slit(true_exposure(arm, seed, magnitude=20.0, exposure_time=_HOUR), seed)
-    found = [slit.look(1.0) for _ in range(_DRAWS)]
+    draws = _DRAWS if seed <= _THOROUGH else 1
+    found = [slit.look(1.0) for _ in range(draws)]
     seen = [choice for choice in found if choice.detected]
-    empty = [slit.look(0.0) for _ in range(_EMPTY_DRAWS)]
+    empty = [slit.look(0.0) for _ in range(draws)]
     figures = {
-        "found, magnitude 20 [%]": 100.0 * len(seen) / _DRAWS,
+        "found, magnitude 20 [%]": 100.0 * len(seen) / draws,
         "found on an empty slit [%]": 100.0 * float(np.mean([choice.detected for choice in empty])),
     }
     if not seen:
@@ -41,7 +51,8 @@ def _measure_arm(arm: str, seed: int) -> dict[str, float]:
     figures["farthest from its place [px]"] = max(slit.distance(choice) for choice in seen)
     significance = np.median([choice.sources[choice.index].significance for choice in seen])
     figures["significance, magnitude 20"] = float(significance)
-    figures["magnitude found half of the time"] = slit.half_magnitude(20.0, float(significance))
+    if seed <= _THOROUGH:
+        figures["magnitude found half of the time"] = slit.half_magnitude(20.0, float(significance))
     return figures
 
 
