@@ -30,8 +30,9 @@ PAGE = HERE.parent / "docs" / "accuracy.md"
 
 _INTRODUCTION = """# Accuracy on simulated truth
 
-Made by `make accuracy` from runs of the recipes on simulated frames. "Worst" is the worst seed
-(where "mean" stands for it: the mean of all seeds), a bar what is asked for. Pulls are (value − truth)/stated error; widths of distributions are robust.
+Made by `make accuracy` from runs of the recipes on simulated frames. "Worst" is the worst seed (the mean of all
+where it says so), a bar what is asked for. Pulls are (value − truth)/stated error; widths of distributions are
+robust.
 """
 
 Figures = Mapping[str, Mapping[str, float]]
@@ -72,7 +73,7 @@ def _distance(bar: tuple[float, str] | None, value: float) -> float:
 
 
 def table(seeds: Mapping[int, Figures], bars: Mapping[str, tuple[float, str]], means: Collection[str] = ()) -> str:
-    """Markdown: median and worst seed of each figure, beside its bar; figures of `means` are held by their mean."""
+    """Markdown: median and worst seed of each figure, beside its bar; of `means` the mean is held against it."""
     lines = ["| arm | figure | bar | median | worst | seed | met |", "|---|---|---|---|---|---|---|"]
     arms = dict.fromkeys(arm for figures in seeds.values() for arm in figures)
     for arm in arms:
