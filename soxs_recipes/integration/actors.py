@@ -2,7 +2,8 @@
 
 Reflex is not to be had without ESO, so this table is what is known of its actors from their use in public
 workflows and from documents. What is marked `assumed` stands in neither: who has Reflex at hand puts it right
-here, and `make workflows` writes the workflow anew.
+here, and `make workflows` writes the workflow anew. That the properties of ESO's actors are texts and files is
+assumed throughout.
 """
 
 from __future__ import annotations
