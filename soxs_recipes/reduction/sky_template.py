@@ -78,18 +78,30 @@ def _gains(sky, error, position, brightness, width, shifts):
     ramp = np.broadcast_to(np.linspace(-1.0, 1.0, _CHUNK), data.shape)
     basis = [np.ones_like(data), ramp]
     gains = np.zeros(shifts.size)
-    for k, shift in enumerate(shifts):
-        template = _template(size, position + shift, brightness, width).reshape(-1, _CHUNK)
-        design = np.stack([*basis, template / max(template.max(), 1e-30)], axis=2)
-        normal = np.einsum("nki,nk,nkj->nij", design, weight, design)
+    templates = _shifted_templates(size, position, brightness, width, shifts)
+    for k, template in enumerate(templates):
+        scaled = template.reshape(-1, _CHUNK) / max(template.max(), 1e-30)
+        design = np.stack([*basis, scaled], axis=2)
+        weighted = (design * weight[:, :, None]).transpose(0, 2, 1)
+        normal = weighted @ design
         # A chunk with a bin or two of use determines less than three unknowns, whatever its scale.
         normal += (1e-9 * np.trace(normal, axis1=1, axis2=2) + 1e-30)[:, None, None] * np.eye(3)
-        right = np.einsum("nki,nk,nk->ni", design, weight, data)
-        solution = np.linalg.solve(normal, right[..., None])[..., 0]
+        solution = np.linalg.solve(normal, weighted @ data[:, :, None])[..., 0]
         spread = np.linalg.inv(normal)[:, 2, 2]
         gain = np.where(solution[:, 2] > 0, solution[:, 2] ** 2 / spread, 0.0)
         gains[k] = gain.sum()
     return gains
+
+
+def _shifted_templates(size, position, brightness, width, shifts):
+    """The template (size,) at each shift; those that are whole bins apart are parts of one longer template."""
+    whole = np.floor(shifts).astype(np.int64)
+    room = int(np.abs(whole).max(initial=0))
+    longer: dict[float, np.ndarray] = {}
+    for bins, part in zip(whole.tolist(), (shifts - whole).tolist(), strict=True):
+        if part not in longer:
+            longer[part] = _template(size + 2 * room, position + (part + room), brightness, width)
+        yield longer[part][room - bins : room - bins + size]
 
 
 def _template(size, position, brightness, width):
