@@ -191,11 +191,9 @@ class OrderFit:
         (low, middle), _ = binned_quantiles(self.pixels.position, ratio, self.pixels.grid.size, (0.25, 0.5))
         if len(self.hit_signs) > 1:
             return middle
-        error, _ = binned_median(
-            self.pixels.position,
-            np.where(np.isfinite(ratio), np.sqrt(self.base_variance + self.sky_photons()) / expected, np.nan),
-            self.pixels.grid.size,
-        )
+        noise = np.sqrt(self.base_variance + self.sky_photons()) / np.maximum(expected, 1e-6)
+        noise[np.isnan(ratio)] = np.nan
+        error, _ = binned_median(self.pixels.position, noise, self.pixels.grid.size)
         noise = np.hypot(error, np.sqrt(np.maximum(low, 0.0)))
         return np.where(middle - low > np.abs(low) + _DISAGREEMENT * noise, low, middle)
 

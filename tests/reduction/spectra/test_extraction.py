@@ -232,6 +232,26 @@ def test_tracks_along_the_slit_leave_no_mark(scene_of, monkeypatch):
     assert worst() > 20.0
 
 
+def test_first_fluxes_believe_the_pixels_that_a_track_leaves(scene_of, monkeypatch):
+    scene = scene_of(seed=3, emission=False, flux_level=400.0, fwhm=5.0, line_count=0)
+    data = scene.frame.data.copy()
+    rows = np.arange(40, 560, 40)
+    for row in rows:
+        trace = scene.orders[1].trace(float(row)) / 0.28
+        centre = round(float(scene.table[1].centre_at(row) + trace))
+        data[row, centre - 1 : centre + 4] += 3000.0
+
+    def excess():
+        result = extract(scene, scene.frame.with_arrays(data=data), find_cosmic_rays=False)
+        truth = scene.truth(result.orders[0].spectrum)
+        return np.median((result.fits[0].first_fluxes[0] / truth)[rows])
+
+    assert rows.size == 13
+    assert excess() < 2.0
+    monkeypatch.setattr(order_fit, "_DISAGREEMENT", 1e9)
+    assert excess() > 4.0
+
+
 def test_dead_columns_across_the_object_only_cost_information(scene_of, width_of):
     scene = scene_of(seed=3)
     quality = scene.frame.quality.copy()
