@@ -1,7 +1,11 @@
 """What a worker process does to itself to be quick changes no product."""
 
+import gc
 import subprocess
 import sys
+import weakref
+
+from soxs_recipes.cascade import worker
 
 _PROGRAM = """
 import hashlib, sys
@@ -34,3 +38,25 @@ def test_settled_settings_write_the_same_bytes():
     assert cold > 3
     assert warm == 0
     assert first == second
+
+
+def test_circles_of_a_call_are_let_go_and_what_is_kept_is_not_searched_again():
+    left = []
+
+    class Node:
+        pass
+
+    def call(_):
+        node = Node()
+        node.own = node
+        left.append(weakref.ref(node))
+        return {}
+
+    try:
+        for _ in range(3):
+            worker._answer(call, {})
+        worker._reset_peak()
+        assert [one() for one in left] == [None] * 3
+        assert gc.get_freeze_count() > 1000
+    finally:
+        gc.unfreeze()
