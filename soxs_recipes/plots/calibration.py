@@ -8,7 +8,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from soxs_recipes.data.response import Response
-from soxs_recipes.plots.style import ACCENT, ERROR, MUTED, new_figure, order_colour, robust_limits, shade_bands
+from soxs_recipes.plots.style import (
+    ACCENT,
+    ERROR,
+    MUTED,
+    label_decades,
+    new_figure,
+    order_colour,
+    robust_limits,
+    shade_bands,
+)
 
 __all__ = ["figure_line_residuals", "figure_response"]
 
@@ -87,7 +96,8 @@ def figure_response(
         if earlier is not None:
             _beside_earlier(axes[:, 0], response, earlier, int(number), colour)
     curve.set_yscale("log")
-    curve.set_ylabel("response\n" + "[erg cm⁻² Å⁻¹ / (e⁻ nm⁻¹)]")
+    label_decades(curve.yaxis)
+    curve.set_ylabel("response [erg cm⁻² Å⁻¹ / (e⁻ nm⁻¹)]")
     efficiency.set_ylabel("efficiency above\nthe atmosphere [%]")
     efficiency.set_ylim(0, robust_limits(100 * response.efficiency, 0, 99.5, 0.15)[1])
     if earlier is not None:

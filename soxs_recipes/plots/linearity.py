@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from soxs_recipes.data.linearity import LinearityCurve
-from soxs_recipes.plots.style import ACCENT, INK, MUTED, new_figure, order_colour, robust_limits
+from soxs_recipes.plots.style import ACCENT, INK, MUTED, label_decades, new_figure, order_colour, robust_limits
 
 __all__ = ["figure_linearity", "figure_photon_transfer"]
 
@@ -47,6 +47,8 @@ def figure_photon_transfer(
     curve.scatter([], [], s=12, color=MUTED, marker="x", lw=0.8, label="saturated or beyond the curve")
     curve.plot([], [], color=INK, lw=0.8, label="fit, the detector's curve included")
     curve.set(xscale="log", yscale="log", ylabel="variance of an exposure [ADU²]")
+    for axis in (curve.xaxis, curve.yaxis):
+        label_decades(axis)
     curve.legend(fontsize=8, frameon=False, loc="upper left")
     residual.axhline(0, color=MUTED, lw=0.7)
     residual.set(ylabel="(variance − fit) / error", xlabel="signal as read [ADU]", ylim=(-6, 6))

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.gridspec import SubplotParams
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter
 from PIL import Image
 
 __all__ = [
@@ -151,15 +151,28 @@ def save_pdf(figure: Figure, path: str | PathLike) -> None:
     FigureCanvasAgg(figure)
 
 
+_FEW_DECADES = 60.0  # highest over lowest value of an axis that needs more labels than powers of ten
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def label_decades(axis: Axis) -> None:
-    """Label the decades of a logarithmic axis 10ⁿ in plain text: typesetting formulas takes as long as drawing."""
-    axis.set_major_formatter(
-        FuncFormatter(lambda value, _: "10" + f"{np.log10(value):.0f}".translate(_SUPERSCRIPTS))
-    )
-    axis.set_minor_formatter(NullFormatter())
+    """Label the decades of a logarithmic axis 10ⁿ in plain text: typesetting formulas takes as long as drawing.
+
+    Where hardly a decade is shown, 2 and 5 times a power are labelled, too.
+    """
+
+    def between(value: float, _: int) -> str:
+        low, high = axis.get_view_interval()
+        power = int(np.floor(np.log10(value) + 1e-9))
+        factor = round(value / 10.0**power)
+        return f"{factor}·{_power_of_ten(power)}" if factor in (2, 5) and high < _FEW_DECADES * low else ""
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _power_of_ten(round(np.log10(value)))))
+    axis.set_minor_formatter(FuncFormatter(between))
+
+
+def _power_of_ten(power: int) -> str:
+    return "10" + str(power).translate(_SUPERSCRIPTS)
 
 
 def counted(values: np.ndarray, limits: tuple[float, float], bins: int) -> tuple[np.ndarray, np.ndarray]:

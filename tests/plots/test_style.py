@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from soxs_recipes.plots.style import INK, counted, draw_counts, new_figure
+from soxs_recipes.plots.style import INK, counted, draw_counts, label_decades, new_figure
 
 
 def test_counts_are_those_of_histogram():
@@ -25,3 +25,16 @@ def test_empty_bins_are_drawn_as_nothing():
     assert high > 100 == heights[2]
     draw_counts(axis, np.zeros(3), np.arange(4.0), INK)
     assert axis.get_ylim()[0] > 0
+
+
+def test_a_narrow_logarithmic_axis_is_labelled_between_decades():
+    _, axes = new_figure("x")
+    axis = axes[0, 0]
+    axis.set_yscale("log")
+    label_decades(axis.yaxis)
+    axis.set_ylim(1.5e-3, 2e-2)
+    minor, major = axis.yaxis.get_minor_formatter(), axis.yaxis.get_major_formatter()
+    assert [minor(value) for value in (2e-3, 3e-3, 5e-3, 2e-2)] == ["2·10⁻³", "", "5·10⁻³", "2·10⁻²"]
+    assert major(1e-3) == "10⁻³"
+    axis.set_ylim(1e-3, 1e4)
+    assert minor(2e-3) == ""
