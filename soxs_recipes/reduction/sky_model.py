@@ -234,9 +234,11 @@ def fit_distortion(
             priors += [prior / ((1.0 + 0.5 * i) * (1.0 + 0.5 * j)) for j in range(shape[1])]
     held = np.concatenate([start.illumination, start.shift.ravel(), start.broadening.ravel()])
     precision = 1.0 / np.array(priors) ** 2
-    weighted = design * weight
-    normal = design @ weighted.T + np.diag(precision)
-    step = np.linalg.solve(normal, weighted @ residual - precision * held)
+    # With the root on both sides the product is symmetric, which takes half the time.
+    root = np.sqrt(weight)
+    design *= root
+    normal = design @ design.T + np.diag(precision)
+    step = np.linalg.solve(normal, design @ (root * residual) - precision * held)
     a, b = start.illumination.size, start.illumination.size + start.shift.size
     return start.plus(
         SkyDistortion(
