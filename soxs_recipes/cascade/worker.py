@@ -20,8 +20,6 @@ from pathlib import Path
 __all__ = ["call_recipe", "draw_plots", "peak_megabytes", "serve", "warm_up"]
 
 _log = logging.getLogger(__name__)
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-_LARGEST_KEPT = 1 << 25  # bytes
 _LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -177,7 +175,6 @@ def serve(connection: Connection, target: str) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with_parent, args=(parent.sentinel,), daemon=True).start()
-    _keep_memory()
     call = _resolved(target)
     if target.startswith(__name__):
         warm_up()
@@ -203,17 +200,6 @@ def _answer(call: Callable, request: Mapping[str, object]) -> dict[str, object]:
     answer["cpu_seconds"] = time.process_time() - cpu
     answer["peak_mb"] = peak_megabytes()
     return answer
-
-
-def _keep_memory() -> None:
-    """Have arrays made in memory freed before (glibc): the system takes time to clear each page it hands out.
-
-    Between calls `_reset_peak` gives it back.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL(None)
-        for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
-            library.mallopt(option, _LARGEST_KEPT)
 
 
 def _reset_peak() -> None:

@@ -17,7 +17,6 @@ from soxs_recipes.fits_files import table_hdu
 from soxs_recipes.fits_files.writing import product_bytes
 
 if sys.argv[1] == "warm":
-    worker._keep_memory()
     worker.warm_up()
 left = sum(isinstance(item, ConfigItem) for item in vars(type(fits.conf)).values())
 header = fits.Header([("HIERARCH ESO QC A B", 1.25, "[px] what"), ("OBJECT", "it's  ", "odd")])
