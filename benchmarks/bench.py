@@ -149,6 +149,7 @@ def measure(options: argparse.Namespace, folder: Path, stored: dict[str, object]
         simulate_night(raw, seed=options.seed, plan=options.plan)
     frames = len(list(raw.glob("SOXS.*.fits")))
     result = {**stored, "version": __version__, "machine": machine(), "seed": options.seed, "frames": frames}
+    result.pop("remark", None)
     result["ours"] = reduce_night(raw, folder / "with_plots", plots=True)
     result["bare"] = reduce_night(raw, folder / "without_plots", plots=False)
     result["io_floor"] = io_floor(raw, folder / "without_plots")

@@ -55,11 +55,13 @@ error bars are true."""
 
 
 def _setting(result: Result) -> str:
+    """Night and machine, and what a person noted of the run (`remark`, written into the stored figures)."""
     machine = result["machine"]
+    remark = f" {result['remark']}" if result.get("remark") else ""
     return (
         f"One simulated night of {result['frames']} full-size frames (stare, nod, offset, standards, both arms; "
         f"seed {result['seed']}) on {machine['cores']} cores with {machine['memory_gb']:.0f} GB; version "
-        f"{result['version']}."
+        f"{result['version']}.{remark}"
     )
 
 
