@@ -13,7 +13,7 @@ def _noise():
 
 
 def test_mean_below_leaves_out_the_rest():
-    values = np.array([0.5, 1.5, 9.0, np.nan, np.inf], dtype=np.float32)
+    values = np.array([0.5, 1.5, 2.0, 9.0, np.nan, np.inf], dtype=np.float32)
     assert mean_below(values, 2.0) == 1.0
     assert mean_below(values, 0.1) is None
     squares = np.square(_noise().ravel())

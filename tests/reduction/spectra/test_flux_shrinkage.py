@@ -68,6 +68,27 @@ def test_an_emission_line_on_nothing_stays():
     assert _false_information(smooth[away], truth[away], error[away]) < 0.05
 
 
+def test_a_lone_line_beyond_doubt_keeps_its_light():
+    random = np.random.default_rng(10)
+    kept = []
+    for _ in range(50):
+        flux = random.standard_normal(_BINS)
+        flux[1000] = 10.0
+        kept.append(shrunk_flux(flux, np.ones(_BINS))[1000] / 10.0)
+    assert len(kept) == 50
+    assert 0.95 < np.mean(kept) < 1.0
+
+
+@pytest.mark.parametrize("ratio", [4.0, 9.0])  # nearer to noise, caution about chance costs more
+def test_a_rough_spectrum_is_shrunk_as_far_as_is_best(ratio):
+    """Bins that vary by `ratio` times their noise squared: no linear estimate errs by less than Wiener's."""
+    random = np.random.default_rng(11)
+    truth = np.sqrt(ratio) * random.standard_normal((20, _BINS))
+    flux = truth + random.standard_normal(truth.shape)
+    smooth = np.array([shrunk_flux(row, np.ones(_BINS)) for row in flux])
+    assert np.mean((smooth - truth) ** 2) / (ratio / (1.0 + ratio)) < 1.06
+
+
 def test_bins_without_pixels_take_their_neighbours_value():
     truth, error, flux = _draw(100.0, 6)
     information = error**-2.0
