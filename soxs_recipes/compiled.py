@@ -1,0 +1,90 @@
+"""Functions that numba turns into machine code, at their first call and not before.
+
+Numba takes a third of a second to import and a second or so to compile a function, once a machine: the code is
+kept beside the source, or in the user's cache where that folder is not writable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, update_wrapper
+from types import FunctionType
+from typing import Any, overload
+
+__all__ = ["Compiled", "compiled"]
+
+# Sums may be taken in any order, which lets them run on vector units; NaN and infinity keep their meaning.
+_ANY_ORDER = frozenset({"reassoc", "contract", "nsz"})
+
+
+class Compiled:
+    """A function of numbers and arrays that is compiled when it is first called.
+
+    It may call other compiled functions of its own module, and of that only: numba's kept code does not notice a
+    change in another file. What it may be written in is numba's choice (no keyword arguments in calls, say).
+    """
+
+    def __init__(self, function: FunctionType, *, any_order: bool) -> None:
+        self._function = function
+        self._any_order = any_order
+        update_wrapper(self, function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """What the function returns, from machine code."""
+        return self.machine_code(*arguments)
+
+    @cached_property
+    def machine_code(self) -> Callable[..., Any]:
+        """Numba's dispatcher of the function."""
+        import numba
+
+        options = {
+            "nogil": True,
+            "error_model": "numpy",
+            "fastmath": set(_ANY_ORDER) if self._any_order else False,
+        }
+        function = self._with_compiled_names()
+        try:
+            return numba.njit(cache=True, **options)(function)
+        except RuntimeError:  # no folder is writable: compile anew in each process
+            return numba.njit(**options)(function)
+
+    def _with_compiled_names(self) -> FunctionType:
+        """The function, the compiled functions that it calls in numba's form."""
+        original = self._function
+        names = dict(original.__globals__)
+        for name in original.__code__.co_names:
+            if isinstance(names.get(name), Compiled):
+                if names[name]._function.__module__ != original.__module__:
+                    raise TypeError(f"{original.__qualname__} calls {name}, which is compiled in another module")
+                names[name] = names[name].machine_code
+        copy = FunctionType(
+            original.__code__, names, original.__name__, original.__defaults__, original.__closure__
+        )
+        copy.__module__, copy.__qualname__ = original.__module__, original.__qualname__
+        return copy
+
+
+@overload
+def compiled(function: FunctionType) -> Compiled: ...
+@overload
+def compiled(*, any_order: bool) -> Callable[[FunctionType], Compiled]: ...
+def compiled(function: FunctionType | None = None, *, any_order: bool = False) -> Any:
+    """Decorator: compile a function of numbers and arrays when it is first called.
+
+    Parameters
+    ----------
+    function : function
+        Loops over arrays; what numba's nopython mode takes.
+    any_order : bool
+        Let sums be taken in any order: faster, their last bits depend on the processor.
+
+    Returns
+    -------
+    Compiled
+        Called like the function, without keywords. Division by zero gives infinity or NaN, as in numpy; indices
+        are not checked.
+    """
+    if function is None:
+        return lambda wrapped: Compiled(wrapped, any_order=any_order)
+    return Compiled(function, any_order=any_order)
