@@ -8,6 +8,7 @@ import numpy as np
 from numpy.polynomial.legendre import legvander, legvander2d
 from scipy.interpolate import CubicSpline
 
+from soxs_recipes.compiled import compiled
 from soxs_recipes.data.dispersion_solution import scaled
 from soxs_recipes.data.pixel_maps import PixelMaps
 from soxs_recipes.errors import AlgorithmError
@@ -173,19 +174,25 @@ class OrderPixels:
         image.reshape(-1)[index] = values
 
 
+@compiled
 def bins_around(position: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
     """Bin below each position and the share of the next one, for `between_bins`."""
-    below = position.astype(np.intp)
-    np.clip(below, 0, max(bins - 2, 0), out=below)
-    share = position - below
-    return below, np.clip(share, 0.0, 1.0, out=share)
+    below, share = np.empty(position.size, np.intp), np.empty(position.size)
+    last = max(bins - 2, 0)
+    for i in range(position.size):
+        below[i] = min(max(int(position[i]), 0), last)
+        share[i] = min(max(position[i] - below[i], 0.0), 1.0)
+    return below, share
 
 
+@compiled
 def between_bins(values: np.ndarray, below: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Linear interpolation at places known by `bins_around`: as np.interp, without its search."""
-    result = np.append(np.diff(values), 0.0).take(below)
-    result *= share
-    result += values.take(below)
+    result = np.empty(below.size)
+    last = values.size - 1
+    for i in range(below.size):
+        here = values[below[i]]
+        result[i] = here + share[i] * (values[min(below[i] + 1, last)] - here)
     return result
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.polynomial.legendre import legvander
 from scipy.ndimage import binary_dilation, median_filter
 
+from soxs_recipes.compiled import compiled
 from soxs_recipes.reduction.banded import SplineBasis
 from soxs_recipes.reduction.order_pixels import OrderPixels
 
@@ -44,20 +45,63 @@ def binned_quantiles(
 
     NaN in empty bins; NaN values are left out.
     """
-    good = np.isfinite(values)
-    which = np.clip(np.rint(position[good]).astype(np.int64), 0, bins - 1)
-    ordered = sorted_in_groups(which, values[good])
-    count = np.bincount(which, minlength=bins)
-    start = np.concatenate([[0], np.cumsum(count)[:-1]])
-    filled = count > 0
-    last = np.maximum(count - 1, 0)
-    result = []
-    for share in shares:
-        low, high = start + np.floor(last * share).astype(int), start + np.ceil(last * share).astype(int)
-        quantile = np.full(bins, np.nan)
-        quantile[filled] = 0.5 * (ordered[low[filled]] + ordered[high[filled]])
-        result.append(quantile)
+    return _quantiles(position, values, bins, np.asarray(shares, np.float64))
+
+
+@compiled
+def _quantiles(position, values, bins, shares):
+    """`binned_quantiles`, by a selection within each bin: quantiles (shares, bins) and count."""
+    count = np.zeros(bins, np.intp)
+    for i in range(values.size):
+        if np.isfinite(values[i]):
+            count[_nearest(position[i], bins)] += 1
+    end = np.cumsum(count)
+    place = end - count
+    grouped = np.empty(end[-1] if bins else 0)
+    for i in range(values.size):
+        if np.isfinite(values[i]):
+            k = _nearest(position[i], bins)
+            grouped[place[k]] = values[i]
+            place[k] += 1
+    result = np.full((shares.size, bins), np.nan)
+    for k in range(bins):
+        if count[k]:
+            members = grouped[end[k] - count[k] : end[k]]
+            for j in range(shares.size):
+                rank = (count[k] - 1) * shares[j]
+                low, high = int(np.floor(rank)), int(np.ceil(rank))
+                value = _select(members, low)
+                result[j, k] = value if high == low else 0.5 * (value + members[high:].min())
     return result, count
+
+
+@compiled
+def _nearest(position, bins):
+    """The bin in which a position lies."""
+    return min(max(int(np.rint(position)), 0), bins - 1)
+
+
+@compiled
+def _select(values, rank):
+    """Value of this rank (0: the least) by Hoare's selection; those behind it are no smaller from then on."""
+    first, last = 0, values.size - 1
+    while first < last:
+        pivot = values[rank]
+        i, j = first, last
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if j < rank:
+            first = i
+        if i > rank:
+            last = j
+    return values[rank]
 
 
 def sorted_in_groups(which: np.ndarray, values: np.ndarray) -> np.ndarray:
