@@ -201,6 +201,11 @@ class DifferenceFit(OrderFit):
             return np.abs(self.model - self.first_sky_model())
         return self._object_photons
 
+    @property
+    def photons_beneath(self) -> np.ndarray:
+        """Photons of all exposures but those of the beams."""
+        return super().photons_beneath if self.scale == 0 else self._beneath
+
     def sky_photons(self) -> np.ndarray:
         """Those of the sky."""
         return super().sky_photons() if self.scale == 0 else self._beneath

@@ -5,32 +5,51 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from soxs_recipes.compiled import compiled
+
 __all__ = ["flux_information", "shrunk_flux"]
 
 # Bins of a running mean, and bins in which is judged what its steps tell beyond noise.
 _LEVELS = ((255, 2047), (63, 511), (15, 127), (1, 31))
 
 
-def flux_information(expected: np.ndarray, sky: np.ndarray, weight: np.ndarray, per_bin) -> np.ndarray:
+@compiled
+def flux_information(
+    place: tuple[np.ndarray, np.ndarray],
+    profile: np.ndarray,
+    sensitivity: np.ndarray,
+    weight: np.ndarray,
+    bins: int,
+) -> np.ndarray:
     """What the pixels tell of a flux in every bin when the sky of the bin has to be found, too: 1/variance.
 
     Parameters
     ----------
-    expected, sky : ndarray (pixels,)
-        What a flux of 1 and a sky of 1 leave in each pixel.
+    place : (below, share), each (pixels,)
+        As from `order_pixels.bins_around`.
+    profile, sensitivity : ndarray (pixels,)
+        What a flux of 1 leaves in each pixel over what a sky of 1 leaves, and the latter.
     weight : ndarray (pixels,)
         1/variance, 0 where masked.
-    per_bin : callable
-        Sums values of pixels over each bin.
+    bins : int
 
     Returns
     -------
     ndarray (bins,) [e-^-2]
         0 in bins without pixels.
     """
-    own = per_bin(weight * expected**2)
-    both, under = per_bin(weight * expected * sky), per_bin(weight * sky**2)
-    return np.maximum(own - both**2 / np.where(under > 0, under, np.inf), 0.0)
+    below, share = place
+    own, both, under = np.zeros(bins), np.zeros(bins), np.zeros(bins)
+    for i in range(below.size):
+        k = below[i] + 1 if share[i] > 0.5 else below[i]
+        sky = weight[i] * sensitivity[i] ** 2
+        under[k] += sky
+        both[k] += sky * profile[i]
+        own[k] += sky * profile[i] ** 2
+    for k in range(bins):
+        if under[k] > 0:
+            own[k] = max(own[k] - both[k] ** 2 / under[k], 0.0)
+    return own
 
 
 def shrunk_flux(flux: np.ndarray, information: np.ndarray) -> np.ndarray:

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.polynomial.legendre import legvander
 
+from soxs_recipes.compiled import compiled
 from soxs_recipes.reduction.order_pixels import OrderGrid, OrderPixels
 from soxs_recipes.reduction.slit_profile import TAIL_RANGE, SlitProfile
 
@@ -108,10 +110,9 @@ def chunk_equations(
         Further light whose brightness in each chunk is free.
     """
     members = [(profile, scale), *companions]
-    near = np.flatnonzero(np.any([_is_near(pixels, member) for member, _ in members], axis=0) & (weight > 0))
-    near = near[near % every == 0]
-    chunk = np.clip((pixels.position.take(near) * (_CHUNKS / pixels.grid.size)).astype(np.uint8), 0, _CHUNKS - 1)
-    near = near[np.argsort(chunk, kind="stable")]
+    along = np.arange(pixels.grid.size, dtype=np.float64)
+    courses = np.array([[member.centre_at(along), 5.0 * member.fwhm_at(along)] for member, _ in members])
+    near, ends = _near_by_chunk(*pixels.place, pixels.position, pixels.slit, weight, courses, every, _CHUNKS)
     cut = replace(
         pixels,
         index=pixels.index.take(near),
@@ -128,10 +129,7 @@ def chunk_equations(
     others = [light.take(near) for light in nuisance]
     columns = np.concatenate([derivatives, [*amplitudes, pedestal, *others, residual.take(near)]])
     weighted = columns * weight.take(near)
-    ends = np.cumsum(np.bincount(chunk, minlength=_CHUNKS))
-    products = np.stack(
-        [weighted[:, a:b] @ columns[:, a:b].T for a, b in zip(np.append(0, ends[:-1]), ends, strict=True)]
-    )
+    products = np.stack([weighted[:, a:b] @ columns[:, a:b].T for a, b in pairwise(ends)])
     normal, right = products[:, :-1, :-1], products[:, :-1, -1]
     middle = (np.arange(_CHUNKS) + 0.5) / _CHUNKS * pixels.grid.size
     curvature, gradient = _eliminate(normal, right, 3)
@@ -139,10 +137,32 @@ def chunk_equations(
     return ChunkEquations(curvature, gradient, middle, wavelength)
 
 
-def _is_near(pixels: OrderPixels, profile: SlitProfile) -> np.ndarray:
-    bins = np.arange(pixels.grid.size, dtype=np.float64)
-    reach = pixels.interpolate(5.0 * profile.fwhm_at(bins))
-    return np.abs(pixels.slit - pixels.interpolate(profile.centre_at(bins))) < reach
+@compiled
+def _near_by_chunk(below, share, position, slit, weight, courses, every, chunks):
+    """Every n-th pixel if it has weight and is near any source, chunk by chunk; where the chunks begin and end.
+
+    courses : ndarray (sources, 2, bins) [arcsec]
+        Centre and reach of each.
+    """
+    last = courses.shape[2] - 1
+    part = np.full(slit.size, chunks, np.uint8)
+    ends = np.zeros(chunks + 1, np.intp)
+    for i in range(0, slit.size, every):
+        if weight[i] > 0:
+            a, b = below[i], min(below[i] + 1, last)
+            for centre, reach in courses:
+                middle = centre[a] + share[i] * (centre[b] - centre[a])
+                if abs(slit[i] - middle) < reach[a] + share[i] * (reach[b] - reach[a]):
+                    part[i] = min(max(int(position[i] * chunks / (last + 1)), 0), chunks - 1)
+            if part[i] < chunks:
+                ends[part[i] + 1] += 1
+    ends = np.cumsum(ends)
+    near, place = np.empty(ends[-1], np.intp), ends.copy()
+    for i in range(0, slit.size, every):
+        if part[i] < chunks:
+            near[place[part[i]]] = i
+            place[part[i]] += 1
+    return near, ends
 
 
 def _eliminate(normal, right, keep):

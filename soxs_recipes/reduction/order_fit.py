@@ -12,6 +12,7 @@ from soxs_recipes.reduction.flux_shrinkage import flux_information, shrunk_flux
 from soxs_recipes.reduction.joint_fit import JointModel, JointSolution
 from soxs_recipes.reduction.object_trace import ChunkEquations, chunk_equations
 from soxs_recipes.reduction.order_pixels import OrderPixels, between_bins, bins_around
+from soxs_recipes.reduction.preview_kernels import add_light, core_light, first_weights
 from soxs_recipes.reduction.sky_model import (
     SkyDistortion,
     binned_median,
@@ -104,6 +105,11 @@ class OrderFit:
         """Those of the objects, after `solve`."""
         return np.maximum(self.expected - self.sky, 0.0)
 
+    @property
+    def photons_beneath(self) -> np.ndarray:
+        """Photons that no model holds [e-], in each pixel; (0,) where there are none."""
+        return np.zeros(0)
+
     def sky_photons(self) -> np.ndarray:
         """Those of the binned sky."""
         return np.maximum(self.first_sky_model(), 0.0)
@@ -161,58 +167,55 @@ class OrderFit:
 
         Adds the objects to the model.
         """
-        residual = self.data - self.model
-        fluxes = []
-        bins = np.arange(self.pixels.grid.size)
-        for source, profile in enumerate(self.profiles):
+        fluxes = np.zeros((len(self.profiles), self.pixels.grid.size))
+        for source, flux in enumerate(fluxes):
             expected = self.profile_values(source) * self.sensitivity
-            centre, width = (
-                self.pixels.interpolate(course(bins)) for course in (profile.centre_at, profile.fwhm_at)
-            )
-            core = np.abs(self.pixels.slit - centre) < np.maximum(0.6 * width, 1.3 * self.pixels.footprint)
-            core &= self.good
-            ratio = np.where(core, residual / np.maximum(expected, 1e-6), np.nan)
-            flux = self._without_hits(ratio, expected)
-            known = np.flatnonzero(np.isfinite(flux))
-            flux = np.interp(bins, known, flux[known]) if known.size else np.zeros(flux.size)
-            light = self.pixels.interpolate(flux) * expected
-            residual = residual - light
-            self.model = self.model + light
-            fluxes.append(flux)
-        self.first_fluxes = np.array(fluxes).reshape(len(self.profiles), self.pixels.grid.size)
-        return self.first_fluxes
+            flux[:] = self._core_flux(source, expected)
+            add_light(self.pixels.place, flux, expected, self.model)
+        self.first_fluxes = fluxes
+        return fluxes
 
-    def _without_hits(self, ratio: np.ndarray, expected: np.ndarray) -> np.ndarray:
-        """Flux per bin from the pixels' light over profile (NaN: not near the core): their median.
+    def _core_flux(self, source: int, expected: np.ndarray) -> np.ndarray:
+        """Flux per bin: median of what is above the model over `expected`, near the core; bridged where unknown.
 
-        Light of an object gives the same flux in all of them; where they disagree by far a track runs along the
-        slit, and as hits only add light the fainter ones are right.
+        Light of an object gives the same flux in all pixels of a bin; where they disagree by far a track runs
+        along the slit, and as hits only add light the fainter ones are right.
         """
-        (low, middle), _ = binned_quantiles(self.pixels.position, ratio, self.pixels.grid.size, (0.25, 0.5))
-        if len(self.hit_signs) > 1:
-            return middle
-        noise = np.sqrt(self.base_variance + self.sky_photons()) / np.maximum(expected, 1e-6)
-        noise[np.isnan(ratio)] = np.nan
-        error, _ = binned_median(self.pixels.position, noise, self.pixels.grid.size)
-        noise = np.hypot(error, np.sqrt(np.maximum(low, 0.0)))
-        return np.where(middle - low > np.abs(low) + _DISAGREEMENT * noise, low, middle)
+        pixels, profile, bins = self.pixels, self.profiles[source], self.pixels.grid.size
+        along = np.arange(bins)
+        courses = np.stack([profile.centre_at(along), 0.6 * profile.fwhm_at(along)])
+        only_added = len(self.hit_signs) == 1
+        variance = self.base_variance + self.sky_photons() if only_added else self.base_variance
+        position, ratio, noise = core_light(
+            pixels.place, pixels.slit, pixels.footprint, self.good, self.residual, expected, variance, courses
+        )
+        (low, flux), count = binned_quantiles(position, ratio, bins, (0.25, 0.5))
+        if only_added:
+            error, _ = binned_median(position, noise, bins)
+            noise = np.hypot(error, np.sqrt(np.maximum(low, 0.0)))
+            flux = np.where(flux - low > np.abs(low) + _DISAGREEMENT * noise, low, flux)
+        known = np.flatnonzero(count)
+        return np.interp(along, known, flux[known]) if known.size else np.zeros(bins)
 
     def preview_equations(self, source: int, fluxes: np.ndarray) -> ChunkEquations:
         """Equations of a source about the first model, before any joint fit; fluxes (sources, bins)."""
-        light = [self.pixels.interpolate(flux) * self.sensitivity for flux in fluxes]
-        model = self._sky_at(self.binned_sky) * self.sensitivity
-        for number, scale in enumerate(light):
-            model = model + scale * self.profile_values(number)
-        self.model = model
-        steep = np.abs(np.gradient(self.binned_sky))
-        variance = self.variance + (self.pixels.interpolate(steep) * self.sensitivity) ** 2
-        residual = self.data - model
-        objects = model - self.first_sky_model()
-        unhit = np.abs(residual) < _REJECTION * np.sqrt(variance + (0.2 * objects) ** 2)
-        weight = np.where(self.good & unhit, 1.0 / (variance + (0.02 * light[source]) ** 2), 0.0)
+        residual, weight = first_weights(
+            self.pixels.place,
+            self.good,
+            self.data,
+            self.sensitivity,
+            self.base_variance,
+            self.flat_share,
+            self.photons_beneath,
+            np.stack([self.binned_sky, np.abs(np.gradient(self.binned_sky))]),
+            fluxes,
+            np.stack([self.profile_values(number) for number in range(len(fluxes))]),
+            source,
+            _REJECTION,
+        )
         # Where the rough sky of a bin is too low its flux is too high: with that noise in the scale, the two
         # together would look like a wider source.
-        information = self._information(source, _MEDIAN_EFFICIENCY * weight)
+        information = _MEDIAN_EFFICIENCY * self._information(source, weight)
         scale = self.pixels.interpolate(shrunk_flux(fluxes[source], information)) * self.sensitivity
         return chunk_equations(self.pixels, self.profiles[source], residual, weight, scale, every=3)
 
@@ -220,7 +223,7 @@ class OrderFit:
         """Choose the sky's knots from the binned sky and its noise."""
         bins = self.pixels.grid.size
         good = self.good
-        which = np.clip(np.rint(self.pixels.position).astype(np.int64), 0, bins - 1)
+        which = self.pixels.nearest
         noise = (self.base_variance + self.sky_photons()) / self.sensitivity**2
         count = np.maximum(np.bincount(which[good], minlength=bins), 1)
         pixel_variance = np.bincount(which[good], noise[good], minlength=bins) / count
@@ -343,11 +346,9 @@ class OrderFit:
 
     def _information(self, source: int, weight: np.ndarray) -> np.ndarray:
         """What the pixels tell of a source's flux in every bin: 1/variance."""
-        bins = self.pixels.grid.size
-        which = np.clip(np.rint(self.pixels.position).astype(np.int64), 0, bins - 1)
-        expected = self.profile_values(source) * self.sensitivity
+        pixels = self.pixels
         return flux_information(
-            expected, self.sensitivity, weight, lambda values: np.bincount(which, values, minlength=bins)
+            pixels.place, self.profile_values(source), self.sensitivity, weight, pixels.grid.size
         )
 
     def _other_light(self, source: int, apart: Sequence[int] = ()) -> list[np.ndarray]:

@@ -160,6 +160,16 @@ class OrderPixels:
         across = int(np.median(np.abs(np.diff(self.index[:1000])))) if self.index.size > 1 else 1
         return self.shape[1] if across == 1 else 1
 
+    @property
+    def place(self) -> tuple[np.ndarray, np.ndarray]:
+        """Bin below every pixel and the share of the next one, each (n,)."""
+        return self._below, self._share
+
+    @property
+    def nearest(self) -> np.ndarray:
+        """The bin in which every pixel lies (n,) int."""
+        return self._below + (self._share > 0.5)
+
     def interpolate(self, values: np.ndarray) -> np.ndarray:
         """What is known per bin (bins,) in every pixel, linearly; beyond the first and last bin their value."""
         return between_bins(values, self._below, self._share)
