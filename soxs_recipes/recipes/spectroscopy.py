@@ -218,9 +218,9 @@ def _prepare(inputs: Inputs, path: Path, table: OrderTable | None, cancels: bool
     if prepared.shortcoming:
         inputs.mark_partial(prepared.shortcoming)
     frame = prepared.frame
-    base = frame.variance + _dark_charge(darks, frame.meta.exposure_time)
+    base = (frame.variance + _dark_charge(darks, frame.meta.exposure_time)).astype(np.float32, copy=False)
     if table is None:
-        return Exposure(Path(path), frame, base.astype(np.float32))
+        return Exposure(Path(path), frame, base)
     return Exposure(Path(path), *_without_scattered_light(inputs, frame, base, table))
 
 
@@ -245,13 +245,13 @@ def _without_scattered_light(inputs, frame: Frame, base, table: OrderTable):
     from soxs_recipes.reduction.scattered_light import fit_scattered_light
 
     try:
-        light = fit_scattered_light(frame, table)
+        light = fit_scattered_light(frame, table, with_variance=False).model
     except AlgorithmError as error:
         inputs.note(f"{frame.meta.name}: light between the orders is not subtracted ({error})")
-        return frame, base.astype(np.float32)
+        return frame, base
     # The surface's own error is smooth like the sky, which takes it up.
-    base = base + np.maximum(light.model, 0.0)
-    return frame.with_arrays(data=frame.data - light.model), base.astype(np.float32)
+    base += np.maximum(light, np.float32(0.0))
+    return frame.with_arrays(data=np.subtract(frame.data, light, out=light)), base
 
 
 def find_geometry(inputs: Inputs, binning: tuple[int, int], *, arcs: bool = False) -> Geometry:

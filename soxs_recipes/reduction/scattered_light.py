@@ -6,13 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import BSpline
+from scipy.linalg import eigh
 
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.order_table import OrderTable
+from soxs_recipes.data.quality import UNUSABLE
 from soxs_recipes.errors import AlgorithmError
 from soxs_recipes.reduction.cross_sections import along_first
 from soxs_recipes.reduction.order_edges import edge_curves
-from soxs_recipes.reduction.sky_model import sorted_in_groups
+from soxs_recipes.reduction.scattered_light_kernels import cell_means, mark_gaps
 
 __all__ = ["ScatteredLight", "between_orders", "fit_scattered_light"]
 
@@ -30,12 +32,12 @@ class ScatteredLight(NamedTuple):
     ----------
     model : ndarray (ny, nx) float32 [e-]
         May be negative: nothing is clipped.
-    variance : ndarray (ny, nx) float32 [e-^2]
+    variance : ndarray (ny, nx) float32 [e-^2] or None
         Of the model; its errors are the same over large areas.
     """
 
     model: np.ndarray
-    variance: np.ndarray
+    variance: np.ndarray | None
 
 
 def between_orders(order_table: OrderTable, shape: tuple[int, int]) -> np.ndarray:
@@ -48,35 +50,34 @@ def between_orders(order_table: OrderTable, shape: tuple[int, int]) -> np.ndarra
     -------
     ndarray (ny, nx) int16
     """
-    gaps = np.zeros(shape, dtype=np.int16)
-    view = along_first(gaps, order_table.dispersion_axis)
-    length, width = view.shape
+    axis = order_table.dispersion_axis
+    length, width = shape if axis == 0 else shape[::-1]
     curves = [edge_curves(trace, length) for trace in order_table.traces]
     curves.sort(key=lambda pair: float(np.median(pair[0])))
     # Far outside, so that the detector's own borders keep no margin.
     starts = [np.full(length, -2.0 * _WIDEST_MARGIN), *(upper for _, upper in curves)]
     ends = [*(lower for lower, _ in curves), np.full(length, width + 2.0 * _WIDEST_MARGIN)]
-    column = np.arange(width)
-    for number, (start, end) in enumerate(zip(starts, ends, strict=True), start=1):
-        margin = np.clip(0.5 * (end - start) - 2.5, _NARROWEST_MARGIN, _WIDEST_MARGIN)
-        low, high = start + margin, end - margin
-        first, last = max(int(low.min()), 0), min(int(high.max()) + 2, width)
-        if last <= first:
-            continue
-        span = column[first:last]
-        inside = (span[None, :] >= low[:, None]) & (span[None, :] <= high[:, None])
-        view[:, first:last][inside] = number
+    margins = [
+        np.clip(0.5 * (end - start) - 2.5, _NARROWEST_MARGIN, _WIDEST_MARGIN)
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    low = np.array([start + margin for start, margin in zip(starts, margins, strict=True)])
+    high = np.array([end - margin for end, margin in zip(ends, margins, strict=True)])
     # Orders may cross a neighbour's gap where one is extrapolated.
-    for lower, upper in curves:
-        first, last = max(int(lower.min()) - 3, 0), min(int(upper.max()) + 4, width)
-        span = column[first:last]
-        lit = (span[None, :] > lower[:, None] - 3.0) & (span[None, :] < upper[:, None] + 3.0)
-        view[:, first:last][lit] = 0
-    return gaps
+    lit_low = np.array([lower for lower, _ in curves]) - _NARROWEST_MARGIN
+    lit_high = np.array([upper for _, upper in curves]) + _NARROWEST_MARGIN
+    gaps = np.zeros((length, width), dtype=np.int16)
+    mark_gaps(gaps, low, high, lit_low, lit_high)
+    return along_first(gaps, axis)
 
 
 def fit_scattered_light(
-    frame: Frame, order_table: OrderTable, *, coefficients: tuple[int, int] = (14, 18), clip_sigma: float = 4.5
+    frame: Frame,
+    order_table: OrderTable,
+    *,
+    coefficients: tuple[int, int] = (14, 18),
+    clip_sigma: float = 4.5,
+    with_variance: bool = True,
 ) -> ScatteredLight:
     """Fit a smooth surface to the pixels between the orders.
 
@@ -93,6 +94,8 @@ def fit_scattered_light(
     coefficients : (along, across)
         Number of spline coefficients in each direction, at least 4.
     clip_sigma : float
+    with_variance : bool
+        Whether the model's variance is wanted.
 
     Raises
     ------
@@ -100,52 +103,22 @@ def fit_scattered_light(
         When fewer than 12 cells between the orders can be measured.
     """
     axis = order_table.dispersion_axis
-    value = along_first(frame.data, axis)
     gaps = along_first(between_orders(order_table, frame.shape), axis)
-    gaps = np.where(along_first(frame.usable, axis) & np.isfinite(value), gaps, 0)
-    along, across, mean, error = _cells(value, gaps, clip_sigma)
+    value, quality = along_first(frame.data, axis), along_first(frame.quality, axis)
+    along, across, mean, error = _cells(value, quality, gaps, clip_sigma)
     if mean.size < _FEWEST_CELLS:
         raise AlgorithmError("too little room between the orders to see scattered light", cells=float(mean.size))
-    surface = _Surface(value.shape, coefficients)
+    surface = _Surface(gaps.shape, coefficients)
     solution, covariance = _penalised_fit(surface, along, across, mean, error)
-    model, variance = surface.image(solution), surface.variance(covariance)
-    if axis == 1:
-        model, variance = np.ascontiguousarray(model.T), np.ascontiguousarray(variance.T)
-    return ScatteredLight(model, variance)
+    variance = surface.variance(covariance, axis) if with_variance else None
+    return ScatteredLight(surface.image(solution, axis), variance)
 
 
-def _cells(value, gaps, clip_sigma):
+def _cells(value, quality, gaps, clip_sigma):
     """(along, across, mean, error) of cells with enough pixels."""
     stride = max(1, -(-np.count_nonzero(gaps) // _MOST_PIXELS))
-    # A stride over the flat list would sample a pattern; over rows, each cell keeps its share.
-    row, column = np.nonzero(gaps[::stride])
-    row *= stride
-    slots = -(-value.shape[1] // _CELL[1])
-    gap = gaps[row, column].astype(np.int64)
-    label = ((row // _CELL[0]) * (gaps.max() + 1) + gap) * slots + column // _CELL[1]
-    count = np.bincount(label)
-    names = np.flatnonzero(count)
-    label = (np.cumsum(count > 0) - 1)[label]
-    count = count[names]
-    data = value[row, column].astype(np.float64)
-    ranked = sorted_in_groups(label, data)
-    first = np.cumsum(count) - count
-    quantile = [ranked[first + np.minimum((q * count).astype(np.int64), count - 1)] for q in (0.159, 0.5, 0.841)]
-    sigma = np.maximum(0.5 * (quantile[2] - quantile[0]), 1e-6)
-    kept = np.abs(data - quantile[1][label]) <= clip_sigma * sigma[label]
-    label, data = label[kept], data[kept]
-    used = np.bincount(label, minlength=names.size)
-    enough = used >= max(40 // stride, 8)
-    total = np.maximum(used, 1)
-
-    def average(weights):
-        return np.bincount(label, weights=weights, minlength=names.size) / total
-
-    mean = average(data)
-    scatter = np.sqrt(np.maximum(average((data - mean[label]) ** 2), 1e-8))
-    return tuple(
-        column[enough] for column in (average(row[kept]), average(column[kept]), mean, scatter / np.sqrt(total))
-    )
+    fewest = max(40 // stride, 8)
+    return cell_means(value, quality, int(UNUSABLE), gaps, _CELL, stride, clip_sigma, fewest).T
 
 
 class _Surface:
@@ -172,18 +145,28 @@ class _Surface:
         along, across = (_second_differences(count) for count in self.counts)
         return np.kron(along, np.eye(self.counts[1])) + np.kron(np.eye(self.counts[0]), across)
 
-    def image(self, solution):
-        rows, columns = (self._basis(k, np.arange(self.shape[k], dtype=np.float64)) for k in (0, 1))
-        return ((rows @ solution.reshape(self.counts)) @ columns.T).astype(np.float32)
+    def image(self, solution, axis):
+        """(ny, nx), the dispersion along `axis`."""
+        # A part in a million of scattered light is nothing: single precision does.
+        rows, columns = (
+            self._basis(k, np.arange(self.shape[k], dtype=np.float64)).astype(np.float32) for k in (0, 1)
+        )
+        return _product(rows, solution.reshape(self.counts).astype(np.float32), columns, axis)
 
-    def variance(self, covariance):
-        """Variance on a coarse grid, interpolated linearly: it is as smooth as the surface."""
+    def variance(self, covariance, axis):
+        """As `image`, on a coarse grid, interpolated linearly: it is as smooth as the surface."""
         grids = [np.linspace(0, size - 1, 25) for size in self.shape]
         mesh = np.meshgrid(*grids, indexing="ij")
         design = self.design(mesh[0].ravel(), mesh[1].ravel())
         coarse = ((design @ covariance) * design).sum(axis=1).reshape(25, 25)
         weights = [_linear_weights(grid, size) for grid, size in zip(grids, self.shape, strict=True)]
-        return (weights[0] @ coarse @ weights[1].T).astype(np.float32)
+        return _product(weights[0], coarse.astype(np.float32), weights[1], axis)
+
+
+def _product(along, values, across, axis):
+    """Values on a grid times weights of both directions; contiguous for either axis."""
+    half = along @ values
+    return half @ across.T if axis == 0 else across @ half.T
 
 
 def _second_differences(count):
@@ -193,7 +176,7 @@ def _second_differences(count):
 
 def _linear_weights(grid, size):
     position = np.arange(size)
-    return np.stack([np.interp(position, grid, unit) for unit in np.eye(grid.size)], axis=1)
+    return np.stack([np.interp(position, grid, unit) for unit in np.eye(grid.size)], axis=1).astype(np.float32)
 
 
 def _penalised_fit(surface, along, across, mean, error):
@@ -213,17 +196,16 @@ def _penalised_fit(surface, along, across, mean, error):
 
 
 def _least_score(design, penalty, mean, weight):
-    normal = design.T @ (design * weight[:, None])
-    target = design.T @ (weight * mean)
+    root = np.sqrt(weight)
+    weighted = design * root[:, None]
+    normal = weighted.T @ weighted
+    target = weighted.T @ (root * mean)
     size = normal.shape[0]
     # A cell's weight in units of the normal matrix makes the smoothing parameter free of units.
     unit = np.trace(normal) / np.trace(penalty)
     ridge = 1e-7 * np.trace(normal) / size
-    # With N = L L' and L^-1 P L^-T = U d U', every smoothness costs one division.
-    factor = np.linalg.cholesky(normal + ridge * np.eye(size))
-    half = np.linalg.solve(factor, penalty)
-    stiffness, rotation = np.linalg.eigh(np.linalg.solve(factor, half.T))
-    modes = np.linalg.solve(factor.T, rotation)
+    # In the modes that both matrices share every smoothness costs one division.
+    stiffness, modes = eigh(penalty, normal + ridge * np.eye(size), driver="gvd", check_finite=False)
     coordinates = modes.T @ target
     total = float((weight * mean**2).sum())
     best = None
