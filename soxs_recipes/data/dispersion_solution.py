@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.polynomial.legendre import legder, legval, legvander
+from numpy.polynomial.legendre import legder, legvander
+
+from soxs_recipes.data.legendre_sums import legendre_sums
 
 __all__ = ["DispersionBlock", "DispersionSolution", "scaled"]
 
@@ -123,11 +125,9 @@ class OrderSurface:
 
     def _series(self, x_matrix, y_matrix, wavelength, slit):
         wavelength, slit = np.broadcast_arrays(np.asarray(wavelength, float), np.asarray(slit, float))
-        u = scaled(wavelength, self.wavelength_domain)
-        v = scaled(slit, self.slit_domain)
-        along_slit = [legval(u, m, tensor=True) for m in (x_matrix, y_matrix)]
-        slit_basis = np.moveaxis(legvander(v, x_matrix.shape[1] - 1), -1, 0)
-        return tuple(np.einsum("k...,k...->...", series, slit_basis) for series in along_slit)
+        u, v = scaled(wavelength, self.wavelength_domain).ravel(), scaled(slit, self.slit_domain).ravel()
+        x, y = legendre_sums(np.array([x_matrix, y_matrix]), u, v)
+        return x.reshape(wavelength.shape), y.reshape(wavelength.shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from soxs_recipes.compiled import compiled
+
 __all__ = ["PixelMaps"]
 
 
@@ -42,19 +44,31 @@ class PixelMaps:
 
 
 def _boxes(image: np.ndarray) -> dict[int, tuple[slice, slice]]:
-    """Bounding box of each number in an image but 0."""
-    index = np.flatnonzero(image)
-    if index.size == 0:
-        return {}
-    numbers = image.ravel()[index]
-    by_number = np.argsort(numbers, kind="stable")
-    index, numbers = index[by_number], numbers[by_number]
-    start = np.flatnonzero(np.diff(numbers, prepend=0))
-    sides = [
-        [slice(int(low), int(high) + 1) for low, high in zip(*ends, strict=True)]
-        for ends in (
-            (np.minimum.reduceat(place, start), np.maximum.reduceat(place, start))
-            for place in np.divmod(index, image.shape[1])
-        )
-    ]
-    return dict(zip(numbers[start].tolist(), zip(*sides, strict=True), strict=True))
+    """Bounding box of each number in an image but 0; no number is negative."""
+    ends = _ends(np.ascontiguousarray(image, dtype=np.int16), int(image.max(initial=0)))
+    return {
+        number: (slice(top, bottom), slice(left, right))
+        for number, (top, bottom, left, right) in enumerate(ends.tolist())
+        if number and bottom > 0
+    }
+
+
+@compiled
+def _ends(image, highest):
+    """First row, end of rows, first column, end of columns of each number up to the highest (highest + 1, 4)."""
+    ends = np.zeros((highest + 1, 4), np.int64)
+    for row in range(image.shape[0]):
+        before = 0
+        for column in range(image.shape[1]):
+            number = image[row, column]
+            if number != before and number:
+                box = ends[number]
+                if box[1] == 0:
+                    box[0], box[2] = row, column
+                box[1], box[2], box[3] = row + 1, min(box[2], column), max(box[3], column + 1)
+            if number != before and before:
+                ends[before, 3] = max(ends[before, 3], column)
+            before = number
+        if before:
+            ends[before, 3] = image.shape[1]
+    return ends

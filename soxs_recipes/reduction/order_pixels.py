@@ -70,7 +70,8 @@ def make_order_grid(maps: PixelMaps, order: int, dispersion_axis: int) -> OrderG
     domain = (float(low), float(high))
     half_slit = float(np.abs(slit).max()) or 1.0
     design = legvander2d(scaled(along, domain), slit / half_slit, [_WAVELENGTH_DEGREE, 2])
-    coefficients = np.linalg.lstsq(design, wavelength, rcond=None)[0].reshape(_WAVELENGTH_DEGREE + 1, 3)
+    # Legendre polynomials are nearly orthogonal: normal equations lose nothing.
+    coefficients = np.linalg.solve(design.T @ design, design.T @ wavelength).reshape(_WAVELENGTH_DEGREE + 1, 3)
     mid_slit = coefficients @ np.array([1.0, 0.0, -0.5])  # Legendre polynomials of the slit at 0
     rows = np.arange(low - _MARGIN, high + _MARGIN + 1, dtype=np.float64)
     curve = _extended_curve(rows, domain, mid_slit)
@@ -88,19 +89,16 @@ def make_order_grid(maps: PixelMaps, order: int, dispersion_axis: int) -> OrderG
 
 
 def _map_samples(maps, order, dispersion_axis):
-    box = _window(maps, order)
-    rows, columns = np.nonzero(
-        (maps.order[box] == order) & np.isfinite(maps.wavelength[box]) & np.isfinite(maps.slit[box])
-    )
-    rows, columns = rows + box[0].start, columns + box[1].start
-    if rows.size < _MINIMUM_PIXELS:
-        raise AlgorithmError(f"order {order}: too few pixels in the maps", pixels=rows.size)
-    along = rows if dispersion_axis == 0 else columns
-    step = max(rows.size // 20_000, 1)
-    # Both ends stay in, whatever the step.
-    chosen = np.union1d(np.arange(0, rows.size, step), [int(along.argmin()), int(along.argmax())])
-    rows, columns, along = rows[chosen], columns[chosen], along[chosen]
-    return along.astype(np.float64), maps.wavelength[rows, columns], maps.slit[rows, columns]
+    window = _window(maps, order)
+    box = maps.order[window] if dispersion_axis == 0 else maps.order[window].T
+    along, _, index = _places(np.ascontiguousarray(box == order), window, maps.order.shape[1], dispersion_axis)
+    wavelength, slit = maps.wavelength.take(index), maps.slit.take(index)
+    known = np.flatnonzero(np.isfinite(wavelength) & np.isfinite(slit))
+    if known.size < _MINIMUM_PIXELS:
+        raise AlgorithmError(f"order {order}: too few pixels in the maps", pixels=known.size)
+    # They run along the order: both ends stay in, whatever the step.
+    chosen = np.append(known[:: max(known.size // 20_000, 1)], known[-1])
+    return along[chosen].astype(np.float64), wavelength[chosen], slit[chosen]
 
 
 def _extended_curve(rows, domain, coefficients):

@@ -13,6 +13,7 @@ from soxs_recipes.data.dispersion_solution import DispersionSolution, OrderSurfa
 from soxs_recipes.data.order_table import OrderTable
 from soxs_recipes.data.pixel_maps import PixelMaps
 from soxs_recipes.errors import AlgorithmError
+from soxs_recipes.reduction.pixel_map_kernels import fill_order, invert_places
 
 __all__ = ["invert_surface", "pixel_maps"]
 
@@ -182,51 +183,13 @@ def _strip_of_edges(trace, surface, limits, shape, dispersion_axis, margin, alon
 def _fill(number, surface, strip, limits, dispersion_axis, images):
     """Write one order into the maps."""
     coefficients, span = _inverse_series(surface, strip, limits, dispersion_axis)
-    wavelength, slit, order = (image if dispersion_axis == 0 else image.T for image in images)
     along = np.arange(strip.first, strip.last, dtype=np.float64)
-    middle, half = strip.middle(along), strip.half(along)
-    pixels = wavelength.shape[1]
-    start = max(int(np.ceil((middle - half).min())), 0)
-    stop = min(int(np.floor((middle + half).max())) + 1, pixels)
-    if stop <= start:
-        return
-    across = np.arange(start, stop, dtype=np.float64)
-    v = (across[None, :] - middle[:, None]) / half[:, None]
-    rows, columns = np.nonzero((np.abs(v) <= 1.0) & (half > 0)[:, None])
     u = (2.0 * along - span[0] - span[1]) / (span[1] - span[0])
-    found = _product_series(coefficients, u, rows, v[rows, columns])
-    kept = (found[0] >= limits[0]) & (found[0] <= limits[1])
-    if not kept.all():
-        rows, columns, found = rows[kept], columns[kept], [values[kept] for values in found]
-    window = (slice(strip.first, strip.last), slice(start, stop))
-    wavelength[window][rows, columns] = found[0]
-    slit[window][rows, columns] = found[1]
-    order[window][rows, columns] = number
-
-
-def _product_series(coefficients, u, rows, v):
-    """Sums c_ij T_i(u) T_j(v) at v on given rows of u: one-dimensional series in v with coefficients along u.
-
-    Parameters
-    ----------
-    coefficients : sequence of ndarray (i, j)
-        One for each sum.
-    u : ndarray (n,)
-    rows : ndarray (points,) int
-        Into `u`.
-    v : ndarray (points,)
-    """
-    along = [(chebvander(u, c.shape[0] - 1) @ c).T for c in coefficients]
-    totals = [row[0].take(rows) for row in along]
-    previous, current = np.ones_like(v), v
-    for k in range(1, coefficients[0].shape[1]):
-        for total, row in zip(totals, along, strict=True):
-            total += row[k].take(rows) * current
-        following = 2.0 * v
-        following *= current
-        following -= previous
-        previous, current = current, following
-    return totals
+    series = np.array([chebvander(u, c.shape[0] - 1) @ c for c in coefficients])
+    ny, nx = images[0].shape
+    steps = (nx, 1, nx) if dispersion_axis == 0 else (1, nx, ny)
+    flat = (image.reshape(-1) for image in images)
+    fill_order(*flat, steps, number, series, strip.first, strip.middle(along), strip.half(along), limits)
 
 
 def _inverse_series(surface, strip, limits, dispersion_axis):
@@ -270,9 +233,7 @@ def _closure(surface, strip, span, coefficients, dispersion_axis):
     """Largest distance [px] between places and the solution at the wavelength and slit position given to them."""
     u, v = np.linspace(-1.0, 1.0, 101), np.linspace(-1.0, 1.0, 11)
     along, across = _places(strip, span, u, v)
-    rows = np.repeat(np.arange(u.size), v.size)
-    found = _product_series(coefficients, u, rows, np.tile(v, u.size))
-    wavelength, slit = (values.reshape(along.shape) for values in found)
+    wavelength, slit = (chebvander(u, c.shape[0] - 1) @ c @ chebvander(v, c.shape[1] - 1).T for c in coefficients)
     found_along, found_across = _axes(surface.evaluate(wavelength, slit), dispersion_axis)
     return float(np.hypot(found_along - along, found_across - across).max())
 
@@ -301,23 +262,16 @@ def invert_surface(
         To 1e-9 px; NaN where the iteration did not converge.
     """
     x, y = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64))
-    wavelength = _start(surface, x, y, limits, dispersion_axis)
-    slit = np.zeros_like(wavelength)
-    width = limits[1] - limits[0]
-    for _ in range(_NEWTON_STEPS):
-        found = surface.evaluate(wavelength, slit)
-        dx, dy = x - found[0], y - found[1]
-        if np.hypot(dx, dy).max() < 1.0e-9:
-            break
-        x_w, y_w = surface.wavelength_derivative(wavelength, slit)
-        x_s, y_s = surface.slit_derivative(wavelength, slit)
-        determinant = x_w * y_s - x_s * y_w
-        determinant = np.where(np.abs(determinant) > 1.0e-12, determinant, 1.0e-12)
-        wavelength = wavelength + ((dx * y_s - dy * x_s) / determinant).clip(-0.2 * width, 0.2 * width)
-        slit = slit + ((dy * x_w - dx * y_w) / determinant).clip(-10.0, 10.0)
-    found = surface.evaluate(wavelength, slit)
-    failed = ~(np.hypot(x - found[0], y - found[1]) < 1.0e-6)
-    return np.where(failed, np.nan, wavelength), np.where(failed, np.nan, slit)
+    start = _start(surface, x, y, limits, dispersion_axis)
+    found = invert_places(
+        np.array([surface.x_matrix, surface.y_matrix]),
+        np.array([surface.wavelength_domain, surface.slit_domain], dtype=np.float64),
+        np.array([x.ravel(), y.ravel()]),
+        start.ravel(),
+        limits[1] - limits[0],
+        _NEWTON_STEPS,
+    )
+    return found[0].reshape(x.shape), found[1].reshape(x.shape)
 
 
 def _start(surface, x, y, limits, dispersion_axis):
