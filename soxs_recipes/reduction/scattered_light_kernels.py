@@ -167,7 +167,9 @@ def cell_means(values, quality, unusable, gaps, cell, stride, clip_sigma, fewest
             first, last = start[group], start[group + 1]
             if last - first < fewest:
                 continue
-            kept, row, column, mean, error = _clipped_mean(data[first:last], places[first:last], ranked, clip_sigma)
+            kept, row, column, mean, error = _clipped_mean(
+                data[first:last], places[first:last], ranked, clip_sigma
+            )
             if kept >= fewest:
                 found[count] = row, column, mean, error
                 count += 1
