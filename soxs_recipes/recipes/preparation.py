@@ -209,9 +209,9 @@ def _expected_charge(frame: Frame, dark: Master | None, scale: float) -> np.ndar
     """Signal that made Poisson noise: smoothed light plus dark charge."""
     import numpy as np
 
-    from soxs_recipes.reduction.preparation import local_signal
+    from soxs_recipes.reduction.preparation import frame_noise, local_signal
 
-    light = local_signal(frame.data, np.sqrt(frame.variance))
+    light = local_signal(frame.data, frame_noise(frame))
     return light if dark is None else light + np.maximum(np.float32(scale) * dark.frame.data, np.float32(0.0))
 
 

@@ -68,8 +68,9 @@ def overscan_level(strip: np.ndarray, trailing_side: str = "low") -> OverscanLev
     finite = np.isfinite(strip)
     if not finite.any():
         raise ValueError("the overscan holds no finite value")
-    overall = float(np.median(strip[finite]))
-    values = np.where(finite, strip, overall).astype(np.float64)
+    values = strip.astype(np.float64)
+    if not finite.all():
+        values[~finite] = np.median(values[finite])
     rows, noise = _clipped_rows(values)
     row_variance = noise**2 / values.shape[1]
     level, window, variance = smooth_by_risk(rows, row_variance)
@@ -79,7 +80,9 @@ def overscan_level(strip: np.ndarray, trailing_side: str = "low") -> OverscanLev
 def _clipped_rows(values: np.ndarray) -> tuple[np.ndarray, float]:
     """Clipped mean of each row, and the standard deviation about it and about the columns' means."""
     count = values.shape[1]
-    rows = np.median(values, axis=1)
+    # Sorting rows is several times faster than to ask for their medians.
+    ranked = np.sort(values, axis=1)
+    rows = 0.5 * (ranked[:, (count - 1) // 2] + ranked[:, count // 2])
     deviation = np.abs(values - rows[:, None])
     # Quantised values may have a median deviation of 0; half a unit is what they cannot tell.
     limit = _CLIP_SIGMA * max(1.4826 * float(np.median(deviation)), 0.75)

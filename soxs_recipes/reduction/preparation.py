@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from scipy.ndimage import uniform_filter
 
 from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.linearity import LinearityCurve
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.errors import UnprocessableData
 from soxs_recipes.reduction.overscan import OverscanLevel, overscan_level
+from soxs_recipes.reduction.preparation_kernels import (
+    census,
+    constant_blocks,
+    smoothed,
+    smoothed_by_noise,
+    without_level,
+)
 from soxs_recipes.reduction.reference_pixels import ReferencePattern, reference_level
 
 __all__ = [
@@ -21,12 +27,15 @@ __all__ = [
     "ReadoutLayout",
     "ReadoutReport",
     "divide_by_flat",
+    "frame_noise",
     "local_signal",
     "prepare",
     "subtract_master",
     "subtract_off",
     "with_poisson_noise",
 ]
+
+_Window = tuple[int, int, int, int]  # y0, y1, x0, x1, half-open
 
 # A frame with more saturated or missing pixels than this holds nothing to reduce.
 _LOST_FRACTION_MAX = 0.5
@@ -138,28 +147,29 @@ def prepare(
     UnprocessableData
         The frame is all zero, one value everywhere, mostly missing or mostly saturated.
     """
-    science = _light(data, layout)
-    finite = np.isfinite(science)
-    _refuse_hopeless(science, finite, saturation, meta.name)
-    finite &= ~_unread(science, saturation)
-    signal, level_variance, report = _without_level(data, layout, meta.gain)
-    quality = np.zeros(science.shape, np.int32)
-    readout = np.float32(meta.read_noise**2 + meta.gain**2 / 12.0 + level_variance)
+    light, window = _light(data, layout)
+    shape = window[1] - window[0], window[3] - window[2]
+    _refuse_hopeless(light, window, saturation, meta.name)
+    level = _electronic_level(data, layout, meta.gain)
+    signal, quality = np.empty(shape, np.float32), np.empty(shape, np.int32)
+    limit, no_data, full = np.float32(saturation), np.int32(QualityFlag.NO_DATA), np.int32(QualityFlag.SATURATED)
+    without_level(light, window, level.by_output, level.first_column, limit, no_data, full, signal, quality)
+    for block in _unread(light, window, saturation):
+        signal[block], quality[block] = 0.0, no_data
+    readout = np.float32(meta.read_noise**2 + meta.gain**2 / 12.0 + level.variance)
     # One number until a curve or a master makes it differ from pixel to pixel: frames wait by the dozen.
-    variance = np.broadcast_to(readout, science.shape)
+    variance = np.broadcast_to(readout, shape)
     if curves:
-        variance = variance.copy()
-    for curve in curves:
-        _make_linear(signal, variance, quality, curve, meta.binning[1])
+        variance, lost = variance.copy(), (quality & no_data) != 0
+        for curve in curves:
+            _make_linear(signal, variance, quality, curve, meta.binning[1])
+        signal[lost] = 0.0
     signal *= np.float32(meta.gain)
-    if not finite.all():
-        signal[~finite] = 0.0
-        quality[~finite] |= np.int32(QualityFlag.NO_DATA)
-        science = np.where(finite, science, np.float32(0.0))
-    quality[science >= saturation] |= np.int32(QualityFlag.SATURATED)
-    quality[signal > linear_limit] |= np.int32(QualityFlag.NON_LINEAR)
-    full = saturation * meta.gain - report.level
-    return Frame(signal, variance, quality, replace(meta, saturation=min(meta.saturation, full))), report
+    bent = signal > linear_limit
+    if bent.any():
+        quality[bent] |= np.int32(QualityFlag.NON_LINEAR)
+    meta = replace(meta, saturation=min(meta.saturation, saturation * meta.gain - level.report.level))
+    return Frame(signal, variance, quality, meta), level.report
 
 
 def _make_linear(
@@ -168,86 +178,78 @@ def _make_linear(
     """Correct the columns of one amplifier in place; read noise is scaled by the slope of the curve."""
     cut = (slice(None), slice(curve.columns[0] // binning, -(-curve.columns[1] // binning)))
     read = signal[cut]
-    finite = np.where(np.isfinite(read), read, np.float32(0.0))
-    variance[cut] *= np.square(curve.slope(finite))
-    quality[cut][finite > curve.limit] |= np.int32(QualityFlag.NON_LINEAR)
+    variance[cut] *= np.square(curve.slope(read))
+    quality[cut][read > curve.limit] |= np.int32(QualityFlag.NON_LINEAR)
     signal[cut] = curve.corrected(read)
 
 
-def _refuse_hopeless(science: np.ndarray, finite: np.ndarray, saturation: float, name: str) -> None:
-    total = science.size
-    missing = total - int(np.count_nonzero(finite))
+def _refuse_hopeless(data: np.ndarray, window: _Window, saturation: float, name: str) -> None:
+    total = (window[1] - window[0]) * (window[3] - window[2])
+    missing, low, high, saturated = census(data, window, np.float32(saturation))
     if missing > _LOST_FRACTION_MAX * total:
         raise UnprocessableData(f"{name}: {missing} of {total} pixels have no value; the frame cannot be used")
-    low, high = float(np.nanmin(science)), float(np.nanmax(science, initial=-np.inf, where=finite))
     if low == high:
         what = "all pixels are zero" if low == 0 else f"all {total} pixels have the value {low:g}"
         raise UnprocessableData(f"{name}: {what}; the detector was not read")
-    saturated = int(np.count_nonzero(science >= saturation))
     if saturated > _LOST_FRACTION_MAX * total:
         raise UnprocessableData(f"{name}: {saturated} of {total} pixels are saturated; expose for less time")
 
 
-def _unread(science: np.ndarray, saturation: float) -> np.ndarray:
-    """Blocks that hold one value below saturation, unless most of the frame is free of noise; (ny, nx) bool."""
-    blocks_y, blocks_x = (length // _BLOCK for length in science.shape)
-    unread = np.zeros(science.shape, bool)
-    if not blocks_y or not blocks_x:
-        return unread
-    whole = science[: blocks_y * _BLOCK, : blocks_x * _BLOCK].reshape(blocks_y, _BLOCK, blocks_x, _BLOCK)
-    constant = (whole[:, :1] == whole).all(axis=1).all(axis=2) & (np.ptp(whole[:, 0], axis=2) == 0)
-    constant &= whole[:, 0, :, 0] < saturation
-    if not constant.any() or constant.mean() > _LOST_FRACTION_MAX:
-        return unread
-    unread[: blocks_y * _BLOCK, : blocks_x * _BLOCK] = np.repeat(np.repeat(constant, _BLOCK, 0), _BLOCK, 1)
-    return unread
+def _unread(data: np.ndarray, window: _Window, saturation: float) -> Iterator[tuple[slice, slice]]:
+    """Blocks that hold one value below saturation, none when most of the frame is free of noise."""
+    y0, y1, x0, x1 = window
+    constant = constant_blocks(data[y0:y1, x0:x1], _BLOCK, np.float32(saturation))
+    if constant.any() and constant.mean() <= _LOST_FRACTION_MAX:
+        for row, column in np.argwhere(constant) * _BLOCK:
+            yield slice(row, row + _BLOCK), slice(column, column + _BLOCK)
 
 
-def _light(data: np.ndarray, layout: ReadoutLayout) -> np.ndarray:
-    """Light-sensitive part of a raw frame; outputs that have overscan between them are joined."""
-    y0, y1, x0, x1 = layout.science_window
+def _light(data: np.ndarray, layout: ReadoutLayout) -> tuple[np.ndarray, _Window]:
+    """(pixels, window of them that is sensitive to light); outputs that have overscan between them are joined."""
+    y0, y1, _, _ = layout.science_window
     columns = [amplifier.columns for amplifier in layout.amplifiers]
     if len(columns) < 2 or all(one[1] == two[0] for one, two in pairwise(columns)):
-        return data[y0:y1, x0:x1]
-    return np.concatenate([data[y0:y1, first:last] for first, last in columns], axis=1)
+        return np.ascontiguousarray(data, np.float32), layout.science_window
+    joined = np.concatenate([data[y0:y1, first:last] for first, last in columns], axis=1, dtype=np.float32)
+    return joined, (0, joined.shape[0], 0, joined.shape[1])
 
 
-def _without_level(
-    data: np.ndarray, layout: ReadoutLayout, gain: float
-) -> tuple[np.ndarray, float, ReadoutReport]:
-    """Science window without its electronic level [ADU], variance of the level [e-^2], report."""
+@dataclass(frozen=True, slots=True)
+class _ElectronicLevel:
+    by_output: np.ndarray  # (ny, outputs) float32 [ADU] of the science window
+    first_column: np.ndarray  # (outputs + 1,) at which they begin, then nx
+    variance: float  # of the level [e-^2]
+    report: ReadoutReport
+
+
+def _electronic_level(data: np.ndarray, layout: ReadoutLayout, gain: float) -> _ElectronicLevel:
     y0, y1, x0, x1 = layout.science_window
+    reference = None
     if layout.reference_border:
         reference = reference_level(data, layout.reference_border, static=layout.reference_static)
-        if reference is not None:
-            signal = data[y0:y1, x0:x1] - reference.level[y0:y1, x0:x1]
-            report = ReadoutReport(
-                float(reference.level.mean()) * gain,
-                (reference.noise * gain,) if reference.noise > 0 else (),
-                reference.drift * gain,
-                float("nan"),
-                subtracted=True,
-            )
-            return signal, reference.variance * gain**2, report
-    signal = _light(data, layout).astype(np.float32)
+    if reference is not None:
+        noise = (reference.noise * gain,) if reference.noise > 0 else ()
+        mean = float(reference.by_output.mean(dtype=np.float64))
+        report = ReadoutReport(mean * gain, noise, reference.drift * gain, float("nan"), subtracted=True)
+        outputs = reference.by_output.shape[1]
+        first_column = np.clip(np.arange(outputs + 1) * (reference.columns // outputs) - x0, 0, x1 - x0)
+        return _ElectronicLevel(reference.by_output[y0:y1], first_column, reference.variance * gain**2, report)
     if not any(amplifier.overscan or amplifier.prescan for amplifier in layout.amplifiers):
-        return signal, 0.0, ReadoutReport(0.0, (), 0.0, float("nan"), subtracted=False)
-    levels, differences, first = [], [], 0
-    for amplifier in layout.amplifiers:
-        level, difference = _amplifier_level(data[y0:y1], amplifier)
-        last = first + amplifier.columns[1] - amplifier.columns[0]
-        signal[:, first:last] -= level.level[:, None].astype(np.float32)
-        first = last
-        levels.append(level)
-        differences.append(difference)
+        nothing = ReadoutReport(0.0, (), 0.0, float("nan"), subtracted=False)
+        return _ElectronicLevel(np.zeros((y1 - y0, 1), np.float32), np.array([0, x1 - x0]), 0.0, nothing)
+    pairs = [_amplifier_level(data[y0:y1], amplifier) for amplifier in layout.amplifiers]
+    levels = [level for level, _ in pairs]
     report = ReadoutReport(
         float(np.mean([level.level.mean() for level in levels])) * gain,
         tuple(level.noise * gain for level in levels if level.noise > 0),
         max(level.drift for level in levels) * gain,
-        max(differences, key=abs) * gain,
+        max((difference for _, difference in pairs), key=abs) * gain,
         subtracted=True,
     )
-    return signal, max(level.variance for level in levels) * gain**2, report
+    by_output = np.stack([level.level for level in levels], axis=1).astype(np.float32)
+    widths = [amplifier.columns[1] - amplifier.columns[0] for amplifier in layout.amplifiers]
+    first_column = np.concatenate([[0], np.cumsum(widths)])
+    return _ElectronicLevel(by_output, first_column, max(level.variance for level in levels) * gain**2, report)
 
 
 def _amplifier_level(rows: np.ndarray, amplifier: Amplifier) -> tuple[OverscanLevel, float]:
@@ -277,29 +279,24 @@ def local_signal(data: np.ndarray, noise: np.ndarray | float | None = None) -> n
     noise : ndarray (ny, nx), float or None [e-]
         Noise of one pixel without light; None for no such distinction.
     """
-    smooth = _smoothed(_smoothed(data, 0), 1)
-    if noise is not None:
-        limit = np.float32(3.0 * _KERNEL_NOISE) * noise
-        faint = smooth < limit
-        wide = uniform_filter(np.minimum(data, 3.0 * noise), 7, mode="nearest")
-        np.copyto(smooth, np.minimum(wide, limit), where=faint)
-        np.maximum(smooth, np.float32(0.0), out=smooth)
-        squared = np.where(faint, np.float32(_FAINT_SHARP_SIGMA**2), np.float32(_SHARP_SIGMA**2))
-        sharp = np.square(data - smooth) > squared * (np.square(noise) + smooth)
-        np.copyto(smooth, data, where=sharp)
-    return np.maximum(smooth, np.float32(0.0), out=smooth)
-
-
-def _smoothed(data: np.ndarray, axis: int) -> np.ndarray:
-    """Weights 1-2-1 along an axis, (ny, nx) float32; the borders' neighbours are like the borders."""
-    smooth = np.multiply(data, np.float32(2.0), dtype=np.float32)
-    along, source = np.moveaxis(smooth, axis, 0), np.moveaxis(data, axis, 0)
-    along[1:] += source[:-1]
-    along[:-1] += source[1:]
-    along[0] += source[0]
-    along[-1] += source[-1]
-    smooth *= np.float32(0.25)
+    data = np.ascontiguousarray(data, np.float32)
+    smooth = np.empty_like(data)
+    if noise is None:
+        smoothed(data, smooth)
+        return np.maximum(smooth, np.float32(0.0), out=smooth)
+    # One column does for a noise that is the same in all.
+    noise = np.broadcast_to(np.asarray(noise, np.float32), data.shape)
+    noise = np.ascontiguousarray(noise[:, :1] if noise.strides[1] == 0 else noise)
+    sigmas = (np.float32(number) for number in (3.0 * _KERNEL_NOISE, _FAINT_SHARP_SIGMA, _SHARP_SIGMA))
+    smoothed_by_noise(data, noise, *sigmas, smooth)
     return smooth
+
+
+def frame_noise(frame: Frame) -> np.ndarray:
+    """Square root of the variance (ny, nx); a view of one number where all pixels have one variance."""
+    if frame.variance.strides == (0, 0):
+        return np.broadcast_to(np.sqrt(frame.variance[:1, :1]), frame.shape)
+    return np.sqrt(frame.variance)
 
 
 def with_poisson_noise(frame: Frame, model: np.ndarray | None = None) -> Frame:
@@ -313,7 +310,7 @@ def with_poisson_noise(frame: Frame, model: np.ndarray | None = None) -> Frame:
         Expected signal, dark current included; None for `local_signal`. Negative values count as 0.
     """
     if model is None:
-        model = local_signal(frame.data, np.sqrt(frame.variance))
+        model = local_signal(frame.data, frame_noise(frame))
     model = np.asarray(model, dtype=np.float32)
     return frame.with_arrays(variance=frame.variance + np.maximum(model, np.float32(0.0)))
 

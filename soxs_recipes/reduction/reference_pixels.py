@@ -51,8 +51,10 @@ class ReferenceLevel:
 
     Attributes
     ----------
-    level : ndarray (ny, nx) float32 [ADU]
-        To be subtracted from the whole frame, border included.
+    by_output : ndarray (ny, outputs) float32 [ADU]
+        Level of each row and output, or of each row alone (ny, 1).
+    columns : int
+        Of the whole frame.
     noise : float [ADU]
         Standard deviation of a reference pixel; 0 when they carry no noise.
     variance : float [ADU^2]
@@ -65,12 +67,18 @@ class ReferenceLevel:
         Largest minus smallest row level.
     """
 
-    level: np.ndarray
+    by_output: np.ndarray
+    columns: int
     noise: float
     variance: float
     per_group: bool
     row_window: int
     drift: float
+
+    @property
+    def level(self) -> np.ndarray:
+        """To be subtracted from the whole frame, border included (ny, nx) float32 [ADU]."""
+        return np.repeat(self.by_output, self.columns // self.by_output.shape[1], axis=1)
 
 
 def reference_pattern(data: np.ndarray, border: int, groups: int = _GROUPS) -> ReferencePattern | None:
@@ -155,8 +163,7 @@ def reference_level(
         level = level + rows[:, None]
         variance += smooth_variance
         drift = float(np.ptp(rows))
-    level = np.repeat(level.astype(np.float32), nx // level.shape[1], axis=1)
-    return ReferenceLevel(level, measured.noise, variance, per_group, window, drift)
+    return ReferenceLevel(level.astype(np.float32), nx, measured.noise, variance, per_group, window, drift)
 
 
 def _sides_disagree(by_row: np.ndarray, side_variance: float) -> bool:
@@ -187,14 +194,13 @@ def _measure(data: np.ndarray, border: int, groups: int) -> _Measured | None:
     if finite.size < pixels.size // 2 or np.ptp(finite) == 0:
         return None
     groups = groups if nx % groups == 0 else 1
-    kept = _clipped(finite)
-    overall = float(kept.mean())
+    overall = float(_clipped_means(finite[None])[0])
     ends = (data[:border], data[ny - border :])
-    levels = np.array([[_level(part) for part in np.split(end, groups, axis=1)] for end in ends]) - overall
+    levels = np.array([_clipped_means(_by_group(end, groups)) for end in ends]) - overall
     levels = np.where(np.isfinite(levels), levels, 0.0)
     noise = _noise([end - overall for end in ends], levels)
     sides = (data[:, :border] - overall, data[:, -border:] - overall)
-    rows = np.array([np.median(np.where(np.isfinite(side), side, 0.0), axis=1) for side in sides])
+    rows = np.array([_medians(np.where(np.isfinite(side), side, 0.0)) for side in sides])
     return _Measured(overall, overall + float(levels.mean()), levels, rows, noise)
 
 
@@ -202,15 +208,27 @@ def _limit(residual: np.ndarray) -> float:
     return _CLIP_SIGMA * max(1.4826 * float(np.median(np.abs(residual))), 0.75)
 
 
-def _clipped(values: np.ndarray) -> np.ndarray:
-    residual = values - np.median(values)
-    return values[np.abs(residual) <= _limit(residual)]
+def _by_group(end: np.ndarray, groups: int) -> np.ndarray:
+    """Reference rows at one end of the columns, a line a group (groups, pixels)."""
+    return end.reshape(len(end), groups, -1).swapaxes(0, 1).reshape(groups, -1)
 
 
-def _level(part: np.ndarray) -> float:
-    """Clipped mean of the finite values; NaN when there is none."""
-    values = part[np.isfinite(part)].astype(np.float64)
-    return float(_clipped(values).mean()) if values.size else float("nan")
+def _medians(lines: np.ndarray) -> np.ndarray:
+    """Median of each line without its NaN; NaN where there is nothing else."""
+    ranked = np.sort(lines, axis=1)
+    count = lines.shape[1] - np.isnan(lines).sum(axis=1)
+    middle = np.maximum(np.stack([(count - 1) // 2, count // 2], axis=1), 0)
+    return np.take_along_axis(ranked, np.minimum(middle, lines.shape[1] - 1), axis=1).mean(axis=1)
+
+
+def _clipped_means(lines: np.ndarray) -> np.ndarray:
+    """Clipped mean of each line's finite values; NaN where there is none."""
+    lines = np.where(np.isfinite(lines), lines, np.nan).astype(np.float64)
+    deviation = np.abs(lines - _medians(lines)[:, None])
+    kept = deviation <= _CLIP_SIGMA * np.maximum(1.4826 * _medians(deviation), 0.75)[:, None]
+    number = kept.sum(axis=1)
+    total = np.where(kept, lines, 0.0).sum(axis=1)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
 def _noise(ends: list[np.ndarray], levels: np.ndarray) -> float:

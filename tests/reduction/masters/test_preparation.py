@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.ndimage import correlate1d
+from scipy.ndimage import convolve, correlate1d
 
 from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.quality import QualityFlag
@@ -224,6 +224,31 @@ def test_local_signal_is_a_1_2_1_mean_up_to_the_border():
         correlate1d(data.astype(np.float64), kernel, 0, mode="nearest"), kernel, 1, mode="nearest"
     )
     assert np.allclose(local_signal(data), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("one_noise", [True, False])
+@pytest.mark.parametrize("shape", [(150, 90), (5, 4), (1, 1)])
+def test_local_signal_tells_faint_areas_and_sharp_features(shape, one_noise):
+    """Against the plain form of its description: borders, running sums, both kinds of noise."""
+    rng = np.random.default_rng(8)
+    data = rng.normal(2.0, 6.0, shape).astype(np.float32)
+    data[:, shape[1] // 2 :] += rng.poisson(400.0, (shape[0], shape[1] - shape[1] // 2))
+    data[:: max(shape[0] // 9, 1), ::7] += 300.0
+    data[3 :: max(shape[0] // 9, 1), 3::7] -= 60.0
+    noise = np.full(shape, 6.0, np.float32) if one_noise else rng.uniform(4.0, 8.0, shape).astype(np.float32)
+    kernel = np.outer([1.0, 2.0, 1.0], [1.0, 2.0, 1.0]) / 16.0
+    smooth = convolve(data.astype(float), kernel, mode="nearest")
+    faint = smooth < 3.0 * 0.375 * noise
+    wide = convolve(np.minimum(data, 3.0 * noise).astype(float), np.full((7, 7), 1.0 / 49.0), mode="nearest")
+    level = np.maximum(np.where(faint, np.minimum(wide, 3.0 * 0.375 * noise), smooth), 0.0)
+    sharp = np.square(data - level) > np.where(faint, 16.0, 6.25) * (np.square(noise) + level)
+    expected = np.where(sharp, np.maximum(data, 0.0), level)
+    given = np.broadcast_to(np.float32(6.0), shape) if one_noise else noise
+    assert np.allclose(local_signal(data, given), expected, rtol=1e-4, atol=1e-3)
+    if data.size > 100:
+        assert faint.any()
+        assert (sharp & faint).any()
+        assert (sharp & ~faint).any()
 
 
 def test_local_signal_keeps_the_sum():

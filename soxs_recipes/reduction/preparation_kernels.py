@@ -1,0 +1,157 @@
+"""Loops over the pixels of a raw frame: what it holds, its level and flags, its smoothed signal.
+
+Images that they make come from numpy, which asks for large pages: fresh memory costs more than the sums.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from soxs_recipes.compiled import compiled
+
+__all__ = ["census", "constant_blocks", "smoothed", "smoothed_by_noise", "without_level"]
+
+_BOX = 7  # px along either axis of the wide mean
+_ROWS = 64  # after which running sums begin afresh, so that rounding does not add up
+
+
+@compiled
+def census(data, window, saturation):
+    """(values that are not finite, least and greatest of the finite ones, values at `saturation` or above).
+
+    Of a window (y0, y1, x0, x1) of data (rows, columns) float32; least and greatest are inf and -inf without a
+    finite value.
+    """
+    y0, y1, x0, x1 = window
+    missing, full = 0, 0
+    low, high = np.float32(np.inf), np.float32(-np.inf)
+    for y in range(y0, y1):
+        for x in range(x0, x1):
+            value = data[y, x]
+            finite = value - value == np.float32(0.0)
+            missing += not finite
+            full += value >= saturation
+            low = value if finite and value < low else low
+            high = value if finite and value > high else high
+    return missing, low, high, full
+
+
+@compiled
+def constant_blocks(values, block, saturation):
+    """Blocks of pixels that hold one finite value below saturation, (ny // block, nx // block) bool."""
+    blocks_y, blocks_x = values.shape[0] // block, values.shape[1] // block
+    constant = np.zeros((blocks_y, blocks_x), np.bool_)
+    for j in range(blocks_y):
+        for i in range(blocks_x):
+            first = values[j * block, i * block]
+            same, place = first < saturation, 0
+            while same and place < block * block:
+                same = values[j * block + place // block, i * block + place % block] == first
+                place += 1
+            constant[j, i] = same
+    return constant
+
+
+@compiled
+def without_level(data, window, level, first_column, saturation, no_data, saturated, signal, quality):
+    """Signal and quality of a window of a readout.
+
+    Parameters
+    ----------
+    data : ndarray (rows, columns) float32 [ADU]
+    window : (y0, y1, x0, x1)
+        Half-open; (ny, nx) pixels.
+    level : ndarray (ny, outputs) float32 [ADU]
+    first_column : ndarray (outputs + 1,) int64
+        Columns of the window at which the outputs begin, then nx.
+    saturation : float32 [ADU]
+    no_data, saturated : int32
+        Quality bits.
+
+    signal, quality : ndarray (ny, nx) float32 [ADU], int32
+        Filled; signal is 0 where the value is not finite.
+    """
+    y0, y1, x0, _ = window
+    for y in range(y1 - y0):
+        for output in range(level.shape[1]):
+            own = level[y, output]
+            for x in range(first_column[output], first_column[output + 1]):
+                value = data[y0 + y, x0 + x]
+                # Infinities and NaN alike.
+                finite = value - value == np.float32(0.0)
+                signal[y, x] = value - own if finite else np.float32(0.0)
+                full = saturated if value >= saturation else np.int32(0)
+                quality[y, x] = full if finite else no_data
+    return signal, quality
+
+
+@compiled(any_order=True)
+def smoothed(data, result):
+    """Mean with weights 1-2-1 along both axes (ny, nx) float32; the borders' neighbours are like the borders."""
+    across = np.empty(data.shape[1] + 2, np.float32)
+    for y in range(data.shape[0]):
+        _smooth_row(data, y, across, result[y])
+
+
+@compiled(any_order=True)
+def _smooth_row(data, y, across, row):
+    """Row `y` of `smoothed`; `across` is room for it and a neighbour on either side."""
+    ny, nx = data.shape
+    above, middle, below = data[max(y - 1, 0)], data[y], data[min(y + 1, ny - 1)]
+    for x in range(nx):
+        across[x + 1] = above[x] + middle[x] + middle[x] + below[x]
+    across[0], across[nx + 1] = across[1], across[nx]
+    for x in range(nx):
+        row[x] = (across[x] + across[x + 1] + across[x + 1] + across[x + 2]) * np.float32(1.0 / 16.0)
+
+
+@compiled(any_order=True)
+def _add_clipped(total, data, limit, y, sign):
+    """Add (or take away) row `y` of the data, at most `limit`, to sums with three places more at either end."""
+    y = min(max(y, 0), data.shape[0] - 1)
+    each = 1 if limit.shape[1] == data.shape[1] else 0
+    for x in range(data.shape[1]):
+        total[x + _BOX // 2] += sign * min(data[y, x], limit[y, x * each])
+
+
+@compiled(any_order=True)
+def smoothed_by_noise(data, noise, faint_sigma, faint_sharp, sharp, result):
+    """Smoothed signal with faint areas told from lit ones; see `preparation.local_signal`.
+
+    Parameters
+    ----------
+    data : ndarray (ny, nx) float32
+    noise : ndarray (ny, nx) or (ny, 1) float32
+    faint_sigma : float32
+        Signals below so many times the noise are faint.
+    faint_sharp, sharp : float32 [sigma]
+        Deviations that are features, in faint areas and in others.
+    result : ndarray (ny, nx) float32
+        Filled.
+    """
+    ny, nx = data.shape
+    half, each = _BOX // 2, 1 if noise.shape[1] == nx else 0
+    limit = np.float32(3.0) * noise
+    across = np.empty(nx + 2, np.float32)
+    total, mean = np.zeros(nx + 2 * half, np.float64), np.empty(nx, np.float32)
+    for y in range(ny):
+        if y % _ROWS == 0:
+            total[:] = 0.0
+            for k in range(-half, half + 1):
+                _add_clipped(total, data, limit, y + k, 1.0)
+        else:
+            _add_clipped(total, data, limit, y + half, 1.0)
+            _add_clipped(total, data, limit, y - half - 1, -1.0)
+        total[:half], total[nx + half :] = total[half], total[nx + half - 1]
+        for x in range(nx):
+            three, next_three = total[x] + total[x + 1] + total[x + 2], total[x + 3] + total[x + 4] + total[x + 5]
+            mean[x] = (three + next_three + total[x + 6]) * (1.0 / _BOX**2)
+        row = result[y]
+        _smooth_row(data, y, across, row)
+        for x in range(nx):
+            value, sigma = data[y, x], noise[y, x * each]
+            faint = row[x] < faint_sigma * sigma
+            level = max(min(mean[x], faint_sigma * sigma) if faint else row[x], np.float32(0.0))
+            limit_here = faint_sharp if faint else sharp
+            is_sharp = (value - level) ** 2 > limit_here**2 * (sigma**2 + level)
+            row[x] = max(value, np.float32(0.0)) if is_sharp else level
