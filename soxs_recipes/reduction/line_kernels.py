@@ -1,0 +1,412 @@
+"""Fits of pixel-integrated Gaussians to stamps, one spot after the other: the loops behind `line_centres`.
+
+A spot's parameters are flux, x, y, ln(sigma_x), ln(sigma_y), shear and the plane under it (level, slope in x and
+in y over half a stamp). Stamps are (k, k), their corner in frame pixels; their arrays are handed down as work
+space, so that nothing is allocated for a spot.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import ndtr
+
+from soxs_recipes.compiled import compiled
+
+__all__ = [
+    "FLUX",
+    "LEVEL",
+    "MINIMUM_PIXELS",
+    "SHEAR",
+    "WIDTH_RANGE",
+    "WX",
+    "WY",
+    "X",
+    "Y",
+    "first_fluxes",
+    "fit_round",
+    "judge_spots",
+    "paint_spots",
+]
+
+FLUX, X, Y, WX, WY, SHEAR, LEVEL, SLOPE_X, SLOPE_Y = range(9)
+_PARAMETERS = 9
+_HELD = (X, Y, WX, WY, SHEAR)  # parameters that may have a prior
+# Along a row, each parameter's derivative is one of five functions of the column times a number of the row: the
+# profile, its derivative by the centre, by ln(width), one, and the distance from the stamp's middle.
+_FUNCTIONS = 5
+_FUNCTION_OF = (0, 1, 0, 2, 0, 1, 3, 4, 3)
+_LARGEST_SHEAR = 0.8
+WIDTH_RANGE = (np.log(0.25), np.log(6.0))  # of sigma [px]: beyond it a spot is not a spot
+MINIMUM_PIXELS = 12
+_CONVERGED = 1.0e-6  # of chi-square to be gained: a thousandth of a parameter's error
+
+_END, _PER_UNIT = 8.0, 32  # of the tables of the Gaussian, in sigma
+_NODES = np.arange(-_END * _PER_UNIT, _END * _PER_UNIT + 1) / _PER_UNIT
+_INTEGRAL = ndtr(_NODES)
+_DENSITY = np.exp(-0.5 * _NODES**2) / np.sqrt(2.0 * np.pi)
+
+
+@compiled(any_order=True)
+def _gaussian(t):
+    """Integral of the unit Gaussian up to t, and its density at t, to 1e-11: Taylor series about tabled places."""
+    if not t > -_END:  # NaN too
+        return 0.0, 0.0
+    if t >= _END:
+        return 1.0, 0.0
+    k = int((t + _END) * _PER_UNIT + 0.5)
+    node = _NODES[k]
+    d = t - node
+    second = (node * node - 1.0) / 2.0
+    third = node * (node * node - 3.0) / 6.0
+    fourth = ((node * node - 6.0) * node * node + 3.0) / 24.0
+    density = 1.0 - d * (node - d * (second - d * (third - d * fourth)))
+    integral = d * (1.0 - d * (node / 2.0 - d * (second / 3.0 - d * (third / 4.0 - d * fourth / 5.0))))
+    return _INTEGRAL[k] + _DENSITY[k] * integral, _DENSITY[k] * density
+
+
+@compiled(any_order=True)
+def _profile(corner, centre, sigma, share, by_centre, by_width):
+    """Share of the light on each pixel along one axis, and its derivatives by the centre and by ln(sigma)."""
+    scale = 1.0 / sigma
+    t = (corner - 0.5 - centre) * scale
+    before, density = _gaussian(t)
+    slope = t * density
+    for i in range(share.size):
+        t = (corner + i + 0.5 - centre) * scale
+        after, next_density = _gaussian(t)
+        next_slope = t * next_density
+        share[i] = after - before
+        by_centre[i] = (density - next_density) * scale
+        by_width[i] = slope - next_slope
+        before, density, slope = after, next_density, next_slope
+
+
+@compiled
+def _profiles(x0, y0, p, across, up):
+    """Profiles along x of each row, into `across` (3, k, k), and along y, into `up` (3, k)."""
+    sigma_x = np.exp(p[WX])
+    _profile(y0, p[Y], np.exp(p[WY]), up[0], up[1], up[2])
+    for r in range(up.shape[1]):
+        centre = p[X] + p[SHEAR] * (y0 + r - p[Y])
+        _profile(x0, centre, sigma_x, across[0, r], across[1, r], across[2, r])
+
+
+@compiled
+def paint_spots(image, parameters, x0, y0, size):
+    """All spots without their planes into an image (ny, nx) that was zero, or held the same stamps, before."""
+    across, up = np.empty((3, size, size)), np.empty((3, size))
+    for n in range(len(parameters)):
+        for row in range(max(0, y0[n]), min(y0[n] + size, image.shape[0])):
+            for column in range(max(0, x0[n]), min(x0[n] + size, image.shape[1])):
+                image[row, column] = 0.0
+    for n in range(len(parameters)):
+        _profiles(x0[n], y0[n], parameters[n], across, up)
+        for r in range(max(0, -y0[n]), min(size, image.shape[0] - y0[n])):
+            light = parameters[n, FLUX] * up[0, r]
+            for c in range(max(0, -x0[n]), min(size, image.shape[1] - x0[n])):
+                image[y0[n] + r, x0[n] + c] += light * across[0, r, c]
+
+
+@compiled
+def first_fluxes(data, usable, x0, y0, parameters):
+    """Fluxes set to those that fit the stamps (n, k, k) best, everything else as it is; at least 1."""
+    k = data.shape[1]
+    across, up = np.empty((3, k, k)), np.empty((3, k))
+    for n in range(len(data)):
+        _profiles(x0[n], y0[n], parameters[n], across, up)
+        excess, norm = 0.0, 0.0
+        for r in range(k):
+            for c in range(k):
+                if usable[n, r, c]:
+                    share = up[0, r] * across[0, r, c]
+                    excess += (data[n, r, c] - parameters[n, LEVEL]) * share
+                    norm += share * share
+        parameters[n, FLUX] = max(excess / max(norm, 1.0e-12), 1.0)
+
+
+@compiled
+def _take_off_others(data, image, x0, y0, p, across, up, spot, others, target):
+    """The spot by itself, what the other spots of an image put on its stamp, and the data without these."""
+    _profiles(x0, y0, p, across, up)
+    k = up.shape[1]
+    for r in range(k):
+        for c in range(k):
+            spot[r, c] = p[FLUX] * up[0, r] * across[0, r, c]
+            others[r, c] = 0.0
+            if 0 <= y0 + r < image.shape[0] and 0 <= x0 + c < image.shape[1]:
+                others[r, c] = image[y0 + r, x0 + c] - spot[r, c]
+            target[r, c] = data[r, c] - others[r, c]
+
+
+@compiled(any_order=True)
+def _row_sums(weights, target, across, light, level, slope, sums, pulls):
+    """Weighted sums over a row: of its functions with each other (5, 5), lower half, and with residuals (5,)."""
+    middle = 0.5 * (weights.size - 1)
+    aa = ab = ac = au = a1 = bb = bc = bu = b1 = cc = cu = c1 = uu = u1 = ww = 0.0
+    ra = rb = rc = ru = r1 = chi = 0.0
+    for i in range(weights.size):
+        w, u = weights[i], (i - middle) / middle
+        a, b, c = across[0, i], across[1, i], across[2, i]
+        residual = target[i] - light * a - level - slope * u
+        wa, wb, wc, wu, wr = w * a, w * b, w * c, w * u, w * residual
+        chi += wr * residual
+        ra, rb, rc, ru, r1 = ra + wr * a, rb + wr * b, rc + wr * c, ru + wr * u, r1 + wr
+        aa, ab, ac, au, a1 = aa + wa * a, ab + wa * b, ac + wa * c, au + wa * u, a1 + wa
+        bb, bc, bu, b1 = bb + wb * b, bc + wb * c, bu + wb * u, b1 + wb
+        cc, cu, c1 = cc + wc * c, cu + wc * u, c1 + wc
+        uu, u1, ww = uu + wu * u, u1 + wu, ww + w
+    sums[0, 0], sums[1, 0], sums[1, 1] = aa, ab, bb
+    sums[2, 0], sums[2, 1], sums[2, 2] = ac, bc, cc
+    sums[3, 0], sums[3, 1], sums[3, 2], sums[3, 3] = a1, b1, c1, ww
+    sums[4, 0], sums[4, 1], sums[4, 2], sums[4, 3], sums[4, 4] = au, bu, cu, u1, uu
+    pulls[0], pulls[1], pulls[2], pulls[3], pulls[4] = ra, rb, rc, r1, ru
+    return chi
+
+
+@compiled(any_order=True)
+def _normal_equations(target, weights, x0, y0, p, mean, inverse, across, up, normal, gradient):
+    """Lower half of the normal matrix (9, 9), gradient (9,), and chi-square (returned), prior included."""
+    k = up.shape[1]
+    middle = 0.5 * (k - 1)
+    for i in range(_PARAMETERS):
+        gradient[i] = 0.0
+        for j in range(i + 1):
+            normal[i, j] = 0.0
+    chi = 0.0
+    f = np.empty(_FUNCTIONS)
+    f[3] = 1.0
+    sums, pulls, number = np.empty((_FUNCTIONS, _FUNCTIONS)), np.empty(_FUNCTIONS), np.empty(_PARAMETERS)
+    _profiles(x0, y0, p, across, up)
+    for r in range(k):
+        v = (r - middle) / middle
+        light = p[FLUX] * up[0, r]
+        chi += _row_sums(
+            weights[r], target[r], across[:, r], light, p[LEVEL] + p[SLOPE_Y] * v, p[SLOPE_X], sums, pulls
+        )
+        number[FLUX], number[X], number[Y] = up[0, r], light, p[FLUX] * up[1, r]
+        number[WX], number[WY], number[SHEAR] = light, p[FLUX] * up[2, r], light * (y0 + r - p[Y])
+        number[LEVEL], number[SLOPE_X], number[SLOPE_Y] = 1.0, 1.0, v
+        for i in range(_PARAMETERS):
+            a = _FUNCTION_OF[i]
+            gradient[i] += number[i] * pulls[a]
+            for j in range(i + 1):
+                b = _FUNCTION_OF[j]
+                normal[i, j] += number[i] * number[j] * sums[max(a, b), min(a, b)]
+    return chi + _tied(p, mean, inverse, normal, gradient)
+
+
+@compiled
+def _tied(p, mean, inverse, normal, gradient):
+    """What y does to the rows' centres by the shear, and the priors, added; the priors' chi-square."""
+    shear = p[SHEAR]
+    cross = normal[Y, X]
+    normal[Y, Y] += shear * (shear * normal[X, X] - 2.0 * cross)
+    for j in range(_PARAMETERS):
+        if j < Y:
+            normal[Y, j] -= shear * normal[max(X, j), min(X, j)]
+        elif j > Y:
+            normal[j, Y] -= shear * normal[j, X]
+    gradient[Y] -= shear * gradient[X]
+    chi = 0.0
+    for k in range(len(_HELD)):
+        i = _HELD[k]
+        pull = mean[k] - p[i]
+        normal[i, i] += inverse[k]
+        gradient[i] += pull * inverse[k]
+        chi += pull * pull * inverse[k]
+    return chi
+
+
+@compiled(any_order=True)
+def _factorise(normal, damping, factor, scale):
+    """Cholesky factor of the matrix scaled to unit diagonal, with `damping` on it; `scale` is that scaling."""
+    n = scale.size
+    for i in range(n):
+        scale[i] = 1.0 / np.sqrt(max(normal[i, i], 1.0e-30))
+    for i in range(n):
+        for j in range(i + 1):
+            value = normal[i, j] * scale[i] * scale[j] if j < i else 1.0 + damping
+            for m in range(j):
+                value -= factor[i, m] * factor[j, m]
+            factor[i, j] = value / factor[j, j] if j < i else np.sqrt(max(value, 1.0e-12))
+
+
+@compiled
+def _solve(factor, scale, gradient, step):
+    """Step (9,) that the factorised normal equations ask for; what it gains in chi-square is returned."""
+    n = scale.size
+    gain = 0.0
+    for i in range(n):
+        step[i] = gradient[i] * scale[i]
+        for m in range(i):
+            step[i] -= factor[i, m] * step[m]
+        step[i] /= factor[i, i]
+    for i in range(n - 1, -1, -1):
+        for m in range(i + 1, n):
+            step[i] -= factor[m, i] * step[m]
+        step[i] /= factor[i, i]
+    for i in range(n):
+        step[i] *= scale[i]
+        gain += step[i] * gradient[i]
+    return gain
+
+
+@compiled
+def _set_weights(usable, base, target, others, spot, x0, y0, p, first, residual, variance, weights):
+    """Inverse model variance (k, k); deviant pixels (cosmic rays, undetected neighbours) get none.
+
+    A real spot is not exactly Gaussian: some per cent of its peak is no sign of a cosmic ray where the pixel
+    opposite, seen from the spot's centre, deviates alike; where it does not, less is allowed. In the first round
+    places are not known yet: only what stands in the wings and outshines half the spot is deviant.
+    """
+    k = usable.shape[0]
+    middle = 0.5 * (k - 1)
+    peak = 0.0
+    for r in range(k):
+        for c in range(k):
+            peak = max(peak, spot[r, c])
+            plane = p[LEVEL] + p[SLOPE_X] * (c - middle) / middle + p[SLOPE_Y] * (r - middle) / middle
+            model = spot[r, c] + plane
+            residual[r, c] = target[r, c] - model
+            variance[r, c] = base + max(model + others[r, c], 0.0)
+    across, up = int(np.rint(2.0 * (p[X] - x0))), int(np.rint(2.0 * (p[Y] - y0)))
+    kept = 0
+    for r in range(k):
+        for c in range(k):
+            square = residual[r, c] ** 2
+            if first:
+                deviant = (
+                    spot[r, c] < 0.2 * peak and residual[r, c] > 0.5 * peak and square > 36.0 * variance[r, c]
+                )
+            else:
+                shape = (0.15 * spot[r, c]) ** 2 + (0.06 * peak) ** 2 + (0.1 * others[r, c]) ** 2
+                deviant = square > 36.0 * variance[r, c] + shape
+                row, column = up - r, across - c
+                if not deviant and residual[r, c] > 0 and 0 <= row < k and 0 <= column < k and usable[row, column]:
+                    shape = (0.02 * peak) ** 2 + (0.05 * spot[r, c]) ** 2 + (0.05 * others[r, c]) ** 2
+                    allowed = 25.0 * variance[r, c] + shape
+                    lopsided = residual[r, c] - residual[row, column]
+                    deviant = square > allowed and lopsided**2 > allowed + 25.0 * variance[row, column]
+            weights[r, c] = 0.0 if deviant or not usable[r, c] else 1.0 / variance[r, c]
+            kept += weights[r, c] > 0.0
+    if kept < max(MINIMUM_PIXELS, 0.6 * k * k):
+        for r in range(k):
+            for c in range(k):
+                weights[r, c] = 1.0 / variance[r, c] if usable[r, c] else 0.0
+
+
+@compiled
+def _bounded(p, step, trial):
+    """A step of bounded length taken, widths and shear kept in their ranges."""
+    for i in range(_PARAMETERS):
+        trial[i] = p[i] + step[i]
+    for i in (X, Y):
+        trial[i] = p[i] + min(max(step[i], -1.0), 1.0)
+    for i in (WX, WY):
+        trial[i] = min(max(p[i] + min(max(step[i], -0.4), 0.4), WIDTH_RANGE[0]), WIDTH_RANGE[1])
+    trial[SHEAR] = min(max(trial[SHEAR], -_LARGEST_SHEAR), _LARGEST_SHEAR)
+
+
+@compiled
+def fit_round(data, usable, base, x0, y0, image, parameters, damping, mean, inverse, steps, first):
+    """New weights and some Levenberg-Marquardt steps of every spot, in place.
+
+    Parameters
+    ----------
+    data, usable : ndarray (n, k, k) float64, bool
+    base : ndarray (n,) float64
+        Variance that does not come from the signal.
+    x0, y0 : ndarray (n,) int64
+    image : ndarray (ny, nx) float64
+        Of all spots as they were before.
+    parameters, damping : ndarray (n, 9), (n,) float64
+        Changed in place; a step that does not lower chi-square is not taken.
+    mean, inverse : ndarray (n, 5) float64
+        Priors of x, y, widths and shear, and their inverse variances.
+    steps : int
+    first : bool
+    """
+    k = data.shape[1]
+    across, up = np.empty((3, k, k)), np.empty((3, k))
+    stamp, matrix, vector = (
+        np.empty((6, k, k)),
+        np.empty((3, _PARAMETERS, _PARAMETERS)),
+        np.empty((5, _PARAMETERS)),
+    )
+    spot, others, target, residual, variance, weights = stamp[0], stamp[1], stamp[2], stamp[3], stamp[4], stamp[5]
+    normal, new_normal, factor = matrix[0], matrix[1], matrix[2]
+    gradient, new_gradient, scale, step, trial = vector[0], vector[1], vector[2], vector[3], vector[4]
+    for n in range(len(data)):
+        p = parameters[n]
+        _take_off_others(data[n], image, x0[n], y0[n], p, across, up, spot, others, target)
+        _set_weights(usable[n], base[n], target, others, spot, x0[n], y0[n], p, first, residual, variance, weights)
+        chi = _normal_equations(
+            target, weights, x0[n], y0[n], p, mean[n], inverse[n], across, up, normal, gradient
+        )
+        for _ in range(steps):
+            _factorise(normal, damping[n] + 1.0e-9, factor, scale)
+            if _solve(factor, scale, gradient, step) < _CONVERGED:
+                break
+            _bounded(p, step, trial)
+            new_chi = _normal_equations(
+                target, weights, x0[n], y0[n], trial, mean[n], inverse[n], across, up, new_normal, new_gradient
+            )
+            if new_chi <= chi:
+                for i in range(_PARAMETERS):
+                    p[i] = trial[i]
+                chi = new_chi
+                normal, new_normal = new_normal, normal
+                gradient, new_gradient = new_gradient, gradient
+                damping[n] = max(0.1 * damping[n], 1.0e-7)
+            else:
+                damping[n] = min(10.0 * damping[n], 1.0e4)
+
+
+@compiled
+def judge_spots(data, usable, base, x0, y0, image, parameters, mean, inverse):
+    """What may be believed of fitted spots; arguments as those of `fit_round`.
+
+    Returns
+    -------
+    error : ndarray (n, 9) float64
+        1 sigma of each parameter.
+    chi_square : ndarray (n,) float64
+    pixels : ndarray (n,) int64
+        That had weight.
+    peak : ndarray (n,) float64
+        Largest pixel of the spot.
+    seen : ndarray (n,) float64
+        Light of the spot on usable pixels.
+    """
+    k = data.shape[1]
+    across, up = np.empty((3, k, k)), np.empty((3, k))
+    stamp, matrix, vector = (
+        np.empty((6, k, k)),
+        np.empty((2, _PARAMETERS, _PARAMETERS)),
+        np.empty((3, _PARAMETERS)),
+    )
+    spot, others, target, residual, variance, weights = stamp[0], stamp[1], stamp[2], stamp[3], stamp[4], stamp[5]
+    normal, factor = matrix[0], matrix[1]
+    gradient, scale, column = vector[0], vector[1], vector[2]
+    count = len(data)
+    error, chi_square, pixels = np.zeros((count, _PARAMETERS)), np.empty(count), np.zeros(count, np.int64)
+    peak, seen = np.empty(count), np.zeros(count)
+    for n in range(count):
+        p = parameters[n]
+        _take_off_others(data[n], image, x0[n], y0[n], p, across, up, spot, others, target)
+        _set_weights(usable[n], base[n], target, others, spot, x0[n], y0[n], p, False, residual, variance, weights)
+        chi_square[n] = _normal_equations(
+            target, weights, x0[n], y0[n], p, mean[n], inverse[n], across, up, normal, gradient
+        )
+        _factorise(normal, 1.0e-10, factor, scale)
+        for i in range(_PARAMETERS):
+            for j in range(_PARAMETERS):
+                gradient[j] = 1.0 if i == j else 0.0
+            error[n, i] = np.sqrt(max(_solve(factor, scale, gradient, column), 0.0))
+        peak[n] = 0.0
+        for r in range(k):
+            for c in range(k):
+                peak[n] = max(peak[n], spot[r, c])
+                pixels[n] += weights[r, c] > 0.0
+                seen[n] += spot[r, c] if usable[n, r, c] else 0.0
+    return error, chi_square, pixels, peak, seen
