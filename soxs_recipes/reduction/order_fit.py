@@ -357,7 +357,7 @@ class OrderFit:
         middle = 0.5 * self.pixels.grid.size
         reach = 3.0 * float(here.fwhm_at(middle))
         light = [
-            profile.evaluate(self.pixels) * self._scale(other)
+            self.profile_values(other) * self._scale(other)
             for other, profile in enumerate(self.profiles)
             if other not in (source, *apart)
             and abs(profile.centre_at(middle) - here.centre_at(middle)) < reach + float(profile.fwhm_at(middle))

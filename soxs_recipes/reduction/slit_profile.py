@@ -9,19 +9,24 @@ import numpy as np
 from numpy.polynomial.legendre import legval
 from scipy.special import gammaln
 
-from soxs_recipes.reduction.banded import SplineBasis
-from soxs_recipes.reduction.order_pixels import OrderPixels, between_bins, bins_around
+from soxs_recipes.reduction.order_pixels import OrderPixels
+from soxs_recipes.reduction.slit_profile_kernels import (
+    CORE,
+    DENSITY,
+    PARTS,
+    averages,
+    averages_with_derivatives,
+    correction_at,
+    correction_products,
+)
 
 __all__ = ["SlitProfile", "fit_correction", "moffat"]
 
 # Three-point Gauss-Legendre rule on [-1/2, 1/2]: the pixel averages the profile.
 _NODES = np.array([-0.3872983346207417, 0.0, 0.3872983346207417])
 _NODE_WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18.0
-_DENSITY = 400  # table entries per FWHM in the core: linear interpolation is good to 1e-5 of the peak
-_CORE = 3.0  # FWHM
 _TAIL_STEP = 0.02
 _REACH = 2.2  # FWHM on either side that the empirical correction covers.
-_TABLE = np.linspace(-_REACH, _REACH, 1201)
 TAIL_RANGE = (0.02, 0.55)  # 1/beta of the Moffat function: near-Gaussian ... beta 1.8
 
 
@@ -84,28 +89,45 @@ class SlitProfile:
 
     def evaluate(self, pixels: OrderPixels) -> np.ndarray:
         """Profile in every pixel [1/arcsec], averaged over the pixel, of unit integral over the slit."""
-        return _Averages(self, pixels).values()
+        return averages(pixels.slit, pixels.position, pixels.footprint, *self._tables(pixels))
 
     def with_derivatives(self, pixels: OrderPixels) -> tuple[np.ndarray, np.ndarray]:
         """`evaluate`, and its derivatives (3, pixels) by centre [1/arcsec^2], ln width and tail [1/arcsec].
 
         That the integral over the slit changes, too, is left out: it changes the amplitude only.
         """
-        averages = _Averages(self, pixels)
-        return averages.values(), averages.derivatives()
+        tables = self._tables(pixels, derivatives=True)
+        result = averages_with_derivatives(pixels.slit, pixels.position, pixels.footprint, *tables)
+        return result[0], result[1:]
+
+    def _tables(self, pixels, *, derivatives=False):
+        """What `averages` or `averages_with_derivatives` takes beside the pixels: courses, table and sizes."""
+        bins = np.arange(pixels.grid.size, dtype=np.float64)
+        centre, inverse = self.centre_at(bins), 1.0 / self.fwhm_at(bins)
+        nodes, over_slit, step = self._over_slit(pixels)
+        # Integral over the slit, slowly varying along the order.
+        integral = np.interp(bins, nodes, over_slit.sum(axis=1) * step)
+        courses = np.stack([centre, inverse, 1.0 / integral], axis=1)
+        courses = np.concatenate([courses, courses[-1:]])
+        ends = np.array([[pixels.slit.min(initial=0.0)], [pixels.slit.max(initial=0.0)]])
+        smallest = (pixels.footprint.min(initial=1.0) * inverse.min()) ** 2
+        largest = (pixels.footprint.max(initial=0.0) * inverse.max()) ** 2
+        blurs = np.linspace(smallest, max(largest, smallest + 1e-9), 3)
+        table = _AverageTable(self, float(np.abs((ends - centre) * inverse).max()), blurs)
+        return courses, np.stack(table.values() + (table.derivatives() if derivatives else []), axis=1), blurs[:2]
 
     def _at(self, u, t):
         """The profile of unit FWHM at the distance u from its centre."""
         values = moffat(u, 1.0, self.tail)
         if self.correction is not None:
-            constant, slope = self._correction_tables()
-            values += np.interp(u, _TABLE, constant, 0.0, 0.0) + t * np.interp(u, _TABLE, slope, 0.0, 0.0)
+            constant, slope = self._correction_at(u)
+            values += constant + t * slope
         return values
 
-    def _correction_tables(self):
-        """The correction and its slope along the order on `_TABLE`; beyond it they are 0."""
-        first, basis = _correction_basis(self.correction_step).evaluate(_TABLE)
-        return [sum(basis[k] * row[first + k] for k in range(4)) for row in self.correction.T]
+    def _correction_at(self, u):
+        """The correction at mid-order and its slope along the order, (2, ...) as u."""
+        values = correction_at(np.ravel(u), self.correction, _REACH)
+        return values.T.reshape(2, *u.shape)
 
     def _over_slit(self, pixels):
         """Nodes [bins] along the order, the profile at each over the slit (nodes, 300), and the step [arcsec]."""
@@ -129,100 +151,53 @@ class SlitProfile:
         return replace(self, centre=new_centre, log_width=new_width, tail=self.tail + tail)
 
 
-class _Averages:
-    """A profile averaged over every pixel, from tables over the distance u from the centre in FWHM.
+class _AverageTable:
+    """The profile averaged over pixels, as table over the distance u from its centre in FWHM.
 
-    The tables are dense in the core and wide in the wings: evenly spaced in u / (1 + |u| / 3). The average depends
-    on the pixel's size in FWHM, too, by its square nearly as a parabola.
+    Dense in the core and wide in the wings: evenly spaced in u / (1 + |u| / 3). The average depends on the pixel's
+    size in FWHM, too, by its square nearly as a parabola, known from three squared sizes.
     """
 
-    def __init__(self, profile: SlitProfile, pixels: OrderPixels):
-        self.profile, self.pixels = profile, pixels
-        bins = np.arange(pixels.grid.size, dtype=np.float64)
-        self.inverse = pixels.interpolate(1.0 / profile.fwhm_at(bins))
-        self.u = pixels.slit - pixels.interpolate(profile.centre_at(bins))
-        self.u *= self.inverse
-        self.blur = (pixels.footprint * self.inverse) ** 2
-        self.blurs = np.linspace(self.blur.min(initial=1e3), max(self.blur.max(initial=0.0), 1e-6), 3)
-        inner = self.u / (1.0 + np.abs(self.u) / _CORE)
-        half = int(np.abs(inner).max(initial=0.0) * _DENSITY) + 2
-        grid = np.arange(-half, half + 1) / _DENSITY
-        self.grid = grid / np.maximum(1.0 - np.abs(grid) / _CORE, 1e-3)
-        inner *= _DENSITY
-        inner += half
-        self.place = bins_around(inner, self.grid.size)
-        nodes, over_slit, step = profile._over_slit(pixels)
-        # Integral over the slit, slowly varying along the order.
-        self.factor = self.inverse * pixels.interpolate(1.0 / np.interp(bins, nodes, over_slit.sum(axis=1) * step))
-        self.corrections = None if profile.correction is None else profile._correction_tables()
-        # Newton's form of the parabola.
-        first, second, third = (self._averaged(blur) for blur in self.blurs)
+    def __init__(self, profile: SlitProfile, reach: float, blurs: np.ndarray):
+        self.tail, self.blurs = profile.tail, blurs
+        half = int(reach / (1.0 + reach / CORE) * DENSITY) + 2
+        inner = np.arange(half + 1) / DENSITY
+        self.beside = inner / np.maximum(1.0 - inner / CORE, 1e-3)
+        self.grid = np.concatenate([-self.beside[:0:-1], self.beside])
+        self.averages = [self._moffat(profile.tail, blur) for blur in blurs]
+        self.ends = [np.zeros(self.grid.size)] * 2
+        if profile.correction is not None:
+            shifted = self.grid + np.sqrt(blurs)[:, None, None] * _NODES[:, None]
+            constants, slopes = np.tensordot(_NODE_WEIGHTS, profile._correction_at(shifted), (0, 2))
+            self.averages = [a + constant for a, constant in zip(self.averages, constants, strict=True)]
+            self.ends = [slopes[0], slopes[2]]
+
+    def values(self) -> list[np.ndarray]:
+        """Newton's form of the parabola at mid-order; what the end adds: first value and derivative by size."""
+        first, second, third = self.averages
         step = max(self.blurs[1] - self.blurs[0], 1e-12)
-        self.tables = first, (second - first) / step, (third - 2.0 * second + first) / (2.0 * step**2)
-
-        if self.corrections is not None:
-            self.slopes = self._slope_tables()
-
-    def values(self) -> np.ndarray:
-        """Average over every pixel [1/arcsec]."""
-        return self._shape() * self.factor
-
-    def _shape(self):
-        first, second, third = self.tables
-        shape = self.blur - self.blurs[1]
-        shape *= between_bins(third, *self.place)
-        shape += between_bins(second, *self.place)
-        shape *= self.blur - self.blurs[0]
-        shape += between_bins(first, *self.place)
-        if self.corrections is not None:
-            slope = between_bins(self.slopes[1], *self.place)
-            slope *= self.blur - self.blurs[0]
-            slope += between_bins(self.slopes[0], *self.place)
-            shape += slope * self.profile.scaled(self.pixels.position)
-        return shape
-
-    def _averaged(self, blur):
-        """Table of the profile at mid-order, averaged over pixels of one size."""
-        table = self._over_pixel(lambda u: moffat(u, 1.0, self.profile.tail), blur)
-        if self.corrections is not None:
-            table += self._over_pixel(lambda u: np.interp(u, _TABLE, self.corrections[0], 0.0, 0.0), blur)
-        return table
-
-    def _slope_tables(self):
-        """What the correction adds to it from mid-order to the end: first value and derivative by size."""
-        ends = [
-            self._over_pixel(lambda u: np.interp(u, _TABLE, self.corrections[1], 0.0, 0.0), blur)
-            for blur in self.blurs[[0, 2]]
+        begin, end = self.ends
+        return [
+            first,
+            (second - first) / step,
+            (third - 2.0 * second + first) / (2.0 * step**2),
+            begin,
+            (end - begin) / max(self.blurs[2] - self.blurs[0], 1e-12),
         ]
-        return ends[0], (ends[1] - ends[0]) / max(self.blurs[2] - self.blurs[0], 1e-12)
 
-    def _over_pixel(self, function, blur):
+    def derivatives(self) -> list[np.ndarray]:
+        """By u of the average, its derivative by size and what the end adds; by the tail."""
+        first, second, _, begin, _ = self.values()
+        other = self.tail + (_TAIL_STEP if self.tail < 0.3 else -_TAIL_STEP)
+        change = self._moffat(other, self.blurs[1]) - self._moffat(self.tail, self.blurs[1])
+        slopes = [np.gradient(table, self.grid) for table in (first, second, begin)]
+        return [*slopes, change / (other - self.tail)]
+
+    def _moffat(self, tail, blur):
         size = np.sqrt(blur)
-        pairs = zip(_NODES, _NODE_WEIGHTS, strict=True)
-        return sum(weight * function(self.grid + node * size) for node, weight in pairs)
-
-    def derivatives(self) -> np.ndarray:
-        """By centre, ln width and tail (3, pixels)."""
-        first, second, _ = (np.gradient(table, self.grid) for table in self.tables)
-        slope = (self.blur - self.blurs[0]) * between_bins(second, *self.place)
-        slope += between_bins(first, *self.place)
-        if self.corrections is not None:
-            tilt = between_bins(np.gradient(self.slopes[0], self.grid), *self.place)
-            slope += self.profile.scaled(self.pixels.position) * tilt
-        spread = -self._shape() - self.u * slope - 2.0 * self.blur * between_bins(self.tables[1], *self.place)
-        tail = self.profile.tail
-        other = tail + (_TAIL_STEP if tail < 0.3 else -_TAIL_STEP)
-        change = self._over_pixel(lambda u: moffat(u, 1.0, other) - moffat(u, 1.0, tail), self.blurs[1])
-        by_tail = between_bins(change / (other - tail), *self.place)
-        return np.stack([-slope * self.inverse, spread, by_tail]) * self.factor
-
-
-def _correction_basis(step: float) -> SplineBasis:
-    count = max(round(2.0 * _REACH / step), 4)
-    inner = np.linspace(-_REACH, _REACH, count + 1)
-    spacing = inner[1] - inner[0]
-    extra = spacing * np.arange(1, 4)
-    return SplineBasis(np.concatenate([inner[0] - extra[::-1], inner, inner[-1] + extra]))
+        shifted = np.stack([self.beside + node * size for node in _NODES])
+        half = _NODE_WEIGHTS @ moffat(shifted, 1.0, tail)
+        return np.concatenate([half[:0:-1], half])
 
 
 def fit_correction(
@@ -250,49 +225,51 @@ def fit_correction(
     other_light : sequence of ndarray (pixels,) [e-]
         Of neighbours; it may change in brightness, too, rather than this profile in shape.
     """
-    bins = np.arange(pixels.grid.size, dtype=np.float64)
-    widths = profile.fwhm_at(bins)
-    fwhm = pixels.interpolate(widths)
-    u = (pixels.slit - pixels.interpolate(profile.centre_at(bins))) / fwhm
-    step = max(0.33, 0.6 * float(np.median(pixels.footprint)) / float(np.median(widths)))
+    width = float(np.median(profile.fwhm_at(np.arange(pixels.grid.size, dtype=np.float64))))
+    step = max(0.33, 0.6 * float(np.median(pixels.footprint)) / width)
     if profile.correction is not None:
         step = profile.correction_step
-    basis = _correction_basis(step)
-    near = np.flatnonzero((np.abs(u) < _REACH) & (weight > 0))
-    first, values = basis.evaluate(u.take(near))
-    # With the root of the weight on both sides products are symmetric, which takes half the time.
-    root = np.sqrt(weight.take(near))
-    scale, residual = scale.take(near) * root, residual.take(near) * root
-    values *= scale / fwhm.take(near)
-    # Outermost three on either side are held at zero, so that the correction fades into the Moffat wings.
-    free = np.arange(3, basis.size - 3)
-    dense = np.zeros((basis.size, near.size))
-    for k in range(4):
-        dense[first + k, np.arange(near.size)] = values[k]
+    size = max(round(2.0 * _REACH / step), 4) + 3
     # A pedestal in proportion to the flux belongs to the sky, a factor to the flux: neither may leak in.
-    nuisance = [
-        scale,
-        scale * profile.evaluate(pixels).take(near),
-        *(light.take(near) * root for light in other_light),
-    ]
-    even = np.concatenate([dense[free], nuisance])
-    full = np.concatenate([even, even * profile.scaled(pixels.position.take(near))])
+    light = np.array([scale, *other_light])
+    rivals = 1 + len(light)
+    products, right = correction_products(
+        pixels.slit,
+        pixels.position,
+        pixels.footprint,
+        *profile._tables(pixels),
+        weight,
+        light,
+        residual,
+        _REACH,
+        size,
+    )
+    # Outermost three on either side are held at zero, so that the correction fades into the Moffat wings.
+    free = np.arange(3, size - 3)
+    held = np.zeros(2 * free.size) if profile.correction is None else profile.correction[free].T.ravel()
+    normal, right = _equations(products, right, free, rivals)
     count = 2 * free.size
-    held = np.zeros(count) if profile.correction is None else profile.correction[free].T.ravel()
-    precision = np.concatenate([np.full(count, prior**-2), np.full(2 * len(nuisance), 1e-6)])
-    first_corrections = _corrections_first(free.size, len(nuisance))
-    right = (full @ residual)[first_corrections]
+    precision = np.concatenate([np.full(count, prior**-2), np.full(2 * rivals, 1e-6)])
     right[:count] -= precision[:count] * held
-    normal = (full @ full.T)[np.ix_(first_corrections, first_corrections)]
     normal[np.diag_indices_from(normal)] += precision + 1e-12 * np.trace(normal)
     solution = held + np.linalg.solve(normal, right)[:count]
-    coefficients = np.zeros((basis.size, 2))
+    coefficients = np.zeros((size, 2))
     coefficients[free, 0], coefficients[free, 1] = solution[: free.size], solution[free.size :]
     return replace(profile, correction=coefficients, correction_step=step)
 
 
-def _corrections_first(free: int, nuisances: int) -> np.ndarray:
-    """Order of the rows in which the nuisances, behind each half of the corrections, come last."""
-    rows = np.arange(2 * (free + nuisances))
-    nuisance = rows % (free + nuisances) >= free
-    return np.concatenate([rows[~nuisance], rows[nuisance]])
+def _equations(products, right, free, rivals):
+    """Normal equations of constant and linear corrections, then of constant and linear rivals."""
+    size = products.shape[1] - rivals
+    rows = np.concatenate([free, np.arange(size, size + rivals)])
+    along = (2.0 * np.arange(PARTS) + 1.0) / PARTS - 1.0
+    powers = along ** np.arange(3)[:, None]
+    products, right = np.tensordot(powers, products, 1), (powers[:2] @ right)[:, rows]
+    full = np.tril(products) + np.swapaxes(np.tril(products, -1), 1, 2)
+    full = full[:, rows[:, None], rows]
+    normal = np.block([[full[0], full[1]], [full[1], full[2]]])
+    # The rivals stand behind each half.
+    place = np.arange(2 * rows.size)
+    rival = place % rows.size >= free.size
+    place = np.concatenate([place[~rival], place[rival]])
+    return normal[np.ix_(place, place)], right.ravel()[place]
