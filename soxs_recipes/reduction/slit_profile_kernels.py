@@ -36,7 +36,7 @@ def _average(slit, position, footprint, courses, table, sizes):
     u = (slit - _course(courses, position, 0)) * inverse
     blur = (footprint * inverse) ** 2
     place = u / (1.0 + abs(u) / CORE) * DENSITY + table.shape[0] // 2
-    entry = int(place)
+    entry = min(max(int(place), 0), table.shape[0] - 2)
     low, high, share = table[entry], table[entry + 1], place - entry
     first, second = blur - sizes[0], blur - sizes[1]
     shape = ((low[2] + share * (high[2] - low[2])) * second + low[1] + share * (high[1] - low[1])) * first
@@ -80,7 +80,7 @@ def averages_with_derivatives(slit, position, footprint, courses, table, sizes):
         u = (slit[i] - _course(courses, position[i], 0)) * inverse
         blur = (footprint[i] * inverse) ** 2
         place = u / (1.0 + abs(u) / CORE) * DENSITY + half
-        entry = int(place)
+        entry = min(max(int(place), 0), table.shape[0] - 2)
         low, high, share = table[entry], table[entry + 1], place - entry
         first = blur - sizes[0]
         by_size = low[1] + share * (high[1] - low[1])
