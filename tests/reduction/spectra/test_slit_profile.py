@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.interpolate import BSpline
 
 from soxs_recipes.reduction.order_pixels import cut_order, make_order_grid
 from soxs_recipes.reduction.slit_profile import SlitProfile, fit_correction, moffat
+from soxs_recipes.reduction.slit_profile_kernels import PARTS, correction_products
 
 
 @pytest.fixture
@@ -106,9 +108,10 @@ def test_tables_are_as_good_as_the_profile_itself(pixels, seed):
     assert np.abs(shifted - smooth * truth[bright]).max() > 2e-4 * truth.max()
 
 
+@pytest.mark.parametrize("seed", [None, 3])
 @pytest.mark.parametrize("name", ["centre", "log_width", "tail"])
-def test_derivatives_are_those_of_the_profile(pixels, name):
-    profile = _profile(pixels.grid.size)
+def test_derivatives_are_those_of_the_profile(pixels, name, seed):
+    profile = _profile(pixels.grid.size) if seed is None else _corrected(pixels.grid.size, seed)
     values, derivatives = profile.with_derivatives(pixels)
     found = derivatives[("centre", "log_width", "tail").index(name)]
     step = 1e-3
@@ -120,3 +123,38 @@ def test_derivatives_are_those_of_the_profile(pixels, name):
     left -= values * (left @ values) / (values @ values)
     assert np.std(left) < 0.02 * np.std(truth)
     assert np.std(found) == pytest.approx(np.std(truth), rel=0.3)
+
+
+def test_sums_for_a_correction_are_those_of_plain_algebra(pixels):
+    rng = np.random.default_rng(8)
+    profile, reach, size = _profile(pixels.grid.size), 2.2, 12
+    weight = rng.uniform(0.5, 1.0, pixels.slit.size) * (rng.random(pixels.slit.size) > 0.1)
+    light = rng.uniform(1.0, 2.0, (2, pixels.slit.size))
+    data = rng.normal(size=pixels.slit.size)
+    places = pixels.slit, pixels.position, pixels.footprint
+    products, right = correction_products(*places, *profile._tables(pixels), weight, light, data, reach, size)
+
+    bins = np.arange(pixels.grid.size)
+    centre, inverse = (
+        np.interp(pixels.position, bins, course) for course in (profile.centre_at(bins), 1 / profile.fwhm_at(bins))
+    )
+    u = (pixels.slit - centre) * inverse
+    near = (np.abs(u) < reach) & (weight > 0)
+    step = 2 * reach / (size - 3)
+    splines = BSpline.design_matrix(u[near], -reach + step * np.arange(-3, size + 1), 3).toarray()
+    rows = np.array(
+        [
+            *(splines * (light[0] * inverse)[near, None]).T,
+            light[0, near],
+            (light[0] * profile.evaluate(pixels))[near],
+            light[1, near],
+        ]
+    )
+    part = np.clip((pixels.position[near] * PARTS / pixels.grid.size).astype(int), 0, PARTS - 1)
+    assert near.sum() > 3000
+    for here in (0, 31, PARTS - 1):
+        own = rows[:, part == here]
+        weighted = own * weight[near][part == here]
+        assert own.shape[1] > 20
+        assert np.allclose(products[here], np.tril(weighted @ own.T), rtol=1e-6, atol=1e-9)
+        assert np.allclose(right[here], weighted @ data[near][part == here], rtol=1e-6, atol=1e-9)
