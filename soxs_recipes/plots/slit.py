@@ -35,10 +35,9 @@ def figure_slit_light(
     shown = list(zip(orders[1:], names, strict=False))[:_MOST_ORDERS]
     columns = 4 if len(shown) > 4 else max(len(shown), 1)
     rows = -(-len(shown) // columns)
-    figure, axes = new_figure(
-        title, rows=2 + rows, size=(11, 5.2 + 1.9 * rows), columns=columns, height_ratios=(3, 1, *[1.3] * rows)
-    )
-    top, below = _wide(figure, axes, 0), _wide(figure, axes, 1)
+    size, heights = (11, 5.2 + 1.9 * rows), (3, 1, *[1.3] * rows)
+    figure, axes = new_figure(title, 2 + rows, columns, size, wide=2, height_ratios=heights)
+    top, below = axes[:2, 0]
     _draw_mean(top, below, orders[0], marks)
     for index, axis in enumerate(axes[2:].flat):
         if index >= len(shown):
@@ -50,19 +49,6 @@ def figure_slit_light(
         if index % columns == 0:
             axis.set_ylabel("e⁻ / bin / arcsec", fontsize=8)
     return figure
-
-
-def _wide(figure, axes, row):
-    """One axis over a whole row of the grid."""
-    grid = axes[row, 0].get_gridspec()
-    for axis in axes[row]:
-        axis.remove()
-    axis = figure.add_subplot(grid[row, :])
-    axis.tick_params(labelsize=8, color=MUTED)
-    axis.grid(visible=True, color="#eceff3", lw=0.6)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
-    return axis
 
 
 def _draw_mean(top, below, mean, marks) -> None:

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from os import PathLike
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,6 +17,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.gridspec import SubplotParams
 from matplotlib.ticker import FuncFormatter
 from PIL import Image
+
+from soxs_recipes.plots.quick_scales import quick_scales
 
 __all__ = [
     "ACCENT",
@@ -44,6 +47,21 @@ ACCENT = "#c2410c"
 _DPI = 110.0
 _MARGINS = (0.8, 0.25, 0.55, 0.6)  # inches: left, right, bottom, top
 _BAR = 0.55  # inches for the labels of a colour bar
+_AXES_STYLE = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": MUTED,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "grid.color": "#eceff3",
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "xtick.labelcolor": "black",
+    "xtick.labelsize": 8,
+    "ytick.color": MUTED,
+    "ytick.labelcolor": "black",
+    "ytick.labelsize": 8,
+}
 _GAP_ACROSS, _GAP_DOWN, _GAP_TIGHT = 0.95, 0.75, 0.15  # inches between axes
 BAND = "#dfe5ee"
 # Neighbouring orders must differ for colour-blind readers too: blue, orange, green, purple by turns.
@@ -74,13 +92,15 @@ def new_figure(
     size: tuple[float, float] = (11.0, 6.0),
     *,
     bars: bool = False,
+    wide: int = 0,
     layout: str | None = None,
     **grid,
 ) -> tuple[Figure | SubFigure, np.ndarray]:
     """A figure with a title and a grid of styled axes, or the place given by `drawn_within` filled with them.
 
-    Margins are fixed, wide enough for labels and, where `bars` says so, for colour bars; `layout` "constrained"
-    finds them from the labels, which takes as long as drawing.
+    The first `wide` rows have one axes, over all columns. Margins are fixed, wide enough for labels and, where
+    `bars` says so, for colour bars; `layout` "constrained" finds them from the labels, which takes as long as
+    drawing.
 
     Returns
     -------
@@ -95,16 +115,31 @@ def new_figure(
         figure.clear()
         figure.subplotpars = SubplotParams()  # by itself a part of a window shares the window's
         layout, size = None, _size_inches(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, **grid)
+    with rc_context(_AXES_STYLE):
+        if wide:
+            axes = _with_wide_rows(figure, rows, columns, wide, **grid)
+        else:
+            axes = figure.subplots(rows, columns, squeeze=False, **grid)
     if layout is None:
         _set_margins(figure, rows, columns, tight=bool(grid.get("sharex")), bars=bars)
         place = {"y": 1.0 - 0.12 / size[1], "va": "top"}
     else:
         place = {}
     figure.suptitle(_plain(title), fontsize=11, color=INK, x=0.01, ha="left", **place)
-    for axis in axes.flat:
-        _style(axis)
     return figure, axes
+
+
+def _with_wide_rows(figure: Figure | SubFigure, rows: int, columns: int, wide: int, **grid) -> np.ndarray:
+    """A grid of axes (rows, columns) of which the first `wide` rows hold one, over all columns."""
+    places = figure.add_gridspec(rows, columns, **grid)
+    axes = np.empty((rows, columns), object)
+    for row in range(rows):
+        for column in range(columns):
+            if row >= wide:
+                axes[row, column] = figure.add_subplot(places[row, column])
+            elif column == 0:
+                axes[row, :] = figure.add_subplot(places[row, :])
+    return axes
 
 
 def _size_inches(figure: Figure | SubFigure) -> tuple[float, float]:
@@ -138,7 +173,8 @@ def save_png(figure: Figure, path: str | PathLike, dpi: float = _DPI) -> None:
     """
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with quick_scales(figure):
+        canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     image.save(path, format="png", compress_level=1, dpi=(dpi, dpi))
 
@@ -146,7 +182,8 @@ def save_png(figure: Figure, path: str | PathLike, dpi: float = _DPI) -> None:
 def save_pdf(figure: Figure, path: str | PathLike) -> None:
     """Draw a figure into a PDF file, once."""
     dpi = figure.get_dpi()
-    FigureCanvasPdf(figure).print_pdf(path)
+    with quick_scales(figure):
+        FigureCanvasPdf(figure).print_pdf(path)
     figure.set_dpi(dpi)
     FigureCanvasAgg(figure)
 
@@ -257,16 +294,6 @@ def show_image(
     bar.set_label(unit, fontsize=8)
     bar.ax.tick_params(labelsize=8)
     return shown
-
-
-def _style(axis: Axes) -> None:
-    axis.tick_params(labelsize=8, color=MUTED)
-    axis.grid(visible=True, color="#eceff3", lw=0.6)
-    axis.set_axisbelow(True)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axis.spines[side].set_color(MUTED)
 
 
 def _plain(text: str) -> str:

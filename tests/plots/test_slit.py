@@ -24,7 +24,7 @@ def test_sources_and_orders_are_drawn():
     figure.draw_without_rendering()
     titles = [axis.get_title(loc="left") for axis in figure.axes]
     assert sum(title.startswith("order") for title in titles) == 15
-    top = figure.axes[-2]
+    top = figure.axes[0]
     labels = [text.get_text() for text in top.get_legend().get_texts()]
     assert "+0.00 arcsec, FWHM 0.94 (extracted)" in labels
     assert "+1.00 arcsec, FWHM 0.94" in labels
