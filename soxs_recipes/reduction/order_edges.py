@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.polynomial.legendre import legfit
-from scipy.special import ndtr
 
 from soxs_recipes.data.dispersion_solution import scaled
 from soxs_recipes.data.frame import Frame
@@ -16,10 +14,10 @@ from soxs_recipes.errors import AlgorithmError
 from soxs_recipes.reduction.cross_sections import (
     along_first,
     block_cross_sections,
-    fit_batch,
     fit_legendre,
     masked_quantile,
 )
+from soxs_recipes.reduction.edge_kernels import fit_steps, median_profiles
 
 __all__ = ["EdgeSamples", "OrderEdges", "centres_from_edges", "edge_curves", "find_edges"]
 
@@ -27,6 +25,8 @@ _ROWS = 8  # rows of a block
 _INSIDE, _OUTSIDE = 12, 7  # px of a cross section that an edge fit takes on either side
 _CORE = 6  # half width [px] of the middle that gives a row its flux level
 _ERROR_FLOOR = 0.005  # px
+# Of edge, blur, plateau, slope, level.
+_BOUNDS = np.array([-5.0, 0.2, 0.0, -0.2, -0.5]), np.array([5.0, 5.0, 5.0, 0.2, 2.0])
 _FARTHEST = 90  # px from centre to edge at most
 
 
@@ -181,28 +181,19 @@ def _distance(table, centres, first, second) -> float:
 def _first_guess(image, level, trace, centre, side, distance) -> np.ndarray | None:
     """Distance from centre to edge at each row, to about a pixel; None where no edge is seen."""
     farthest = int(min(_FARTHEST, 0.5 * distance + 3))
-    lit = np.where(np.isfinite(level), level, 1.0)
-    good = image.usable & np.isfinite(level)[:, None]
-    cut = block_cross_sections(
-        image.value, image.variance, good, centre, image.rows(trace), 2 * _ROWS, (-farthest, farthest)
-    )
-    # Blocks take their rows one after the other from the order's first.
-    rows = np.minimum(image.rows(trace)[0] + np.arange(cut.along.size * 2 * _ROWS), lit.size - 1)
-    scale = lit[rows].reshape(cut.along.size, -1)[:, :, None]
-    missing = ~cut.usable.any(axis=1)
-    profile = masked_quantile((cut.value / scale).transpose(0, 2, 1), cut.usable.transpose(0, 2, 1), 0.5)
-    profile[missing] = np.nan
-    outward = profile[:, farthest:] if side > 0 else profile[:, farthest::-1]
-    noise = np.sqrt(
-        (cut.variance * cut.usable / scale**2).sum(axis=1) / np.maximum(cut.usable.sum(axis=1), 1) ** 2
-    )
-    quiet = np.where(missing, 1.0, noise).mean(axis=1) < 0.08
+    first, last = image.rows(trace)
+    blocks = max(-(-(last - first) // (2 * _ROWS)), 1)
+    outward, noise = np.empty((blocks, farthest + 1)), np.empty(blocks)
+    pixels = (image.value, image.variance, image.usable, level, centre, (first, last), 2 * _ROWS)
+    median_profiles(*pixels, farthest, side, outward, noise)
+    quiet = noise < 0.08
     distances = _half_crossing(outward)
     seen = quiet & np.isfinite(distances)
     if seen.sum() < 6:
         return None
     domain = trace.along_domain
-    along = cut.along[seen]
+    begins = first + 2 * _ROWS * np.arange(blocks)
+    along = (0.5 * (begins + np.minimum(begins + 2 * _ROWS, last) - 1))[seen]
     fit = fit_legendre(along, distances[seen], np.full(along.size, 0.5), domain, 2)
     return fit.at(np.clip(image.clamped_rows(trace), along.min(), along.max()), domain)
 
@@ -224,37 +215,6 @@ def _half_crossing(outward: np.ndarray) -> np.ndarray:
     return np.where(below.any(axis=1) & contrast, before + np.clip(fraction, 0, 1), np.nan)
 
 
-def _step(parameters, inward, columns):
-    """Blurred step on a level, under sloping light: (edge, blur, plateau, slope, level); inward [px].
-
-    Pixels stand in runs of `columns` neighbours, inward or outward: each boundary of two is reckoned once.
-    """
-    edge, blur, plateau, slope, level = (parameters[:, k : k + 1] for k in range(5))
-    runs = inward.reshape(len(inward), -1, columns)
-    half = 0.5 if runs[0, 0, -1] > runs[0, 0, 0] else -0.5
-    boundary = np.concatenate([runs[:, :, :1] - half, runs + half], axis=2)
-    boundary -= edge[:, :, None]
-    boundary /= blur[:, :, None]
-    density = np.exp(-0.5 * boundary * boundary)
-    density *= 1.0 / np.sqrt(2.0 * np.pi)
-    cumulative = ndtr(boundary)
-    # Integral of the cumulative normal distribution over the pixel.
-    integral = blur[:, :, None] * (boundary * cumulative + density)
-    step, steep, dense = (
-        (np.diff(values, axis=2) * (2.0 * half)).reshape(inward.shape)
-        for values in (integral, cumulative, density)
-    )
-    beyond = inward - edge
-    light = plateau + slope * beyond
-    jacobian = np.empty((*inward.shape, 5))
-    jacobian[:, :, 0] = -light * steep - slope * step
-    jacobian[:, :, 1] = light * dense
-    jacobian[:, :, 2] = step
-    jacobian[:, :, 3] = beyond * step
-    jacobian[:, :, 4] = 1.0
-    return light * step + level, jacobian
-
-
 def _measure(image, level, trace, centre, guess, side, distance) -> dict[str, np.ndarray]:
     """Step fits of one side of one order; a dict of columns, one row a block."""
     first, last = image.rows(trace)
@@ -270,10 +230,10 @@ def _measure(image, level, trace, centre, guess, side, distance) -> dict[str, np
     inward = (-side * cut.offset).reshape(shape)
     value, variance = (cut.value / scale).reshape(shape), (cut.variance / scale**2).reshape(shape)
     usable = cut.usable.reshape(shape)
-    fit, enough = _fit_steps(inward, value, variance, usable, cut.offset.shape[2])
-    offset, blur, plateau, _, base = fit.parameters.T
-    error = np.hypot(fit.errors[:, 0], _ERROR_FLOOR)
-    detected = fit.converged & enough & (error < 0.5) & (np.abs(offset) < 4.5) & (plateau > 0.2)
+    parameters, error, well = _fitted_steps(inward, value, variance, usable, cut.offset.shape[2])
+    offset, blur, plateau, _, base = parameters.T
+    error = np.hypot(error, _ERROR_FLOOR)
+    detected = well & (error < 0.5) & (np.abs(offset) < 4.5) & (plateau > 0.2)
     detected &= (blur < 4.0) & (base < 0.7 * plateau)
     guessed = np.interp(cut.along, np.arange(guess.size), guess)
     return {
@@ -289,26 +249,21 @@ def _measure(image, level, trace, centre, guess, side, distance) -> dict[str, np
     }
 
 
-def _fit_steps(inward, value, variance, usable, columns):
-    """(fit, whether enough pixels lie about the step); `columns` pixels stand side by side."""
-    model = partial(_step, columns=columns)
-    bounds = (np.array([-5.0, 0.2, 0.0, -0.2, -0.5]), np.array([5.0, 5.0, 5.0, 0.2, 2.0]))
-    floor = masked_quantile(variance, usable, 0.1)[:, None]
-    photon = np.maximum(masked_quantile(variance, usable, 0.7)[:, None] - floor, 0.0)
-    floor = np.maximum(floor, 1e-12)
-    weight = np.where(usable, 1.0 / (floor + photon), 0.0)
-    start = np.tile([0.0, 1.0, 1.0, 0.0, 0.0], (value.shape[0], 1))
-    for _ in range(3):
-        fit = fit_batch(model, start, inward, value, weight, bounds=bounds)
-        start = fit.parameters
-        prediction = model(start, inward)[0]
-        spread = np.sqrt(floor + photon * np.clip(prediction, 0.0, None))
-        pull = np.where(usable, (value - prediction) / spread, 0.0)
-        scatter = np.maximum(1.0, 1.4826 * np.median(np.abs(pull), axis=1, keepdims=True))
-        weight = np.where(usable & (np.abs(pull) < 6.0 * scatter), spread**-2.0, 0.0)
-    near = usable & (np.abs(inward - fit.parameters[:, :1]) < 3.0)
-    beyond = usable & (inward < fit.parameters[:, :1] - 1.0)
-    return fit, (near.sum(axis=1) > 2 * _ROWS) & (beyond.sum(axis=1) >= _ROWS // 2)
+def _fitted_steps(inward, value, variance, usable, columns):
+    """(parameters, error of the edge, whether the fit converged with enough pixels about the step) of each block.
+
+    `columns` pixels stand side by side; parameters are edge, blur, plateau, slope, level.
+    """
+    floor, bright = (masked_quantile(variance, usable, fraction) for fraction in (0.1, 0.7))
+    photon, floor = np.maximum(bright - floor, 0.0), np.maximum(floor, 1e-12)
+    count = len(value)
+    parameters = np.tile([0.0, 1.0, 1.0, 0.0, 0.0], (count, 1))
+    error, converged = np.empty(count), np.empty(count, bool)
+    fit_steps(inward, value, usable, floor, photon, columns, *_BOUNDS, parameters, error, converged)
+    near = usable & (np.abs(inward - parameters[:, :1]) < 3.0)
+    beyond = usable & (inward < parameters[:, :1] - 1.0)
+    enough = (near.sum(axis=1) > 2 * _ROWS) & (beyond.sum(axis=1) >= _ROWS // 2)
+    return parameters, error, converged & enough
 
 
 def _fit_side(piece, trace, guess, max_degree, clip_sigma):
