@@ -225,8 +225,9 @@ def set_up_fits(
     """A fit for every order that holds usable pixels, made by `make`; arguments as for `extract_exposure`."""
     fits = []
     usable = frame.usable if flat is None else frame.usable & flat.usable
+    present = set(maps.orders)
     for grid in grids:
-        if not np.any(maps.order == grid.order):
+        if grid.order not in present:
             continue
         pixels = cut_order(maps, grid, dispersion_axis, edge_margin=settings.edge_margin)
         ones, zeros = np.ones(pixels.index.size), np.zeros(pixels.index.size)

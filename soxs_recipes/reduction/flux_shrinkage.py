@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
 
 from soxs_recipes.compiled import compiled
 
@@ -70,36 +69,62 @@ def shrunk_flux(flux: np.ndarray, information: np.ndarray) -> np.ndarray:
     total = information.sum()
     if not total > 0:
         return np.full(flux.size, flux.mean())
-    flux = np.where(information > 0, flux, 0.0)
-    result = np.full(flux.size, float((information * flux).sum() / total))
-    noise = 1.0 / total
-    for width, reach in _LEVELS:
-        if width >= flux.size:
+    return _shrunk(flux, information, total, np.array(_LEVELS))
+
+
+@compiled
+def _shrunk(flux, information, total, levels):
+    """`shrunk_flux` where `total`, the sum of the information, is above 0."""
+    bins = flux.size
+    weighted = np.where(information > 0, information * flux, 0.0)
+    result, noise = np.full(bins, weighted.sum() / total), np.full(bins, 1.0 / total)
+    for width, reach in levels:
+        if width >= bins:
             continue
-        weight = _running_sum(information, width)
-        known = weight > 1e-9 * total / flux.size
-        own = 1.0 / np.where(known, weight, 1.0)
-        mean = np.where(known, _running_sum(information * flux, width) * own, result)
-        step, step_noise = mean - result, np.maximum(own - noise, 1e-3 * own)
-        share = _share(step, step_noise, known, width, min(reach, flux.size))
-        result = result + share * step
-        noise = np.where(known, own, noise)
+        weight, mean = _running_sum(information, width), _running_sum(weighted, width)
+        own, step, step_noise, pull = np.empty(bins), np.zeros(bins), np.ones(bins), np.zeros(bins)
+        for i in range(bins):
+            own[i] = 1.0 / weight[i] if weight[i] > 1e-9 * total / bins else 0.0  # 0 where nothing is known
+            if own[i] > 0:
+                step[i] = mean[i] * own[i] - result[i]
+                step_noise[i] = max(own[i] - noise[i], 1e-3 * own[i])
+                pull[i] = step[i] ** 2 / step_noise[i]
+        signal = _signal(pull, step_noise, own > 0, width, min(reach, bins))
+        for i in range(bins):
+            if own[i] > 0:
+                result[i] += signal[i] / (signal[i] + step_noise[i]) * step[i]
+                noise[i] = own[i]
     return result
 
 
-def _share(step, noise, known, width, reach):
-    """Part of every step that is more than noise."""
+@compiled
+def _signal(pull, noise, known, width, reach):
+    """What of the steps' squares (`pull` times `noise`) is more than noise, about each bin."""
     # A spread of few independent steps may be large by chance.
     chance = 1.0 + 2.0 * np.sqrt(2.0 * width / reach)
-    # A lone step may be an emission line: what one bin shows beyond doubt counts as what all show.
-    pull = np.where(known, step**2 / noise, 0.0)
     excess = _running_sum(np.where(known, pull - chance, 0.0), reach)
-    signal = np.maximum(excess, 0.0) / np.maximum(_running_sum(np.where(known, 1.0 / noise, 0.0), reach), 1e-30)
-    own = np.maximum(pull - 25.0, 0.0) * noise
-    signal = np.maximum(signal, own)
-    return np.where(known, signal / (signal + noise), 0.0)
+    precision = _running_sum(np.where(known, 1.0 / noise, 0.0), reach)
+    signal = np.empty(pull.size)
+    for i in range(pull.size):
+        # A lone step may be an emission line: what one bin shows beyond doubt counts as what all show.
+        own = max(pull[i] - 25.0, 0.0) * noise[i]
+        signal[i] = max(max(excess[i], 0.0) / max(precision[i], 1e-30), own)
+    return signal
 
 
-def _running_sum(values: np.ndarray, width: int) -> np.ndarray:
-    """Sum over `width` (odd) bins about each bin, mirrored at the ends."""
-    return values if width == 1 else uniform_filter1d(values, width, mode="mirror") * width
+@compiled
+def _running_sum(values, width):
+    """Sum over `width` bins about each bin, mirrored at the ends."""
+    if width == 1:
+        return values
+    last = values.size - 1
+    before, after = width // 2, width - width // 2 - 1
+    total = 0.0
+    for i in range(-before, after + 1):
+        total += values[last - abs(last - abs(i))]
+    result = np.empty(values.size)
+    result[0] = total
+    for i in range(1, values.size):
+        total += values[last - abs(last - i - after)] - values[abs(i - before - 1)]
+        result[i] = total
+    return result

@@ -12,6 +12,13 @@ from soxs_recipes.compiled import compiled
 from soxs_recipes.data.dispersion_solution import scaled
 from soxs_recipes.data.pixel_maps import PixelMaps
 from soxs_recipes.errors import AlgorithmError
+from soxs_recipes.reduction.order_pixels_kernels import (
+    footprints,
+    jacobians,
+    pixels_of,
+    spline_values,
+    within,
+)
 
 __all__ = ["OrderGrid", "OrderPixels", "cut_order", "make_order_grid"]
 
@@ -89,16 +96,13 @@ def make_order_grid(maps: PixelMaps, order: int, dispersion_axis: int) -> OrderG
 
 
 def _map_samples(maps, order, dispersion_axis):
-    window = _window(maps, order)
-    box = maps.order[window] if dispersion_axis == 0 else maps.order[window].T
-    along, _, index = _places(np.ascontiguousarray(box == order), window, maps.order.shape[1], dispersion_axis)
-    wavelength, slit = maps.wavelength.take(index), maps.slit.take(index)
-    known = np.flatnonzero(np.isfinite(wavelength) & np.isfinite(slit))
-    if known.size < _MINIMUM_PIXELS:
-        raise AlgorithmError(f"order {order}: too few pixels in the maps", pixels=known.size)
+    index, start, _ = _known_pixels(maps, order, dispersion_axis)
+    if index.size < _MINIMUM_PIXELS:
+        raise AlgorithmError(f"order {order}: too few pixels in the maps", pixels=index.size)
     # They run along the order: both ends stay in, whatever the step.
-    chosen = np.append(known[:: max(known.size // 20_000, 1)], known[-1])
-    return along[chosen].astype(np.float64), wavelength[chosen], slit[chosen]
+    chosen = np.append(np.arange(0, index.size, max(index.size // 20_000, 1)), index.size - 1)
+    along = np.searchsorted(start, chosen, side="right") - 1.0
+    return along, maps.wavelength.take(index[chosen]), maps.slit.take(index[chosen])
 
 
 def _extended_curve(rows, domain, coefficients):
@@ -221,79 +225,50 @@ def cut_order(
     edge_margin : float [px]
         Pixels nearer than this to either slit end are left out.
     """
-    window = _window(maps, grid.order)
-    box = maps.order[window] if dispersion_axis == 0 else maps.order[window].T
-    inside = np.ascontiguousarray(box == grid.order)
-    along, across, index = _places(inside, window, maps.order.shape[1], dispersion_axis)
-    wavelength, slit = maps.wavelength.take(index), maps.slit.take(index)
-    known = np.isfinite(wavelength) & np.isfinite(slit)
-    if not known.all():
-        along, across, index, wavelength, slit = (a[known] for a in (along, across, index, wavelength, slit))
-        inside[:] = False
-        inside[along, across] = True
+    index, start, box = _known_pixels(maps, grid.order, dispersion_axis)
     if index.size == 0:
         raise AlgorithmError(f"order {grid.order}: no pixel in the maps")
-    position = grid.position(wavelength) + shift
-    footprint = _smooth_footprint(inside, along, across, position, slit)
-    slit_range = _slit_range(along, slit)
-    chosen = (position > -0.5) & (position < grid.size - 0.5)
+    slit = maps.slit.take(index)
+    position = spline_values(maps.wavelength.take(index), grid.to_position.x, grid.to_position.c) + shift
+    samples = jacobians(index, start, position, slit, maps.order.shape[1], box, dispersion_axis, _SAMPLES)
+    footprint = _smooth_footprint(start, slit, *samples)
+    slit_range = _slit_range(start, slit)
+    low, high = slit_range
     if edge_margin > 0:
         limit = edge_margin * np.median(footprint)
-        chosen &= (slit > slit_range[0] + limit) & (slit < slit_range[1] - limit)
-    return OrderPixels(
-        grid=grid,
-        index=index[chosen],
-        position=position[chosen],
-        slit=slit[chosen],
-        footprint=footprint[chosen],
-        slit_range=slit_range,
-        shape=maps.order.shape,
-    )
+        low, high = low + limit, high - limit
+    else:
+        low, high = -np.inf, np.inf
+    index, position, slit, footprint = within(index, position, slit, footprint, grid.size, low, high)
+    return OrderPixels(grid, index, position, slit, footprint, slit_range, maps.order.shape)
 
 
-def _places(inside, window, row_length, dispersion_axis):
-    """(along, across) within the box of an order and index into the flattened frame, of its pixels."""
-    along, across = np.divmod(np.flatnonzero(inside), inside.shape[1])
-    y, x = (along, across) if dispersion_axis == 0 else (across, along)
-    return along, across, (y + window[0].start) * row_length + (x + window[1].start)
-
-
-def _window(maps, order):
-    """The order's box, a pixel wider where the frame allows."""
-    box = maps.window(order)
-    if box is None:
+def _known_pixels(maps, order, dispersion_axis):
+    """`pixels_of` an order, and the box in which it lies."""
+    sides = maps.window(order)
+    if sides is None:
         raise AlgorithmError(f"order {order}: no pixel in the maps")
-    return tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in box)
+    box = tuple(number for side in sides for number in (side.start, side.stop - side.start))
+    return *pixels_of(maps.order, maps.wavelength, maps.slit, order, box, dispersion_axis), box
 
 
-def _slit_range(along, slit):
-    """Typical slit position of the two ends, half a pixel beyond the outermost pixel centres; `along` rises."""
-    start = np.flatnonzero(np.diff(along, prepend=-1))
-    count = np.diff(start, append=along.size)
+def _slit_range(start, slit):
+    """Typical slit position of the two ends, half a pixel beyond the outermost pixel centres of each line."""
+    count = np.diff(start)
+    start, count = start[:-1][count > 0], count[count > 0]
     full = count > 1
     low, high = np.minimum.reduceat(slit, start)[full], np.maximum.reduceat(slit, start)[full]
     half_pixel = 0.5 * np.median((high - low) / (count[full] - 1))
     return float(np.median(low) - half_pixel), float(np.median(high) + half_pixel)
 
 
-def _smooth_footprint(inside, along, across, position, slit):
-    """|d(position, slit)/d(row, column)| by differences, smoothed by a low polynomial; `inside` is the box."""
-    surrounded = inside[1:-1, 1:-1] & inside[2:, 1:-1] & inside[:-2, 1:-1]
-    surrounded &= inside[1:-1, 2:] & inside[1:-1, :-2]
-    chosen = np.flatnonzero(surrounded)
-    rows, columns = np.divmod(chosen[:: max(chosen.size // _SAMPLES, 1)], surrounded.shape[1])
-    rows, columns = rows + 1, columns + 1
-    place = np.empty(inside.shape, np.int32)
-    place[along, across] = np.arange(along.size, dtype=np.int32)
-    down, right = ((place[rows + dy, columns + dx], place[rows - dy, columns - dx]) for dy, dx in ((1, 0), (0, 1)))
-    (dp_down, dp_right), (ds_down, ds_right) = (
-        [0.5 * (values[after] - values[before]) for after, before in (down, right)] for values in (position, slit)
-    )
-    jacobian = np.abs(dp_down * ds_right - dp_right * ds_down)
+def _smooth_footprint(start, slit, line, middle, jacobian):
+    """A low polynomial through the logarithm of the Jacobian at some pixels (line, slit position), everywhere."""
+    lines = start.size - 1
+    domain = ((0.0, lines - 1.0), (-15.0, 15.0))
     told = jacobian > 0
-    domain = ((0.0, inside.shape[0] - 1.0), (-15.0, 15.0))
-    middle = slit[place[rows, columns]]
-    design = legvander2d(scaled(rows[told], domain[0]), scaled(middle[told], domain[1]), [4, 1])
-    coefficients = np.linalg.lstsq(design, np.log(jacobian[told]), rcond=None)[0].reshape(5, 2)
-    constant, slope = legvander(scaled(np.arange(inside.shape[0]), domain[0]), 4) @ coefficients.T[:, :, None]
-    return np.exp(constant.ravel()[along] + slope.ravel()[along] * scaled(slit, domain[1]))
+    design = legvander2d(scaled(line[told], domain[0]), scaled(middle[told], domain[1]), [4, 1])
+    normal, right = design.T @ design, design.T @ np.log(jacobian[told])
+    coefficients = np.linalg.lstsq(normal, right, rcond=None)[0].reshape(5, 2)
+    constant, slope = coefficients.T @ legvander(scaled(np.arange(lines), domain[0]), 4).T
+    return footprints(start, slit, constant, slope / domain[1][1])
