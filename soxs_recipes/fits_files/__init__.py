@@ -19,6 +19,7 @@ _HOMES = {
     "order_spectra_hdus": "spectra",
     "order_table_hdus": "orders",
     "pixel_maps_hdus": "pixel_maps",
+    "primary_values": "reading",
     "quality_hdus": "frames",
     "read_dispersion_solution": "dispersion",
     "read_frame": "frames",

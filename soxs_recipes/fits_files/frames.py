@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.quality import describe_quality
-from soxs_recipes.fits_files.reading import open_product
+from soxs_recipes.fits_files.reading import open_mapped, open_product
 from soxs_recipes.fits_files.tables import find_extension
 
 __all__ = [
@@ -81,36 +81,46 @@ def quality_header() -> fits.Header:
     return header
 
 
-def read_frame(path: str | Path) -> Frame:
+def read_frame(path: str | Path, every: int = 1) -> Frame:
     """Read what `image_hdus` made.
 
-    A product of another program without SHARED has no shared variance; without ERRS or QUAL it is refused
-    (InputError names the file).
+    Parameters
+    ----------
+    path : path-like
+    every : int
+        Take one of so many pixels along either axis, as a figure needs; checksums are not verified then.
+
+    Raises
+    ------
+    InputError
+        There is no ERRS or no QUAL; the file is named. (A product of another program without SHARED has no shared
+        variance.)
     """
-    with open_product(path) as hdus:
+    with open_product(path) if every == 1 else open_mapped(path) as hdus:
+        some = (slice(None, None, every),) * 2
         errors = find_extension(hdus, "ERRS", path)
         quality = find_extension(hdus, "QUAL", path)
-        shared = native_array(hdus["SHARED"].data, np.float32) if "SHARED" in hdus else None
-        variance = native_array(errors.data, np.float32)
+        shared = native_array(hdus["SHARED"].data[some], np.float32) if "SHARED" in hdus else None
+        variance = native_array(errors.data[some], np.float32)
         np.square(variance, out=variance)
         return Frame(
-            native_array(hdus[0].data, np.float32),
+            native_array(hdus[0].data[some], np.float32),
             variance,
-            native_array(quality.data, np.int32),
+            native_array(quality.data[some], np.int32),
             _read_meta(hdus[0].header, errors.header),
             shared,
         )
 
 
 def native_array(data: np.ndarray, dtype: type) -> np.ndarray:
-    """A copy in this machine's byte order."""
-    return np.ascontiguousarray(data).astype(dtype)
+    """A contiguous copy in this machine's byte order."""
+    return data.astype(dtype, order="C")
 
 
-def read_signal(path: str | Path) -> np.ndarray:
-    """FLUX of a frame alone (ny, nx) float32."""
-    with open_product(path) as hdus:
-        return native_array(hdus[0].data, np.float32)
+def read_signal(path: str | Path, every: int = 1) -> np.ndarray:
+    """FLUX of a frame alone (ny, nx) float32; `every` as in `read_frame`."""
+    with open_product(path) if every == 1 else open_mapped(path) as hdus:
+        return native_array(hdus[0].data[::every, ::every], np.float32)
 
 
 def _read_meta(primary: fits.Header, errors: fits.Header) -> FrameMeta:

@@ -6,18 +6,21 @@ import io
 import logging
 import math
 import os
+import re
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 
-from soxs_recipes.errors import UnprocessableData
+from soxs_recipes.errors import InputError, UnprocessableData
 from soxs_recipes.fits_files.compression import file_bytes
 from soxs_recipes.fits_files.hdu_scan import (
     BLOCK,
     HduSpan,
+    cards_that_begin,
     clean_header,
     header_end,
     scan_hdus,
@@ -25,7 +28,15 @@ from soxs_recipes.fits_files.hdu_scan import (
     verify_checksums,
 )
 
-__all__ = ["EXPECTED_FRAME_BYTES", "RawFrame", "open_product", "read_header", "read_raw"]
+__all__ = [
+    "EXPECTED_FRAME_BYTES",
+    "RawFrame",
+    "open_mapped",
+    "open_product",
+    "primary_values",
+    "read_header",
+    "read_raw",
+]
 
 # The largest raw frame is 2048 x 2048 pixels of 4 bytes; four times that holds any honest file.
 EXPECTED_FRAME_BYTES = 2048 * 2048 * 4
@@ -111,6 +122,21 @@ def read_header(path: str | os.PathLike) -> fits.Header:
     if extension_end < 0:
         return primary
     return _merged_header(primary, clean_header(content[primary_end:extension_end]), 1)
+
+
+def primary_values(path: str | os.PathLike, keywords: Collection[str]) -> dict[str, object]:
+    """Values of a few cards of a product's primary header, those that it has: much quicker than `read_header`.
+
+    Raises
+    ------
+    InputError, UnprocessableData
+        As `read_header`.
+    """
+    content, end = _header_bytes(Path(path), 0)
+    begins = (f"HIERARCH {key} *=" if " " in key else f"{key:<8}=" for key in keywords)
+    header = cards_that_begin(content[:end], re.compile("|".join(begins).encode("ascii")))
+    values = {key: stated(header, key) for key in keywords}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _header_bytes(path: Path, start: int, content: bytes = b"") -> tuple[bytes, int]:
@@ -234,3 +260,21 @@ def open_product(path: str | os.PathLike) -> fits.HDUList:
         verify_checksums(content, span, str(path))
     # `HDUList.fromstring` would copy what is left of the file once more for every HDU.
     return fits.open(io.BytesIO(content), memmap=False)
+
+
+def open_mapped(path: str | os.PathLike) -> fits.HDUList:
+    """All HDUs of a product without a look at its checksums; pixels are read when they are used.
+
+    Raises
+    ------
+    InputError
+        The file is not there or may not be read.
+    UnprocessableData
+        Not FITS.
+    """
+    try:
+        return fits.open(path, memmap=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file") from error
+    except OSError as error:
+        raise UnprocessableData(f"{path}: cannot be read as FITS ({error})") from error

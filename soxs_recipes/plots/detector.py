@@ -14,7 +14,6 @@ from soxs_recipes.plots.style import (
     MUTED,
     counted,
     draw_counts,
-    is_part_of_window,
     new_figure,
     order_colour,
     robust_limits,
@@ -22,8 +21,6 @@ from soxs_recipes.plots.style import (
 )
 
 __all__ = ["figure_master", "figure_order_table", "figure_sky_subtraction"]
-
-_EVERY = 3  # of how many pixels, along either axis, one is drawn
 
 
 def figure_master(frame: Frame, title: str, unit: str = "e⁻") -> Figure:
@@ -78,7 +75,12 @@ def figure_order_table(image: np.ndarray | None, table: OrderTable, title: str, 
 
 
 def figure_sky_subtraction(
-    subtracted: Frame, sky: np.ndarray, title: str, dispersion_axis: int, order_image: np.ndarray | None = None
+    subtracted: Frame,
+    sky: np.ndarray,
+    title: str,
+    dispersion_axis: int,
+    order_image: np.ndarray | None = None,
+    every: int = 1,
 ) -> Figure:
     """Frame before and after sky subtraction, and residuals over their error.
 
@@ -91,17 +93,17 @@ def figure_sky_subtraction(
     dispersion_axis : int
     order_image : ndarray (ny, nx) int, optional
         0 outside orders; the histogram takes pixels inside only.
+    every : int
+        Of how many pixels of the detector, along either axis, the arrays hold one.
     """
     figure, axes = new_figure(title, rows=2, columns=2, size=(13, 9), bars=True)
-    shape = sky.shape if dispersion_axis == 1 else sky.shape[::-1]
+    shape = tuple(every * size for size in (sky.shape if dispersion_axis == 1 else sky.shape[::-1]))
     turn = (lambda image: image.T) if dispersion_axis == 0 else (lambda image: image)
-    # Neither a page nor a histogram needs every pixel.
-    some = (slice(None, None, 1 if is_part_of_window() else _EVERY),) * 2
-    data, variance, light = subtracted.data[some], subtracted.variance[some], sky[some]
-    before = data + light
-    inside = is_usable(subtracted.quality[some]) & (variance > 0)
+    data, variance = subtracted.data, subtracted.variance
+    before = data + sky
+    inside = is_usable(subtracted.quality) & (variance > 0)
     if order_image is not None:
-        inside &= order_image[some] > 0
+        inside &= order_image > 0
     pull = np.zeros(before.shape, np.float32)
     np.divide(data, np.sqrt(variance), out=pull, where=inside)
     show_image(axes[0, 0], turn(before), "e⁻", robust_limits(before[inside], 1, 98), shape=shape)

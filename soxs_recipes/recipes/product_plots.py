@@ -17,8 +17,8 @@ import numpy as np
 from soxs_recipes.errors import InputError
 from soxs_recipes.fits_files import (
     extension_names,
+    primary_values,
     read_frame,
-    read_header,
     read_line_table,
     read_linearity,
     read_merged_spectrum,
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TELLURIC_BANDS", "Drawing", "drawings", "for_products", "plot_all_arms"]
 
+_TOLD = ("ESO PRO CATG", "OBJECT", "DATE-OBS", "ESO QC STATUS")  # of a product
+_EVERY = 3  # of how many pixels of a large frame, along either axis, one is drawn
 # Where the atmosphere absorbs more than a few percent over La Silla [nm]: O2 B and A, H2O, O2, CO2.
 TELLURIC_BANDS = (
     (686.0, 696.0),
@@ -101,7 +103,7 @@ class Drawing:
 
 def drawings(products: Sequence[Path]) -> list[Drawing]:
     """The figures that can be made of a recipe's products, by file name; nothing is read but headers."""
-    run = _Run({path: read_header(path) for path in products})
+    run = _Run({path: primary_values(path, _TOLD) for path in products})
     found = []
     for path in sorted(products):
         draw = next((draw for ending, draw in _DRAWERS if run.kind(path).endswith(ending)), None)
@@ -124,7 +126,7 @@ def plot_all_arms(spectra: Sequence[Path], folder: Path, name: str) -> list[Path
     """
     from soxs_recipes.plots.spectra import figure_all_arms
 
-    run = _Run({path: read_header(path) for path in spectra})
+    run = _Run({path: primary_values(path, _TOLD) for path in spectra})
     labelled = [(run.arm(path).label, read_merged_spectrum(path)) for path in spectra]
     labelled.sort(key=lambda pair: pair[1].wavelength[0])
     header = run.headers[spectra[0]]
@@ -139,7 +141,7 @@ class _Run:
     headers: Mapping[Path, Mapping]
 
     def tag(self, path: Path) -> str:
-        return str(self.headers[path].get("HIERARCH ESO PRO CATG", ""))
+        return str(self.headers[path].get("ESO PRO CATG", ""))
 
     def kind(self, path: Path) -> str:
         """The tag without its arm."""
@@ -156,7 +158,7 @@ class _Run:
     def title(self, path: Path) -> str:
         header = self.headers[path]
         parts = [self.tag(path) or path.name, str(header.get("OBJECT", ""))]
-        parts += [str(header.get("DATE-OBS", ""))[:19], str(header.get("HIERARCH ESO QC STATUS", ""))]
+        parts += [str(header.get("DATE-OBS", ""))[:19], str(header.get("ESO QC STATUS", ""))]
         return "  ·  ".join(part for part in parts if part)
 
 
@@ -247,13 +249,16 @@ def _line_check(path, run):
 
 def _sky_subtraction(path, run):
     from soxs_recipes.plots.detector import figure_sky_subtraction
+    from soxs_recipes.plots.style import is_part_of_window
 
     model = path.with_name(path.name.replace("SKYSUB", "SKYMODEL"))
     if model not in run.headers:
         return None
-    sky = read_signal(model)
+    # Neither a page nor a histogram needs every pixel.
+    every = 1 if is_part_of_window() else _EVERY
+    sky = read_signal(model, every)
     axis = run.arm(path).dispersion_axis
-    return figure_sky_subtraction(read_frame(path), sky, run.title(path), axis, sky != 0)
+    return figure_sky_subtraction(read_frame(path, every), sky, run.title(path), axis, sky != 0, every)
 
 
 def _rectified(path, run):

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from soxs_recipes.errors import InputError, UnprocessableData
-from soxs_recipes.fits_files import open_product, read_header, read_raw
+from soxs_recipes.fits_files import open_product, primary_values, read_header, read_raw
 
 HEADER_SIZE = 2880
 
@@ -295,3 +295,20 @@ def test_header_fuzz_reads_or_is_refused(raw_path, noise, place):
     for read in (read_header, read_raw):
         with contextlib.suppress(UnprocessableData):
             read(fuzzed)
+
+
+def test_a_few_values_of_a_primary_header(tmp_path):
+    header = fits.Header()
+    header["OBJECT"] = "it's a star"
+    header["OBJECTS"] = "others"
+    header["HIERARCH ESO PRO CATG"] = "MASTER_BIAS_VIS"
+    header["HIERARCH ESO PRO CATG2"] = "not this"
+    header["EXPTIME"] = (12.5, "[s] = seconds")
+    for number in range(500):
+        header[f"K{number}"] = "EXPTIME = 7"
+    fits.PrimaryHDU(header=header).writeto(tmp_path / "a.fits")
+    wanted = ("OBJECT", "ESO PRO CATG", "EXPTIME", "AIRMASS")
+    expected = {"OBJECT": "it's a star", "ESO PRO CATG": "MASTER_BIAS_VIS", "EXPTIME": 12.5}
+    assert primary_values(tmp_path / "a.fits", wanted) == expected
+    with pytest.raises(InputError, match=r"b\.fits"):
+        primary_values(tmp_path / "b.fits", wanted)

@@ -82,6 +82,31 @@ def test_frame(tmp_path, seed, shared, numbers, saturation, binning):
     assert np.array_equal(np.sqrt(third.variance), np.sqrt(again.variance))
 
 
+def test_every_third_pixel_of_a_frame(tmp_path):
+    generator = np.random.default_rng(4)
+    shape = (31, 50)
+    planes = [generator.uniform(1, 9, shape).astype(np.float32) for _ in range(2)]
+    frame = Frame(
+        *planes, generator.integers(0, 2**20, shape).astype(np.int32), FrameMeta("SOXS.2026-01-01", 12.5)
+    )
+    path = write_product(tmp_path / "frame.fits", fits_files.image_hdus(frame))
+    whole, some = fits_files.read_frame(path), fits_files.read_frame(path, every=3)
+    assert some.shape == (11, 17)
+    assert some.meta == whole.meta
+    for name in ("data", "variance", "quality"):
+        np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[::3, ::3])
+        assert getattr(some, name).dtype.isnative
+    np.testing.assert_array_equal(fits_files.read_signal(path, every=3), whole.data[::3, ::3])
+
+
+def test_some_pixels_of_no_frame(tmp_path):
+    with pytest.raises(InputError, match=r"lost\.fits.*no such file"):
+        fits_files.read_frame(tmp_path / "lost.fits", every=2)
+    (tmp_path / "text.fits").write_text("SIMPLE or not")
+    with pytest.raises(UnprocessableData, match=r"text\.fits"):
+        fits_files.read_signal(tmp_path / "text.fits", every=2)
+
+
 def test_frame_planes_are_what_others_expect(tmp_path):
     frame = frame_of(1, shared=True)
     path = write_product(tmp_path / "frame.fits", fits_files.image_hdus(frame))

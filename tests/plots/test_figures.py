@@ -128,7 +128,9 @@ def test_order_table_draws_centre_and_edges(axis):
 def test_sky_subtraction_counts_pixels_in_orders_only(axis):
     image = np.zeros((60, 40), int)
     image[10:20] = 1
-    figure = figure_sky_subtraction(frame(), np.full((60, 40), 7.0, np.float32), "sky", axis, image)
+    figure = figure_sky_subtraction(frame(), np.full((60, 40), 7.0, np.float32), "sky", axis, image, every=3)
+    along, across = (180, 120) if axis == 0 else (120, 180)
+    assert figure.axes[0].images[0].get_extent() == [-0.5, along - 0.5, -0.5, across - 0.5]
     assert drawn(figure)
 
 
