@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from soxs_recipes.compiled import compiled
+
 __all__ = ["find_cosmic_rays", "laplacian_significance", "narrow_hits"]
 
 _EDGE = 3  # half-size of the patches around candidates
@@ -77,9 +79,9 @@ def find_cosmic_rays(
     -------
     ndarray (ny, nx) bool
     """
-    clean = np.where(usable, residual, np.float32(0.0)).astype(np.float32, copy=False)
-    effective = np.hypot(sigma, np.asarray(tolerance, sigma.dtype)).astype(np.float32, copy=False)
-    y, x = np.nonzero(usable & (clean > np.float32(threshold * 0.8) * effective))
+    clean, effective = (np.empty(residual.shape, np.float32) for _ in range(2))
+    tolerances = tolerance if np.ndim(tolerance) else np.full(sigma.shape, tolerance, sigma.dtype)
+    y, x = _candidates(residual, sigma, usable, tolerances, 0.8 * threshold, clean, effective)
     significance = laplacian_significance(clean, effective, y, x)
     y, x, significance = (values[significance > threshold] for values in (y, x, significance))
     hits = np.zeros(residual.shape, dtype=bool)
@@ -91,10 +93,26 @@ def find_cosmic_rays(
     fine_significance = np.maximum((near - far) / effective[y, x], 0.01)
     chosen = (sharp > threshold) & (significance / fine_significance > contrast)
     hits[y[chosen], x[chosen]] = True
-    bright = usable & (clean > np.float32(growth) * effective)
     for _ in range(2):
-        hits = _grown(hits, bright)
+        hits = _grown(hits, clean, effective, np.float32(growth))
     return hits
+
+
+@compiled
+def _candidates(residual, sigma, usable, tolerance, threshold, clean, effective):
+    """Rows and columns of usable pixels above the threshold; leaves light and noise in the last two images."""
+    found, count = np.empty((2, 1024), np.intp), 0
+    for y in range(residual.shape[0]):
+        for x in range(residual.shape[1]):
+            clean[y, x] = residual[y, x] if usable[y, x] else 0.0
+            effective[y, x] = np.sqrt(sigma[y, x] ** 2 + tolerance[y, x] ** 2)
+        for x in range(residual.shape[1]):
+            if usable[y, x] and clean[y, x] > threshold * effective[y, x]:
+                if count == found.shape[1]:
+                    found = np.concatenate((found, np.empty_like(found)), axis=1)
+                found[0, count], found[1, count] = y, x
+                count += 1
+    return found[0, :count].copy(), found[1, :count].copy()
 
 
 def narrow_hits(
@@ -131,14 +149,14 @@ def narrow_hits(
     return hits.reshape(excess.shape)
 
 
-def _grown(hits, allowed):
-    """Hits and those of their eight neighbours that are allowed."""
+def _grown(hits, light, noise, growth):
+    """Hits and those of their eight neighbours that stand above the noise."""
     y, x = np.nonzero(hits)
     for dy in (-1, 0, 1):
         for dx in (-1, 0, 1):
             rows = np.clip(y + dy, 0, hits.shape[0] - 1)
             columns = np.clip(x + dx, 0, hits.shape[1] - 1)
-            hits[rows, columns] |= allowed[rows, columns]
+            hits[rows, columns] |= light[rows, columns] > growth * noise[rows, columns]
     return hits
 
 

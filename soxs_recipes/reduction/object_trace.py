@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from numpy.polynomial.legendre import legvander
+from numpy.polynomial.legendre import legval, legvander
 
 from soxs_recipes.compiled import compiled
 from soxs_recipes.reduction.order_pixels import OrderGrid, OrderPixels
@@ -23,6 +23,8 @@ from soxs_recipes.reduction.slit_profile import TAIL_RANGE, SlitProfile
 __all__ = ["ChunkEquations", "TraceQuality", "chunk_equations", "start_profiles", "update_profiles"]
 
 _CHUNKS = 12
+_MIDDLES = (2.0 * np.arange(_CHUNKS) + 1.0) / _CHUNKS - 1.0  # of the chunks, with the order from -1 to 1
+_NODES = np.linspace(-1.0, 1.0, 9)  # where profiles are moved
 _OWN_TRACE = 15.0  # Signal-to-noise of an order's centroid information that makes the trace its own.
 _CENTRE_PRIORS = (0.6, 0.25, 0.12)  # arcsec: common course, P0 P1 P2 of wavelength
 _CENTRE_ORDER_PRIORS = (0.10, 0.08, 0.05, 0.03)
@@ -209,86 +211,87 @@ def update_profiles(
     right += np.concatenate([equation.gradient.ravel() for equation in equations]) @ transfer
     covariance = np.linalg.inv(normal)
     step = covariance @ right
-    updated, quality = [], []
-    for order, (profile, equation) in enumerate(zip(profiles, equations, strict=True)):
-        updated.append(layout.apply(profile, step, order))
-        quality.append(layout.judge(order, equation, covariance, step))
-    return updated, quality
+    quality = [layout.judge(order, equation, covariance, step) for order, equation in enumerate(equations)]
+    return layout.apply(profiles, step), quality
 
 
 class _Layout:
     """Which unknown of the ridge regression is which."""
 
     def __init__(self, equations: list[ChunkEquations]):
-        self.equations = equations
-        wavelengths = np.concatenate([equation.wavelength for equation in equations])
-        self.low, self.high = wavelengths.min(), wavelengths.max()
-        self.reference = float(np.median(wavelengths))
+        self.wavelength = np.stack([equation.wavelength for equation in equations])
+        self.low, self.high = self.wavelength.min(), self.wavelength.max()
+        self.reference = float(np.median(self.wavelength))
         self.common = len(_CENTRE_PRIORS) + len(_WIDTH_PRIORS) + 1
         self.own = len(_CENTRE_ORDER_PRIORS) + len(_WIDTH_ORDER_PRIORS)
         self.size = self.common + self.own * len(equations)
-        self.transfer = np.stack([self._transfer_of(order, equation) for order, equation in enumerate(equations)])
+        self.transfer = self._transfer()
 
     def precision(self, *, centre=True, width=True, tail=True):
         """1/prior^2 of the unknowns; what shall not move is held."""
         free = [centre] * len(_CENTRE_PRIORS) + [width] * len(_WIDTH_PRIORS) + [tail]
-        free += ([centre] * len(_CENTRE_ORDER_PRIORS) + [width] * len(_WIDTH_ORDER_PRIORS)) * len(self.equations)
+        free += ([centre] * len(_CENTRE_ORDER_PRIORS) + [width] * len(_WIDTH_ORDER_PRIORS)) * len(self.wavelength)
         common = np.array([*_CENTRE_PRIORS, *_WIDTH_PRIORS, _TAIL_PRIOR])
         own = np.array([*_CENTRE_ORDER_PRIORS, *_WIDTH_ORDER_PRIORS])
-        values = np.concatenate([common, np.tile(own, len(self.equations))]) ** -2.0
+        values = np.concatenate([common, np.tile(own, len(self.wavelength))]) ** -2.0
         return np.where(free, values, _HELD)
 
-    def _courses(self, wavelength, position, bins):
+    def _courses(self, wavelength):
+        """What the common unknowns do to centre and ln width (orders, places, unknowns)."""
         tau = 2.0 * (wavelength - self.low) / max(self.high - self.low, 1e-9) - 1.0
-        common_centre = legvander(tau, len(_CENTRE_PRIORS) - 1)
-        common_width = np.stack([np.ones_like(wavelength), np.log(wavelength / self.reference)], axis=-1)
-        own = legvander(2.0 * position / bins - 1.0, len(_CENTRE_ORDER_PRIORS) - 1)
-        return common_centre, common_width, own
+        width = np.stack([np.ones_like(wavelength), np.log(wavelength / self.reference)], axis=-1)
+        return legvander(tau, len(_CENTRE_PRIORS) - 1), width
 
-    def _transfer_of(self, order, equation):
-        """(chunks, 3, unknowns): how the unknowns move centre, ln width and tail in the chunks of an order."""
-        bins = equation.position[-1] + equation.position[0]
-        centre, width, own = self._courses(equation.wavelength, equation.position, bins)
-        matrix = np.zeros((equation.position.size, 3, self.size))
+    def _transfer(self):
+        """(orders, chunks, 3, unknowns): how the unknowns move centre, ln width and tail in the chunks."""
+        matrix = np.zeros((*self.wavelength.shape, 3, self.size))
         a, b = len(_CENTRE_PRIORS), len(_CENTRE_PRIORS) + len(_WIDTH_PRIORS)
-        matrix[:, 0, :a], matrix[:, 1, a:b], matrix[:, 2, b] = centre, width, 1.0
-        first = self.common + order * self.own
-        c = len(_CENTRE_ORDER_PRIORS)
-        matrix[:, 0, first : first + c] = own
-        matrix[:, 1, first + c : first + self.own] = own[:, : len(_WIDTH_ORDER_PRIORS)]
+        matrix[:, :, 0, :a], matrix[:, :, 1, a:b] = self._courses(self.wavelength)
+        matrix[:, :, 2, b] = 1.0
+        centre, width = (legvander(_MIDDLES, len(p) - 1) for p in (_CENTRE_ORDER_PRIORS, _WIDTH_ORDER_PRIORS))
+        for order, rows in enumerate(matrix):
+            first = self.common + order * self.own
+            rows[:, 0, first : first + centre.shape[1]] = centre
+            rows[:, 1, first + centre.shape[1] : first + self.own] = width
         return matrix
 
     def held(self, profiles, start):
         """Present distance of the unknowns from the priors' means, by least squares over the orders."""
-        distance = np.zeros(self.size)
-        target = []
-        for equation, profile, first in zip(self.equations, profiles, start, strict=True):
-            position = equation.position
-            shift = profile.centre_at(position) - first.centre_at(position)
-            swell = np.log(profile.fwhm_at(position) / first.fwhm_at(position))
-            tail = np.full(position.size, profile.tail - first.tail)
-            target.append(np.stack([shift, swell, tail], axis=1).ravel())
-        design, target = self.transfer.reshape(-1, self.size), np.concatenate(target)
-        if np.any(target):
-            precision = self.precision()
-            normal = design.T @ design * 1e8 + np.diag(precision)
-            distance = np.linalg.solve(normal, design.T @ target * 1e8)
-        return distance
+        now, before = (
+            np.array([[legval(_MIDDLES, one.centre), legval(_MIDDLES, one.log_width)] for one in group])
+            for group in (profiles, start)
+        )
+        tail = np.array([profile.tail - first.tail for profile, first in zip(profiles, start, strict=True)])
+        target = np.empty(self.transfer.shape[:3])
+        target[:, :, :2], target[:, :, 2] = np.swapaxes(now - before, 1, 2), tail[:, None]
+        design, target = self.transfer.reshape(-1, self.size), target.ravel()
+        if not np.any(target):
+            return np.zeros(self.size)
+        normal = design.T @ design * 1e8 + np.diag(self.precision())
+        return np.linalg.solve(normal, design.T @ target * 1e8)
 
-    def apply(self, profile, step, order):
-        nodes = np.linspace(0.0, profile.bins, 9)
-        equation = self.equations[order]
-        slope = np.polyfit(equation.position, equation.wavelength, 2)
-        centre, width, own = self._courses(np.polyval(slope, nodes), nodes, profile.bins)
+    def apply(self, profiles, step):
+        """The profiles moved by a step of the unknowns."""
+        # A parabola through the wavelengths of the chunks leads to those of the nodes.
+        through = legvander(_NODES, 2) @ np.linalg.pinv(legvander(_MIDDLES, 2))
+        centre, width = self._courses(self.wavelength @ through.T)
         a, b = len(_CENTRE_PRIORS), len(_CENTRE_PRIORS) + len(_WIDTH_PRIORS)
-        first, c = self.common + order * self.own, len(_CENTRE_ORDER_PRIORS)
-        shift = centre @ step[:a] + own @ step[first : first + c]
-        swell = width @ step[a:b] + own[:, : len(_WIDTH_ORDER_PRIORS)] @ step[first + c : first + self.own]
-        scaled = profile.scaled(nodes)
-        new_centre = _add(profile.centre, scaled, np.clip(shift, -0.5, 0.5))
-        new_width = _add(profile.log_width, scaled, np.clip(swell, -0.4, 0.4))
-        tail = float(np.clip(profile.tail + np.clip(step[b], -0.15, 0.15), *TAIL_RANGE))
-        return replace(profile, centre=new_centre, log_width=new_width, tail=tail)
+        own, c = step[self.common :].reshape(-1, self.own), len(_CENTRE_ORDER_PRIORS)
+        courses = legvander(_NODES, 3)
+        shift = centre @ step[:a] + own[:, :c] @ courses[:, :c].T
+        swell = width @ step[a:b] + own[:, c:] @ courses[:, : self.own - c].T
+        to_coefficients = np.linalg.pinv(courses).T
+        shift, swell = np.clip(shift, -0.5, 0.5) @ to_coefficients, np.clip(swell, -0.4, 0.4) @ to_coefficients
+        fatter = np.clip(step[b], -0.15, 0.15)
+        return [
+            replace(
+                profile,
+                centre=_add(profile.centre, more),
+                log_width=_add(profile.log_width, wider),
+                tail=float(np.clip(profile.tail + fatter, *TAIL_RANGE)),
+            )
+            for profile, more, wider in zip(profiles, shift, swell, strict=True)
+        ]
 
     def judge(self, order, equation, covariance, step) -> TraceQuality:
         information = equation.curvature[:, 0, 0].sum()
@@ -308,11 +311,9 @@ class _Layout:
         return TraceQuality(rung, error, residual)
 
 
-def _add(coefficients, scaled, values):
-    """Legendre coefficients with a course given at nodes added."""
-    size = max(coefficients.size, 4)
-    change = np.linalg.lstsq(legvander(scaled, 3), values, rcond=None)[0]
-    result = np.zeros(size)
+def _add(coefficients, change):
+    """Legendre coefficients and four more, of the lowest degrees, together."""
+    result = np.zeros(max(coefficients.size, change.size))
     result[: coefficients.size] = coefficients
-    result[:4] += change
+    result[: change.size] += change
     return result

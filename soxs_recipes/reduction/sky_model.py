@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +28,7 @@ _COARSE, _MIDDLE, _FINE = 5.0, 1.0, 0.6  # knot spacings [bins]
 _STRUCTURE = 3.0  # sigma of a three-bin feature that calls for knots a bin apart
 _ILLUMINATION_PRIOR = 0.02
 _BROADENING_PRIOR = 0.05  # bins^2
+_TERMS = 3  # polynomials of the slit
 _BRIGHT = 8.0  # sigma of one pixel: lines that need knots closer than a bin
 
 
@@ -188,22 +188,9 @@ class SkyDistortion:
         """No distortion."""
         return cls(np.zeros(3), np.zeros((3, 4)), np.zeros((2, 3)), half_slit, bins)
 
-    def along_slit(self, pixels: OrderPixels) -> np.ndarray:
-        """Legendre polynomials P1, P2, P3 of the slit position (3, pixels)."""
-        s = np.clip(pixels.slit / self.half_slit, -1.1, 1.1)
-        result = np.empty((3, s.size))
-        square = s * s
-        result[0] = s
-        np.multiply(square, 1.5, out=result[1])
-        result[1] -= 0.5
-        square *= 2.5
-        square -= 1.5
-        np.multiply(square, s, out=result[2])
-        return result
-
     def illumination_at(self, pixels: OrderPixels) -> np.ndarray:
         """Relative sky brightness in every pixel."""
-        return 1.0 + self.illumination @ self.along_slit(pixels)
+        return 1.0 + self._sum(self.illumination[:, None], pixels)
 
     def shift_at(self, pixels: OrderPixels) -> np.ndarray:
         """What to add to every pixel's position [bins]."""
@@ -215,12 +202,10 @@ class SkyDistortion:
 
     def _sum(self, coefficients, pixels):
         """Series along the order, per polynomial of the slit."""
-        result = np.zeros(pixels.slit.size)
-        along = legvander(2.0 * np.arange(self.bins) / self.bins - 1.0, coefficients.shape[1] - 1)
-        for row, polynomial in zip(coefficients, self.along_slit(pixels), strict=False):
-            if row.any():
-                result += polynomial * pixels.interpolate(along @ row)
-        return result
+        if not coefficients.any():
+            return np.zeros(pixels.slit.size)
+        courses = _along_order(self.bins, coefficients.shape[1] - 1) @ coefficients.T
+        return _slit_series(*pixels.place, pixels.slit, self.half_slit, courses)
 
     def plus(self, other: SkyDistortion) -> SkyDistortion:
         """Both together."""
@@ -264,25 +249,27 @@ def fit_distortion(
     SkyDistortion
         Priors hold what the data do not tell.
     """
-    along_slit = start.along_slit(pixels)
-    position = 2.0 * pixels.position / start.bins - 1.0
-    blocks = ((start.shift.shape, slope, map_error), (start.broadening.shape, curvature, _BROADENING_PRIOR))
-    design = np.empty((start.illumination.size + sum(math.prod(shape) for shape, _, _ in blocks), position.size))
-    np.multiply(along_slit, sky, out=design[: start.illumination.size])
-    priors = [_ILLUMINATION_PRIOR] * start.illumination.size
-    row = start.illumination.size
-    for shape, factor, prior in blocks:
-        for i in range(shape[0]):
-            _legendre_times(position, along_slit[i] * factor, design[row : row + shape[1]])
-            row += shape[1]
-            priors += [prior / ((1.0 + 0.5 * i) * (1.0 + 0.5 * j)) for j in range(shape[1])]
+    degrees = (0, start.shift.shape[1] - 1, start.broadening.shape[1] - 1)
+    slit_terms = (start.illumination.size, len(start.shift), len(start.broadening))
+    products, right = _distortion_products(
+        *pixels.place, pixels.slit, start.half_slit, weight, residual, sky, slope, curvature, start.bins
+    )
+    along = _along_order(start.bins, max(degrees))
+    pairs = (along[:, :, None] * along[:, None, :]).reshape(start.bins, -1)
+    # (degree, degree, column, column) and (degree, column)
+    products = (pairs.T @ products.reshape(start.bins, -1)).reshape(2 * along.shape[1:] + products.shape[1:])
+    right = along.T @ right
+    unknowns = [
+        (_TERMS * block + i, degree, prior / ((1.0 + 0.5 * i) * (1.0 + 0.5 * degree) if block else 1.0))
+        for block, prior in enumerate((_ILLUMINATION_PRIOR, map_error, _BROADENING_PRIOR))
+        for i in range(slit_terms[block])
+        for degree in range(degrees[block] + 1)
+    ]
+    column, degree, prior = (np.array(values) for values in zip(*unknowns, strict=True))
     held = np.concatenate([start.illumination, start.shift.ravel(), start.broadening.ravel()])
-    precision = 1.0 / np.array(priors) ** 2
-    # With the root on both sides the product is symmetric, which takes half the time.
-    root = np.sqrt(weight)
-    design *= root
-    normal = design @ design.T + np.diag(precision)
-    step = np.linalg.solve(normal, design @ (root * residual) - precision * held)
+    precision = 1.0 / prior**2
+    normal = products[degree[:, None], degree, column[:, None], column] + np.diag(precision)
+    step = np.linalg.solve(normal, right[degree, column] - precision * held)
     a, b = start.illumination.size, start.illumination.size + start.shift.size
     return start.plus(
         SkyDistortion(
@@ -295,12 +282,57 @@ def fit_distortion(
     )
 
 
-def _legendre_times(x: np.ndarray, factor: np.ndarray, rows: np.ndarray) -> None:
-    """P0, P1 ... of x times a factor, into the rows, by Bonnet's recurrence."""
-    rows[0] = factor
-    if len(rows) > 1:
-        np.multiply(x, factor, out=rows[1])
-    for n in range(1, len(rows) - 1):
-        np.multiply(x, rows[n], out=rows[n + 1])
-        rows[n + 1] *= (2.0 * n + 1.0) / (n + 1.0)
-        rows[n + 1] -= (n / (n + 1.0)) * rows[n - 1]
+def _along_order(bins: int, degree: int) -> np.ndarray:
+    """Legendre polynomials of the bins, with the order from -1 to 1 (bins, degree + 1)."""
+    return legvander(2.0 * np.arange(bins) / bins - 1.0, degree)
+
+
+@compiled
+def _slit_polynomials(slit, half_slit, result):
+    """P1, P2, P3 of a slit position, into `result`; they end a little beyond the slit."""
+    s = min(max(slit / half_slit, -1.1), 1.1)
+    result[0], result[1], result[2] = s, 1.5 * s * s - 0.5, (2.5 * s * s - 1.5) * s
+
+
+@compiled
+def _slit_series(below, share, slit, half_slit, courses):
+    """Sum of P1, P2 ... of every pixel's slit position, each times its course along the order (bins, terms)."""
+    result, polynomials = np.empty(slit.size), np.empty(3)
+    last = len(courses) - 1
+    for i in range(slit.size):
+        _slit_polynomials(slit[i], half_slit, polynomials)
+        a, b = below[i], min(below[i] + 1, last)
+        total = 0.0
+        for k in range(courses.shape[1]):
+            total += polynomials[k] * (courses[a, k] + share[i] * (courses[b, k] - courses[a, k]))
+        result[i] = total
+    return result
+
+
+@compiled
+def _distortion_products(below, share, slit, half_slit, weight, residual, sky, slope, curvature, bins):
+    """Weighted products of sky, slope and curvature, each times P1, P2, P3 of the slit, in every bin.
+
+    Returns
+    -------
+    products : ndarray (bins, 9, 9)
+        Of these columns with one another.
+    right : ndarray (bins, 9)
+        With the residual.
+    """
+    products, right = np.zeros((bins, 9, 9)), np.zeros((bins, 9))
+    polynomials, columns = np.empty(3), np.empty(9)
+    for i in range(slit.size):
+        if weight[i] > 0:
+            _slit_polynomials(slit[i], half_slit, polynomials)
+            for k in range(3):
+                columns[k] = polynomials[k] * sky[i]
+                columns[3 + k] = polynomials[k] * slope[i]
+                columns[6 + k] = polynomials[k] * curvature[i]
+            k = below[i] + 1 if share[i] > 0.5 else below[i]
+            for a in range(9):
+                factor = weight[i] * columns[a]
+                right[k, a] += factor * residual[i]
+                for b in range(9):
+                    products[k, a, b] += factor * columns[b]
+    return products, right

@@ -1,9 +1,18 @@
-"""Medians in bins, and the bins around a pixel."""
+"""Medians in bins, the bins around a pixel, and how the sky differs along the slit."""
 
 import numpy as np
+import pytest
+from numpy.polynomial.legendre import legvander
+from scipy.interpolate import CubicSpline
 
-from soxs_recipes.reduction.order_pixels import between_bins, bins_around
-from soxs_recipes.reduction.sky_model import binned_median, binned_quantiles, sorted_in_groups
+from soxs_recipes.reduction.order_pixels import OrderGrid, OrderPixels, between_bins, bins_around
+from soxs_recipes.reduction.sky_model import (
+    SkyDistortion,
+    binned_median,
+    binned_quantiles,
+    fit_distortion,
+    sorted_in_groups,
+)
 
 
 def test_groups_are_sorted_whatever_the_sign():
@@ -43,3 +52,71 @@ def test_bins_known_beforehand_interpolate_as_numpy_does():
     assert np.allclose(
         between_bins(values, *bins_around(position, 41)), np.interp(position, np.arange(41), values)
     )
+
+
+_BINS = 200
+_TRUTH = {
+    "illumination": np.array([0.01, -0.02, 0.015]),
+    "shift": np.array([[0.04, -0.03, 0.01, 0.01], [0.02, 0.01, 0.0, 0.0], [0.01, 0.01, 0.0, 0.0]]),
+    "broadening": np.array([[0.03, 0.01, 0.0], [-0.02, 0.02, 0.0]]),
+}
+
+
+def _distorted(whole_bins):
+    """Pixels of an order, sky with slope and curvature in each, true distortion, residuals and their noise."""
+    random = np.random.default_rng(8)
+    position = random.uniform(-0.4, _BINS - 0.6, 20_000)
+    position = np.rint(position) if whole_bins else position
+    bins = np.arange(_BINS, dtype=np.float64)
+    grid = OrderGrid(1, bins, np.ones(_BINS), CubicSpline(bins, bins))
+    slit = random.uniform(-5.9, 5.9, position.size)
+    ones = np.ones(position.size)
+    pixels = OrderPixels(grid, np.arange(position.size), position, slit, ones, (-6.0, 6.0), (100, 200))
+    truth = SkyDistortion(**_TRUTH, half_slit=6.0, bins=_BINS)
+    shapes = random.normal(0.0, 1.0, (3, position.size)) * np.array([[300.0], [150.0], [100.0]]) + 100.0
+    signal = shapes[0] * (truth.illumination_at(pixels) - 1.0) + shapes[1] * truth.shift_at(pixels)
+    signal += shapes[2] * truth.broadening_at(pixels)
+    noise = random.uniform(10.0, 20.0, position.size)
+    return pixels, shapes, truth, signal, noise
+
+
+def _design(pixels, shapes):
+    """What each coefficient leaves in each pixel, in the order of the fields (pixels, 21)."""
+    slit = legvander(pixels.slit / 6.0, 3)[:, 1:]
+    along = legvander(2.0 * pixels.position / _BINS - 1.0, 3)
+    terms = ((shapes[0], 3, 1), (shapes[1], 3, 4), (shapes[2], 2, 3))
+    return np.stack(
+        [f * slit[:, i] * along[:, j] for f, rows, degrees in terms for i in range(rows) for j in range(degrees)],
+        axis=1,
+    )
+
+
+def _flat(distortion):
+    return np.concatenate([getattr(distortion, name).ravel() for name in _TRUTH])
+
+
+@pytest.mark.parametrize("whole_bins", [True, False])
+def test_distortion_is_that_of_the_residuals(whole_bins):
+    pixels, shapes, truth, signal, noise = _distorted(whole_bins)
+    weight = np.where(np.arange(noise.size) % 7, noise**-2.0, 0.0)
+    design = _design(pixels, shapes)
+    assert np.allclose(design @ _flat(truth), signal, rtol=1e-2, atol=0.05 if not whole_bins else 1e-9)
+    residual = signal + noise * np.random.default_rng(9).normal(size=noise.size)
+    residual[weight == 0] = 1e6
+    start = SkyDistortion.none(6.0, _BINS)
+    found = fit_distortion(pixels, residual, weight, *shapes, start, map_error=0.06)
+    covariance = np.linalg.inv(design.T @ (design * weight[:, None]))
+    pull = (_flat(found) - _flat(truth)) / np.sqrt(np.diag(covariance))
+    assert pull.size == 21
+    assert np.abs(pull).max() < 3.5
+    assert 0.6 < np.sqrt(np.mean(pull**2)) < 1.4
+    again = fit_distortion(pixels, signal - design @ _flat(found), weight, *shapes, found, map_error=0.06)
+    assert np.abs((_flat(again) - _flat(truth)) / np.sqrt(np.diag(covariance))).max() < 0.5  # priors pull a little
+
+
+def test_without_light_the_priors_hold_the_distortion():
+    pixels, shapes, truth, _, noise = _distorted(whole_bins=False)
+    kept = fit_distortion(pixels, 0.0 * noise, 0.0 * noise, *shapes, SkyDistortion.none(6.0, _BINS))
+    assert not _flat(kept).any()
+    back = fit_distortion(pixels, 0.0 * noise, 0.0 * noise, *shapes, truth)
+    assert np.allclose(_flat(back), 0.0)
