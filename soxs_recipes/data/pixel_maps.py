@@ -42,6 +42,22 @@ class PixelMaps:
         self.window(0)
         return tuple(sorted(self._windows))
 
+    def packed(self) -> list[np.ndarray]:
+        """Wavelengths and slit positions inside orders, and the orders: a third of the maps; see `unpacked`."""
+        inside = np.flatnonzero(self.order)
+        return [self.wavelength.take(inside), self.slit.take(inside), self.order]
+
+    @classmethod
+    def unpacked(cls, wavelength: np.ndarray, slit: np.ndarray, order: np.ndarray) -> PixelMaps:
+        """The maps again."""
+        inside = np.flatnonzero(order)
+        images = []
+        for values in (wavelength, slit):
+            image = np.full(order.shape, np.nan)
+            image.put(inside, values)
+            images.append(image)
+        return cls(*images, order)
+
 
 def _boxes(image: np.ndarray) -> dict[int, tuple[slice, slice]]:
     """Bounding box of each number in an image but 0; no number is negative."""

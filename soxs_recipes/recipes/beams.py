@@ -242,15 +242,13 @@ class _Bench:
         frame, meta, scale = difference.frame, difference.frame.meta, difference.scale
         location, flexure = replace(pixels.location, maps=None), pixels.flexure
         images = [frame.data, frame.variance, frame.quality, frame.shared_variance]
-        places = self._shelf.put(
-            [*images, difference.subtracted, difference.photons, maps.wavelength, maps.slit, maps.order]
-        )
+        places = self._shelf.put([*images, difference.subtracted, difference.photons, *maps.packed()])
 
         def fetch() -> _Pixels:
             data, variance, quality, shared, subtracted, photons, *maps = self._shelf.get(places)
             frame = Frame(data, variance, quality, meta, shared)
             whole = Difference(frame, subtracted, photons, scale)
-            return _Pixels(whole, replace(location, maps=PixelMaps(*maps)), flexure)
+            return _Pixels(whole, replace(location, maps=PixelMaps.unpacked(*maps)), flexure)
 
         return fetch
 

@@ -171,7 +171,7 @@ class _Seen:
 
     path: Path
     meta: FrameMeta
-    images: list[int | None]
+    images: list
     location: Location
     state: ExposureState
     spectra: tuple[ExtractedOrder, ...]
@@ -232,7 +232,7 @@ class Series:
         frame, maps = exposure.frame, location.maps
         model = result.sky_model + result.object_model
         images = [frame.data, frame.variance, frame.quality, frame.shared_variance, exposure.base_variance]
-        places = self._shelf.put([*images, maps.wavelength, maps.slit, maps.order, model])
+        places = self._shelf.put([*images, *maps.packed(), model])
         spread = [float(np.median(fit.variance)) for fit in result.fits]
         self._residuals.append(exposure_residuals(result))
         self._pixels += sum(fit.data.size for fit in result.fits)
@@ -278,7 +278,7 @@ class Series:
         item = self._seen[number]
         data, variance, quality, shared, base, *maps, model = self._shelf.get(item.images)
         frame = Frame(data, variance, quality, item.meta, shared)
-        return Exposure(item.path, frame, base), replace(item.location, maps=PixelMaps(*maps)), model
+        return Exposure(item.path, frame, base), replace(item.location, maps=PixelMaps.unpacked(*maps)), model
 
     def throughput(self) -> np.ndarray:
         """Relative throughput of the exposures."""

@@ -6,7 +6,12 @@ import os
 import secrets
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["HELD_BYTES", "Shelf", "Spool"]
 
@@ -81,31 +86,51 @@ class Shelf:
     """Arrays that wait between two passes over the exposures, in a file without a name that ends with its user."""
 
     def __init__(self, folder: Path):
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as the shelf
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - lives as long as the shelf
+        self._end = 0
 
-    def put(self, arrays: Sequence) -> list[int | None]:
-        """Write arrays (or None); hand what comes back to `get`."""
+    def put(self, arrays: Sequence) -> list[_Place | None]:
+        """Write arrays of numbers (or None); hand what comes back to `get`."""
+        return [None if array is None else self._put(array) for array in arrays]
+
+    def _put(self, array) -> _Place:
         import numpy as np
 
-        places = []
-        for array in arrays:
-            self._file.seek(0, os.SEEK_END)
-            places.append(None if array is None else self._file.tell())
-            if array is not None:
-                np.save(self._file, array, allow_pickle=False)
-        return places
+        array = np.ascontiguousarray(array)
+        place = _Place(self._end, array.shape, array.dtype)
+        left = memoryview(array.reshape(-1).view(np.uint8))
+        self._file.seek(place.start)
+        while left:  # one call writes 2 GB at most
+            left = left[self._file.write(left) :]
+        self._end += array.nbytes
+        return place
 
-    def get(self, places: Sequence[int | None]) -> list:
+    def get(self, places: Sequence[_Place | None]) -> list:
         """The arrays again."""
+        return [None if place is None else self._get(place) for place in places]
+
+    def _get(self, place: _Place):
         import numpy as np
 
-        arrays = []
-        for place in places:
-            if place is not None:
-                self._file.seek(place)
-            arrays.append(None if place is None else np.load(self._file, allow_pickle=False))
-        return arrays
+        array = np.empty(place.shape, place.dtype)
+        left = memoryview(array.reshape(-1).view(np.uint8))
+        self._file.seek(place.start)
+        while left:
+            read = self._file.readinto(left)
+            if not read:
+                raise OSError("the file in which images wait has been cut short")
+            left = left[read:]
+        return array
 
     def close(self) -> None:
         """Give the room back."""
         self._file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an array begins in the file, and what it is."""
+
+    start: int
+    shape: tuple[int, ...]
+    dtype: np.dtype

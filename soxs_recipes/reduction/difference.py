@@ -18,6 +18,7 @@ import numpy as np
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.pixel_maps import PixelMaps
 from soxs_recipes.reduction.beams import SlitSamples
+from soxs_recipes.reduction.difference_kernels import subtract_exposure
 from soxs_recipes.reduction.extraction import (
     ExposureResult,
     ExtractionSettings,
@@ -114,35 +115,34 @@ def subtract_exposures(
     The noise of masters is the same in all exposures: it cancels as far as the exposure times agree.
     """
     frame, base = plus
-    shared = _root(frame)
-    variance = base - shared**2
-    total, photons = np.zeros(frame.shape, np.float32), frame.data.copy()
-    quality = frame.quality.copy()
-    weights = []
-    for (other, other_base), share in zip(minus, shares, strict=True):
-        weight = np.float32(share * frame.meta.exposure_time / max(other.meta.exposure_time, 1e-6))
-        root = _root(other)
-        variance = variance + weight**2 * (other_base - root**2)
-        total += weight * other.data
-        photons += weight**2 * other.data
-        shared = shared - weight * root
-        quality |= other.quality
-        weights.append(float(weight))
-    known = bool(np.any(shared))  # nothing is left of it when the exposure times agree
-    left = (shared**2).astype(np.float32) if known else None
-    difference = Frame(
-        frame.data - total,
-        (variance + (left if known else 0.0)).astype(np.float32),
-        quality,
-        frame.meta,
-        left,
-    )
-    return Difference(difference, total, photons, sum(weights))
+    weights = [
+        np.float32(share * frame.meta.exposure_time / max(other.meta.exposure_time, 1e-6))
+        for (other, _), share in zip(minus, shares, strict=True)
+    ]
+    scale = float(sum(weights))
+    # The masters' noise is subtracted with the light: nothing is left of it when the exposure times agree.
+    cancels = scale == 1.0 and all(other.shared_variance is frame.shared_variance for other, _ in minus)
+    amplitude = np.zeros(0, np.float32) if cancels else np.sqrt(_shared(frame))
+    variance = np.array(base if frame.shared_variance is None else base - _shared(frame), dtype=np.float32)
+    total, photons, quality = np.zeros(frame.shape, np.float32), frame.data.copy(), frame.quality.copy()
+    sums = tuple(image.reshape(-1) for image in (total, photons, variance, amplitude, quality))
+    nothing = np.zeros(0, np.float32)
+    for (other, other_base), weight in zip(minus, weights, strict=True):
+        shared = nothing if other.shared_variance is None else other.shared_variance
+        images = (other.data, other_base, shared, other.quality)
+        subtract_exposure(weight, tuple(image.reshape(-1) for image in images), sums)
+    left = None
+    if np.any(amplitude):
+        left = np.square(amplitude)
+        variance += left
+    return Difference(Frame(frame.data - total, variance, quality, frame.meta, left), total, photons, scale)
 
 
-def _root(frame: Frame):
-    """Amplitude of the masters' noise."""
-    return np.float32(0.0) if frame.shared_variance is None else np.sqrt(np.maximum(frame.shared_variance, 0.0))
+def _shared(frame: Frame):
+    """Variance that comes from masters."""
+    if frame.shared_variance is None:
+        return np.zeros(frame.shape, np.float32)
+    return np.maximum(frame.shared_variance, np.float32(0.0))
 
 
 class DifferenceFit(OrderFit):

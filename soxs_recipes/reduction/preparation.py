@@ -19,6 +19,7 @@ from soxs_recipes.reduction.preparation_kernels import (
     smoothed,
     smoothed_by_noise,
     without_level,
+    without_master,
 )
 from soxs_recipes.reduction.reference_pixels import ReferencePattern, reference_level
 
@@ -322,14 +323,20 @@ def subtract_master(frame: Frame, master: Frame, scale: float = 1.0) -> Frame:
     """
     if frame.shape != master.shape:
         raise ValueError(f"a frame of shape {frame.shape} and a master of {master.shape} do not fit")
-    scale = np.float32(scale)
-    added = scale**2 * master.variance
+    factor = np.float32(scale)
+    # Nobody writes into a frame's images: what a master's variance is needs no copy.
+    added = master.variance if scale == 1.0 else factor**2 * master.variance
     shared = added if frame.shared_variance is None else frame.shared_variance + added
-    quality = frame.quality | master.quality
-    if scale != 1.0:
-        quality = quality | np.int32(QualityFlag.SCALED_DARK)
-    data = frame.data - scale * master.data
-    data[(quality & np.int32(QualityFlag.NO_DATA)) != 0] = 0.0
+    data, quality = np.empty(frame.shape, np.float32), np.empty(frame.shape, np.int32)
+    bits = 0 if scale == 1.0 else int(QualityFlag.SCALED_DARK)
+    without_master(
+        *(image.reshape(-1) for image in (frame.data, frame.quality, master.data, master.quality)),
+        factor,
+        np.int32(bits),
+        np.int32(QualityFlag.NO_DATA),
+        data.reshape(-1),
+        quality.reshape(-1),
+    )
     return frame.with_arrays(data=data, variance=frame.variance + added, quality=quality, shared_variance=shared)
 
 

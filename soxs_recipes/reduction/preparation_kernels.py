@@ -9,7 +9,7 @@ import numpy as np
 
 from soxs_recipes.compiled import compiled
 
-__all__ = ["census", "constant_blocks", "smoothed", "smoothed_by_noise", "without_level"]
+__all__ = ["census", "constant_blocks", "smoothed", "smoothed_by_noise", "without_level", "without_master"]
 
 _BOX = 7  # px along either axis of the wide mean
 _ROWS = 64  # after which running sums begin afresh, so that rounding does not add up
@@ -155,3 +155,25 @@ def smoothed_by_noise(data, noise, faint_sigma, faint_sharp, sharp, result):
             limit_here = faint_sharp if faint else sharp
             is_sharp = (value - level) ** 2 > limit_here**2 * (sigma**2 + level)
             row[x] = max(value, np.float32(0.0)) if is_sharp else level
+
+
+@compiled
+def without_master(data, quality, master, master_quality, scale, bits, no_data, result, result_quality):
+    """Data minus a scaled master, 0 where there are no data, and the quality of both.
+
+    Parameters
+    ----------
+    data, master : ndarray (n,) float32
+    quality, master_quality : ndarray (n,) int32
+    scale : float32
+    bits : int32
+        Set in every pixel.
+    no_data : int32
+        Bit of pixels that hold nothing.
+    result, result_quality : ndarray (n,) float32, int32
+        Filled.
+    """
+    for k in range(data.size):
+        flags = quality[k] | master_quality[k] | bits
+        result_quality[k] = flags
+        result[k] = np.float32(0.0) if flags & no_data else data[k] - scale * master[k]

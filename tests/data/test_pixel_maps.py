@@ -19,3 +19,16 @@ def test_every_order_lies_in_its_window():
 def test_maps_without_orders():
     nothing = np.zeros((4, 4))
     assert PixelMaps(nothing, nothing, nothing.astype(np.int16)).orders == ()
+
+
+def test_packed_maps_come_back():
+    order = np.zeros((6, 9), dtype=np.int16)
+    order[1:4, 2:5], order[5, 8] = 7, 3
+    value = np.where(order > 0, np.arange(54.0).reshape(6, 9), np.nan)
+    maps = PixelMaps(value, value - 20.0, order)
+    packed = maps.packed()
+    assert [part.size for part in packed] == [10, 10, 54]
+    back = PixelMaps.unpacked(*packed)
+    assert np.array_equal(back.wavelength, maps.wavelength, equal_nan=True)
+    assert np.array_equal(back.slit, maps.slit, equal_nan=True)
+    assert np.array_equal(back.order, order)

@@ -7,7 +7,7 @@ from astropy.io import fits
 from soxs_recipes.errors import UnprocessableData
 from soxs_recipes.recipes import spool
 from soxs_recipes.recipes.base import run_recipe
-from soxs_recipes.recipes.spool import Spool
+from soxs_recipes.recipes.spool import Shelf, Spool
 
 
 def hdus(seed: int):
@@ -67,3 +67,26 @@ def test_in_a_recipe(mean_frame, make_raw, tmp_path, monkeypatch, fails):
             with fits.open(path, checksum=True) as written:
                 assert np.array_equal(written[0].data, hdus(index)[0].data)
                 assert np.array_equal(written["QUAL"].data, hdus(index)[1].data)
+
+
+def test_arrays_come_back_from_the_shelf(tmp_path):
+    rng = np.random.default_rng(3)
+    turned = rng.normal(size=(5, 7)).T
+    first = [rng.normal(size=(40, 30)).astype(np.float32), None, turned, np.arange(6, dtype=np.int16)]
+    second = [np.zeros((0, 3)), np.array([[True, False]]), np.full((3, 3), np.nan)]
+    shelf = Shelf(tmp_path)
+    places = shelf.put(first), shelf.put(second)
+    assert list(tmp_path.iterdir()) == []
+    # In any order, as often as wanted.
+    for wanted, where in ((second, places[1]), (first, places[0]), (second, places[1])):
+        back = shelf.get(where)
+        assert len(back) == len(wanted)
+        for ours, original in zip(back, wanted, strict=True):
+            if original is None:
+                assert ours is None
+                continue
+            assert ours.dtype == original.dtype
+            assert np.array_equal(ours, original, equal_nan=original.dtype.kind == "f")
+            if ours.size:
+                ours[...] = 0  # its own memory
+    shelf.close()
