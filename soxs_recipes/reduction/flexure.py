@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from soxs_recipes.compiled import compiled
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.pixel_maps import PixelMaps
+from soxs_recipes.data.quality import is_usable
 from soxs_recipes.reduction.order_pixels import OrderGrid, cut_order
 from soxs_recipes.reduction.sky_model import first_sky
 from soxs_recipes.reduction.sky_template import template_shift
@@ -136,20 +138,38 @@ def sky_spectra(
 
 def _sky_spectrum(frame, maps, grid, dispersion_axis, base_variance, slit_range) -> SkySpectrum:
     pixels = cut_order(maps, grid, dispersion_axis, edge_margin=2.0)
-    good = pixels.take(frame.usable) > 0
+    good = is_usable(frame.quality.take(pixels.index))
     if slit_range is not None:
         good &= (pixels.slit > slit_range[0]) & (pixels.slit < slit_range[1])
-    data = pixels.take(frame.data)
-    sky = first_sky(pixels, np.where(good, data / pixels.footprint, np.nan))
-    which = np.clip(np.rint(pixels.position).astype(np.int64), 0, grid.size - 1)
-    light = np.maximum(sky[which] * pixels.footprint, 0.0)
-    noise = (pixels.take(base_variance) + light) / pixels.footprint**2
-    count = np.maximum(np.bincount(which[good], minlength=grid.size), 1)
-    # The variance of a median is that of the mean times pi / 2.
-    error = np.sqrt(1.57 * np.bincount(which[good], noise[good], minlength=grid.size)) / count + 1e-9
+    sky = first_sky(pixels, np.where(good, pixels.take(frame.data) / pixels.footprint, np.nan))
+    error = _median_errors(
+        pixels.index[good], pixels.nearest[good], pixels.footprint[good], base_variance.ravel(), sky
+    )
     spectrum = SkySpectrum(grid.order, grid.wavelength, grid.bin_width, sky, error)
     direction, tilt = _run_of_lines(maps, pixels, dispersion_axis)
     return replace(spectrum, direction=direction, tilt=tilt)
+
+
+@compiled
+def _median_errors(index, which, footprint, base_variance, sky):
+    """Error of the median of the pixels of every bin.
+
+    Parameters
+    ----------
+    index, which : ndarray (n,) int
+        Of the pixels into the flattened frame, and their bins.
+    footprint : ndarray (n,) float64
+    base_variance : ndarray (ny * nx,)
+        Without the sky's photons.
+    sky : ndarray (bins,) float64
+    """
+    count, noise = np.zeros(sky.size), np.zeros(sky.size)
+    for k in range(index.size):
+        light = max(sky[which[k]] * footprint[k], 0.0)
+        count[which[k]] += 1.0
+        noise[which[k]] += (base_variance[index[k]] + light) / footprint[k] ** 2
+    # The variance of a median is that of the mean times pi / 2.
+    return np.sqrt(1.57 * noise) / np.maximum(count, 1.0) + 1e-9
 
 
 def _run_of_lines(maps, pixels, dispersion_axis):

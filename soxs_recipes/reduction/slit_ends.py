@@ -10,6 +10,8 @@ import numpy as np
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.order_table import OrderTable
 from soxs_recipes.data.pixel_maps import PixelMaps
+from soxs_recipes.data.quality import UNUSABLE
+from soxs_recipes.reduction.slit_end_kernels import block_continuum, cut_edge, share_of_sky
 from soxs_recipes.reduction.zero_point import SkySpectrum, robust_mean, weighted_mean
 
 __all__ = ["EdgeShift", "edge_shift"]
@@ -73,13 +75,15 @@ def edge_shift(
     base_variance : ndarray (ny, nx) [e-^2]
         Without photon noise.
     """
-    views = _views(frame, maps, base_variance, order_table.dispersion_axis)
-    cuts = [
-        cut
-        for spectrum in spectra
-        if spectrum.order in order_table.orders and order_table[spectrum.order].lower is not None
-        for cut in _cuts(views, order_table[spectrum.order], spectrum)
-    ]
+    axis, (ny, nx) = order_table.dispersion_axis, frame.shape
+    steps = (nx, 1, nx) if axis == 0 else (1, nx, ny)
+    images = tuple(image.reshape(-1) for image in (frame.data, frame.quality, base_variance, maps.wavelength))
+    along = np.arange(frame.shape[axis], dtype=np.float64)
+    cuts = []
+    for spectrum in spectra:
+        if spectrum.order in order_table.orders and order_table[spectrum.order].lower is not None:
+            for edge, sign in zip(order_table[spectrum.order].edges_at(along), (1, -1), strict=True):
+                cuts += _cut(images, steps, edge, sign, spectrum)
     by_lines = _combined([shift for cut in cuts for shift in cut.shifts(lines_only=True)])
     if by_lines.error < _GOOD_ENOUGH:
         return by_lines
@@ -88,21 +92,6 @@ def edge_shift(
     if np.isfinite(by_lines.shift) and (by_lines.error < by_light.error or not agree):
         return by_lines
     return by_light
-
-
-@dataclass(frozen=True, slots=True)
-class _Views:
-    """Images with the dispersion along the first axis."""
-
-    data: np.ndarray
-    usable: np.ndarray
-    variance: np.ndarray
-    wavelength: np.ndarray
-
-
-def _views(frame, maps, base_variance, axis) -> _Views:
-    images = (frame.data, frame.usable, base_variance, maps.wavelength)
-    return _Views(*(image if axis == 0 else image.T for image in images))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,70 +124,25 @@ class _EdgeCut:
         if lines_only:
             light, sky = light - self.light_continuum, sky - self.sky_continuum
         cells = int((_DARK + _REACH - 1) / _CELL)
-        cell = np.floor((self.offset + _DARK) / _CELL).astype(np.int64)
-        part = np.arange(light.shape[0])[:, None] * _PARTS // light.shape[0]
-        used = (self.variance > 0) & (cell >= 0) & (cell < cells)
-        key = (part * cells + cell)[used]
-        profile, error = _profile(key, light[used], sky[used], self.variance[used], _PARTS * cells)
+        profile, error = share_of_sky((self.offset, light, self.variance, sky), _DARK, _CELL, _PARTS, cells)
         found = []
-        for values, sigma in zip(profile.reshape(_PARTS, cells), error.reshape(_PARTS, cells), strict=True):
+        for values, sigma in zip(profile, error, strict=True):
             shift, uncertainty = _middle_of_step(values, sigma)
             if uncertainty < _LARGEST_ERROR:
                 found.append((self.sign * shift, uncertainty, self.sign))
         return found
 
 
-def _cuts(views: _Views, trace, spectrum: SkySpectrum) -> list[_EdgeCut]:
-    length, width = views.data.shape
-    along = np.arange(length, dtype=np.float64)
-    lower, upper = trace.edges_at(along)
-    cuts = []
-    for edge, sign in ((lower, 1), (upper, -1)):
-        first = np.rint(edge).astype(np.int64)
-        # Beyond the edge wavelengths go on as they run inside.
-        rows = np.flatnonzero((first - _REACH >= 0) & (first + _REACH < width))
-        near, far = first + 2 * sign, first + (_REACH + 1) * sign
-        rows = rows[(np.clip(far, 0, width - 1) == far)[rows]]
-        inner, outer = views.wavelength[rows, near[rows]], views.wavelength[rows, far[rows]]
-        known = np.isfinite(inner) & np.isfinite(outer)
-        rows, inner, outer = rows[known], inner[known], outer[known]
-        if rows.size < 0.25 * length:
-            continue
-        columns = first[rows, None] + np.arange(-_REACH, _REACH + 1)
-        steps = sign * (columns - near[rows, None]) / (_REACH - 1.0)
-        place = spectrum.position(inner[:, None] + (outer - inner)[:, None] * steps)
-        sky = np.interp(place, np.arange(spectrum.sky.size), spectrum.sky)
-        index = (rows[:, None], columns)
-        light = views.data[index].astype(np.float64)
-        continua = _continuum(light), _continuum(sky)
-        variance = views.variance[index] + np.maximum(continua[0] + sky - continua[1], 0.0)
-        variance = np.where(views.usable[index], variance, 0.0)
-        offset = sign * (columns - edge[rows, None])
-        cuts.append(_EdgeCut(offset, light, variance, sky, *continua, float(sign)))
-    return cuts
-
-
-def _continuum(values):
-    """Medians of blocks along the first axis, joined by straight lines."""
-    count = max(values.shape[0] // _BLOCK, 1)
-    size = values.shape[0] // count
-    medians = np.median(values[: count * size].reshape(count, size, -1), axis=1)
-    place = np.clip((np.arange(values.shape[0]) + 0.5) / size - 0.5, 0.0, count - 1.0)
-    low = np.minimum(place.astype(np.int64), max(count - 2, 0))
-    part = (place - low)[:, None]
-    return medians[low] * (1.0 - part) + medians[np.minimum(low + 1, count - 1)] * part
-
-
-def _profile(key, light, sky, variance, size):
-    """Share of the sky in every cell and its error; pixels that deviate by five sigma are left out once."""
-    weight = 1.0 / variance
-    for _ in range(2):
-        norm = np.bincount(key, weight * sky * sky, minlength=size)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.bincount(key, weight * sky * light, minlength=size) / norm
-            error = 1.0 / np.sqrt(norm)
-        weight = np.where(np.abs(light - share[key] * sky) < 5.0 * np.sqrt(variance), weight, 0.0)
-    return share, error
+def _cut(images, steps, edge, sign, spectrum: SkySpectrum) -> list[_EdgeCut]:
+    """The pixels about an edge; none where too little of it can be seen."""
+    cut = cut_edge(images, steps, int(UNUSABLE), edge, sign, _REACH, spectrum.wavelength, spectrum.sky)
+    offset, light, variance, sky = cut
+    if len(offset) < 0.25 * edge.size:
+        return []
+    continua = block_continuum(light, _BLOCK), block_continuum(sky, _BLOCK)
+    photons = np.maximum(continua[0] + sky - continua[1], 0.0)
+    variance = np.where(variance > 0, variance + photons, 0.0)
+    return [_EdgeCut(offset, light, variance, sky, *continua, float(sign))]
 
 
 def _middle_of_step(values, sigma):
