@@ -103,20 +103,56 @@ def shots_of(inputs: Inputs, paths: Sequence[Path]) -> list[Shot]:
     return shots
 
 
-@dataclass(slots=True)
-class _Looked:
-    """A difference at which a first look was taken; `pixels` fetches its pixels from where they wait."""
-
-    subtraction: Subtraction
-    samples: SlitSamples
-    pixels: Callable[[], _Pixels]
-
-
 @dataclass(frozen=True, slots=True)
 class _Pixels:
     difference: Difference
     location: Location
     flexure: float
+
+
+class _Looked:
+    """A difference at which a first look was taken; its pixels may wait on a shelf."""
+
+    def __init__(self, subtraction: Subtraction, samples: SlitSamples, pixels: _Pixels):
+        self.subtraction, self.samples = subtraction, samples
+        self._pixels: _Pixels | None = pixels
+        self._places: list = []
+
+    def put_aside(self, shelf: Shelf) -> None:
+        """Put the pixels on the shelf; of what the fit alone needs, those inside orders."""
+        import numpy as np
+
+        if self._pixels is None:
+            return
+        difference, maps = self._pixels.difference, self._pixels.location.maps
+        frame, inside = difference.frame, np.flatnonzero(maps.order)
+        light = [difference.subtracted.take(inside), difference.photons.take(inside)]
+        images = [frame.data, frame.variance, frame.quality, frame.shared_variance]
+        self._places = shelf.put([*images, *light, *maps.packed()])
+        self._rest = frame.meta, difference.scale, replace(self._pixels.location, maps=None), self._pixels.flexure
+        self._pixels = None
+
+    def take(self, shelf: Shelf) -> _Pixels:
+        """The pixels, which are not kept here any longer."""
+        import numpy as np
+
+        from soxs_recipes.data.frame import Frame
+        from soxs_recipes.data.pixel_maps import PixelMaps
+        from soxs_recipes.reduction.difference import Difference
+
+        pixels, self._pixels = self._pixels, None
+        if pixels is not None:
+            return pixels
+        data, variance, quality, shared, *light, wavelength, slit, order = shelf.get(self._places)
+        meta, scale, location, flexure = self._rest
+        inside, lights = np.flatnonzero(order), []
+        for values in light:
+            image = np.zeros(order.shape, np.float32)
+            image.put(inside, values)
+            lights.append(image)
+        difference = Difference(Frame(data, variance, quality, meta, shared), *lights, scale)
+        maps = PixelMaps.unpacked(wavelength, slit, order)
+        return _Pixels(difference, replace(location, maps=maps), flexure)
 
 
 class _BadExposure(Exception):
@@ -185,13 +221,18 @@ class _Bench:
         return _Pixels(difference, location, moved - location.applied[0] if others else 0.0)
 
     def look(self) -> list[_Looked]:
-        """A first look at every difference; bad exposures are named and the rest is paired anew."""
+        """A first look at every difference; bad exposures are named and the rest is paired anew.
+
+        The pixels of the last one stay in memory.
+        """
         usable, looked = list(range(len(self.sequence.paths))), {}
         while usable:
             subtractions, left = self.sequence.rule(usable)
             try:
                 for number, subtraction in enumerate(subtractions):
                     if subtraction not in looked:
+                        for earlier in looked.values():
+                            earlier.put_aside(self._shelf)
                         looked[subtraction] = self._looked_at(subtraction, subtractions[number + 1 :])
             except _BadExposure as bad:
                 usable.remove(bad.index)
@@ -202,6 +243,7 @@ class _Bench:
             break
         # Everything is prepared; the fits to come need the room.
         self._ready.clear()
+        self.geometry.forget_maps()
         forget_masters()
         for index in left:
             name = self.sequence.paths[index].name
@@ -230,34 +272,14 @@ class _Bench:
             slit_grid=self.cells,
             offsets=(shots[subtraction.plus].offset, negative),
         )
-        return _Looked(subtraction, samples, self._put_aside(pixels))
-
-    def _put_aside(self, pixels: _Pixels) -> Callable[[], _Pixels]:
-        """Put the pixels on the shelf; call what comes back to have them again."""
-        from soxs_recipes.data.frame import Frame
-        from soxs_recipes.data.pixel_maps import PixelMaps
-        from soxs_recipes.reduction.difference import Difference
-
-        difference, maps = pixels.difference, pixels.location.maps
-        frame, meta, scale = difference.frame, difference.frame.meta, difference.scale
-        location, flexure = replace(pixels.location, maps=None), pixels.flexure
-        images = [frame.data, frame.variance, frame.quality, frame.shared_variance]
-        places = self._shelf.put([*images, difference.subtracted, difference.photons, *maps.packed()])
-
-        def fetch() -> _Pixels:
-            data, variance, quality, shared, subtracted, photons, *maps = self._shelf.get(places)
-            frame = Frame(data, variance, quality, meta, shared)
-            whole = Difference(frame, subtracted, photons, scale)
-            return _Pixels(whole, replace(location, maps=PixelMaps.unpacked(*maps)), flexure)
-
-        return fetch
+        return _Looked(subtraction, samples, pixels)
 
     def extract(self, item: _Looked, pattern: BeamPattern) -> tuple[_Pixels, DifferenceResult]:
         """Spectra of the beams of one difference."""
         from soxs_recipes.reduction.beams import beam_sources
         from soxs_recipes.reduction.difference import extract_difference
 
-        pixels = item.pixels()
+        pixels = item.take(self._shelf)
         choice, signs = beam_sources(
             item.samples,
             self.cells,
@@ -298,7 +320,9 @@ def reduce_beams(
         pattern = _pattern(bench, looked)
         if not pattern.turned or turned is None:
             _tell(bench, looked, pattern)
-            reduced = [part for item in looked if (part := _reduced(bench, item, pattern, outputs)) is not None]
+            # From the last, whose pixels are in memory still.
+            reduced = [_reduced(bench, item, pattern, outputs) for item in reversed(looked)]
+            reduced = [part for part in reversed(reduced) if part is not None]
             if not reduced:
                 raise UnprocessableData(
                     f"{inputs.declaration.name}: no difference of exposures could be extracted"

@@ -99,6 +99,10 @@ class Geometry:
             self._unshifted[shape] = self._maps(inputs, shape, shift)
         return self._unshifted[shape]
 
+    def forget_maps(self) -> None:
+        """Let go of the maps that are kept."""
+        self._unshifted.clear()
+
     def _maps(self, inputs, shape, shift) -> PixelMaps:
         from soxs_recipes.reduction.pixel_maps import pixel_maps
 

@@ -84,8 +84,12 @@ def block_continuum(values, block):
     medians, part = np.empty((count, columns)), np.empty(size)
     for k in range(count):
         for column in range(columns):
-            part[:] = values[k * size : (k + 1) * size, column]
-            part.sort()
+            for row in range(size):  # insertion keeps the few values sorted
+                value, at = values[k * size + row, column], row
+                while at > 0 and part[at - 1] > value:
+                    part[at] = part[at - 1]
+                    at -= 1
+                part[at] = value
             medians[k, column] = 0.5 * (part[(size - 1) // 2] + part[size // 2])
     result = np.empty((rows, columns))
     for row in range(rows):
