@@ -6,6 +6,8 @@ import numpy as np
 from numpy.polynomial.legendre import legvander
 from scipy.spatial import cKDTree
 
+from soxs_recipes.compiled import compiled
+
 __all__ = ["course_score", "search_course", "twist_penalty"]
 
 _STEP = 0.25  # px of the table of nearness
@@ -15,7 +17,6 @@ _SEARCHED = ((6.0, 0.8, 4.0), (5.0, 0.8, 3.0), (9.0, 0.8, 5.0), (4.0, 0.8, 2.0))
 _KERNELS = (0.8, 0.4)  # px: of the search, of the comparison
 _PENALTY = 0.25  # lines that a coefficient of 1 sigma costs
 _TWIST = (0.5, 0.4, 0.3)  # px: expected size of the coefficients of degree 4 to 6
-_CHUNK = 8000
 
 
 def course_score(
@@ -78,19 +79,34 @@ def search_course(
         return None
     low = along.min() - 30.0
     table = _nearness(near, low, along.max() + 30.0)
-    axes = [np.arange(-reach, reach + 0.5 * step, step) for reach, step, _ in _SEARCHED]
-    amplitudes = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=1)
-    penalty = _PENALTY * ((amplitudes / [size for _, _, size in _SEARCHED]) ** 2).sum(axis=1)
-    basis = legvander(t, len(_SEARCHED) - 1).T
-    best, chosen = -np.inf, amplitudes[0]
-    for first in range(0, len(amplitudes), _CHUNK):
-        part = amplitudes[first : first + _CHUNK]
-        index = ((along + part @ basis - low) / _STEP).astype(int).clip(0, table.size - 1)
-        score = table[index] @ weight - penalty[first : first + _CHUNK]
-        k = int(score.argmax())
-        if score[k] > best:
-            best, chosen = score[k], part[k]
-    return chosen @ basis
+    shift, slope, bend, twist = (np.arange(-reach, reach + 0.5 * step, step) for reach, step, _ in _SEARCHED)
+    sizes = np.array([size for _, _, size in _SEARCHED])
+    basis = np.ascontiguousarray(legvander(t, len(_SEARCHED) - 1))
+    first = np.asarray(along - low, dtype=np.float64)
+    return basis @ _best_course(table, first, basis, np.asarray(weight), (shift, slope, bend, twist), sizes)
+
+
+@compiled(any_order=True)
+def _best_course(table, place, basis, weight, axes, sizes):
+    """Coefficients (4,) of the course with the highest score; places (n,) from the table's beginning [px]."""
+    best, chosen = -np.inf, np.zeros(4)
+    bent = np.empty(place.size)
+    for twist in axes[3]:
+        for bend in axes[2]:
+            for i in range(place.size):
+                bent[i] = place[i] + bend * basis[i, 2] + twist * basis[i, 3]
+            for slope in axes[1]:
+                for shift in axes[0]:
+                    penalty = (shift / sizes[0]) ** 2 + (slope / sizes[1]) ** 2
+                    penalty += (bend / sizes[2]) ** 2 + (twist / sizes[3]) ** 2
+                    score = -_PENALTY * penalty
+                    for i in range(place.size):
+                        step = int((bent[i] + shift + slope * basis[i, 1]) / _STEP)
+                        score += weight[i] * table[min(max(step, 0), table.size - 1)]
+                    if score > best:
+                        best = score
+                        chosen[0], chosen[1], chosen[2], chosen[3] = shift, slope, bend, twist
+    return chosen
 
 
 def _nearness(places, low, high):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
+from soxs_recipes.compiled import compiled
+
 __all__ = ["bayesian_surface", "settle_end"]
 
 _KERNEL = 0.4  # [px] within which a spot counts as found
@@ -31,14 +33,33 @@ def bayesian_surface(
     typical : float [px]
         Robust scatter of the values, at least 0.1.
     """
-    weights, typical = np.ones(value.size), 0.3
+    return _reweighted_fit(np.ascontiguousarray(design), np.ascontiguousarray(value), expected)
+
+
+@compiled
+def _reweighted_fit(design, value, expected):
+    n, p = design.shape
+    weights, residual, typical = np.ones(n), np.empty(n), 0.3
+    coefficients, inverse = np.zeros(p), np.zeros((p, p))
     for _ in range(6):
-        weighted = design * weights[:, None]
-        inverse = np.linalg.inv(weighted.T @ design + np.diag((typical / expected) ** 2))
-        coefficients = inverse @ (weighted.T @ value)
-        residual = np.abs(value - design @ coefficients)
-        typical = max(1.4826 * float(np.median(residual)), 0.1)
-        weights = 1.0 / (1.0 + (residual / (2.0 * typical)) ** 2) ** 2
+        normal, right = np.diag((typical / expected) ** 2), np.zeros(p)
+        for i in range(n):
+            for j in range(p):
+                weighted = weights[i] * design[i, j]
+                right[j] += weighted * value[i]
+                for k in range(j + 1):
+                    normal[j, k] += weighted * design[i, k]
+        for j in range(p):
+            for k in range(j):
+                normal[k, j] = normal[j, k]
+        inverse = np.linalg.inv(normal)
+        for j in range(p):
+            coefficients[j] = (inverse[j] * right).sum()
+        for i in range(n):
+            residual[i] = np.abs(value[i] - (design[i] * coefficients).sum())
+        typical = max(1.4826 * np.median(residual), 0.1)
+        for i in range(n):
+            weights[i] = 1.0 / (1.0 + (residual[i] / (2.0 * typical)) ** 2) ** 2
     return coefficients, inverse * typical**2, typical
 
 

@@ -14,6 +14,7 @@ __all__ = ["OrderDeviations", "fit_order_deviations", "split_block"]
 _FIRST_SIZE = 0.5  # px: of every coefficient of a deviation, to begin with
 _SIZE_RANGE = (0.002, 8.0)  # px
 _ROUNDS, _SIZE_ROUNDS = 8, 15
+_SIZE_SETTLED = 0.003  # relative change that ends the rounds of sizes
 _GAIN = 0.5  # of its own error that the validation loss must fall by
 _OWN_DEGREES = {0: 6, 1: 3, 2: 1}  # per slit degree: so many terms in wavelength
 
@@ -93,14 +94,16 @@ def fit_order_deviations(
     own = replace(block, terms=terms).design_matrix(order, wavelength, slit)
     design = np.zeros((order.size, columns.size + orders.size * len(terms)))
     design[:, : columns.size] = problem.design[:, columns]
+    common, parts = np.arange(columns.size), []
     for k in range(orders.size):
-        first = columns.size + k * len(terms)
-        design[member == k, first : first + len(terms)] = own[member == k]
+        rows, ours = np.flatnonzero(member == k), columns.size + k * len(terms) + np.arange(len(terms))
+        design[np.ix_(rows, ours)] = own[rows]
+        parts.append((rows, np.concatenate([common, ours])))
     size = np.full(len(terms), _FIRST_SIZE)
-    joint = replace(problem, design=design, expected=_expected(problem, columns, size, orders.size))
+    expected = _expected(problem, columns, size, orders.size)
+    joint = replace(problem, design=design, expected=expected, parts=tuple(parts))
     joint, fitted, size = _iterate(joint, problem, columns, size, orders.size)
     coefficients, covariance, weight, scatter = fitted
-    common = np.arange(columns.size)
     losses = joint.validation_losses([common, np.arange(design.shape[1])], weight, scatter)
     worthwhile = losses[1][0] < losses[0][0] - _GAIN * losses[1][1]
     numbers = tuple(int(number) for number in orders)
@@ -125,10 +128,12 @@ def _iterate(joint, problem, columns, size, orders):
         matrix, right = joint.normal(weight, scatter)
         for _ in range(_SIZE_ROUNDS):
             joint = replace(joint, expected=_expected(problem, columns, size, orders))
-            coefficients, covariance = joint.solve(matrix, right, everything)
-            own = coefficients[columns.size :].reshape(orders, -1) ** 2
-            own += np.diag(covariance)[columns.size :].reshape(orders, -1)
-            size = np.sqrt(own.mean(axis=0)).clip(*_SIZE_RANGE)
+            coefficients, variance = joint.solve_with_variances(matrix, right)
+            own = (coefficients**2 + variance)[columns.size :].reshape(orders, -1)
+            before, size = size, np.sqrt(own.mean(axis=0)).clip(*_SIZE_RANGE)
+            if np.abs(size / before - 1.0).max() < _SIZE_SETTLED:
+                break
+        coefficients, covariance = joint.solve(matrix, right, everything)
         residual = joint.value - joint.design @ coefficients
         # Coefficients that the priors hold back take no freedom from the data.
         free = everything.size - float((np.diag(covariance) / joint.expected**2).sum())
