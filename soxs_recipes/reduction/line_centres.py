@@ -19,7 +19,7 @@ from soxs_recipes.reduction.line_kernels import (
     first_fluxes,
     fit_round,
     judge_spots,
-    paint_spots,
+    repaint_spots,
 )
 
 __all__ = ["FWHM_PER_SIGMA", "LineFits", "PlacePrior", "WidthPrior", "fit_lines", "smooth_widths"]
@@ -161,7 +161,7 @@ def fit_lines(
 
     Each round takes the present models of all other spots off a spot's stamp, so that neighbours (pinholes,
     close lines) do not pull; then weights from the model's own variance are set, deviant pixels rejected, and
-    `steps` Levenberg-Marquardt steps made, all spots side by side.
+    up to `steps` Levenberg-Marquardt steps made.
 
     Parameters
     ----------
@@ -199,10 +199,14 @@ def fit_lines(
     prior = _joint_prior(x_start, y_start, fwhm, width_prior, place_prior)
     parameters = _first_guess(stamps, x_start, y_start, prior.mean[:, 2:])
     damping = np.full(x_start.size, 1.0e-3)
-    image = np.zeros(data.shape)
+    image, marks = np.zeros(data.shape), np.zeros(data.shape, dtype=np.uint8)
+    before, settled = np.zeros_like(parameters), np.zeros(x_start.size, dtype=bool)
     for turn in range(rounds):
-        paint_spots(image, parameters, stamps.x0, stamps.y0, stamps.size)
-        fit_round(*stamps.arrays, image, parameters, damping, prior.mean, prior.inverse, steps, turn == 0)
+        repaint_spots(image, marks, turn, before, parameters, stamps.x0, stamps.y0, stamps.size)
+        before = parameters.copy()
+        held = (prior.mean, prior.inverse)
+        fit_round(*stamps.arrays, image, marks, parameters, damping, settled, *held, turn, steps)
+    repaint_spots(image, marks, rounds, before, parameters, stamps.x0, stamps.y0, stamps.size)
     return _summary(stamps, image, parameters, prior, (x_start, y_start), fwhm)
 
 
@@ -275,7 +279,6 @@ def _masked_quantile(stamps, mask, share):
 
 def _summary(stamps, image, parameters, prior, start, fwhm):
     """Errors at the end, and which spots are to be believed."""
-    paint_spots(image, parameters, stamps.x0, stamps.y0, stamps.size)
     error, chi, pixels, peak, seen = judge_spots(*stamps.arrays, image, parameters, prior.mean, prior.inverse)
     moved = np.hypot(parameters[:, X] - start[0], parameters[:, Y] - start[1])
     edge = (parameters[:, [WX, WY]] <= WIDTH_RANGE[0]) | (parameters[:, [WX, WY]] >= WIDTH_RANGE[1])

@@ -25,7 +25,7 @@ __all__ = [
     "first_fluxes",
     "fit_round",
     "judge_spots",
-    "paint_spots",
+    "repaint_spots",
 ]
 
 FLUX, X, Y, WX, WY, SHEAR, LEVEL, SLOPE_X, SLOPE_Y = range(9)
@@ -92,19 +92,35 @@ def _profiles(x0, y0, p, across, up):
 
 
 @compiled
-def paint_spots(image, parameters, x0, y0, size):
-    """All spots without their planes into an image (ny, nx) that was zero, or held the same stamps, before."""
+def _add_spot(image, sign, x0, y0, p, across, up):
+    """A spot without its plane added to an image (ny, nx), or taken off."""
+    if p[FLUX] == 0.0:
+        return
+    _profiles(x0, y0, p, across, up)
+    for r in range(max(0, -y0), min(up.shape[1], image.shape[0] - y0)):
+        light = sign * p[FLUX] * up[0, r]
+        for c in range(max(0, -x0), min(up.shape[1], image.shape[1] - x0)):
+            image[y0 + r, x0 + c] += light * across[0, r, c]
+
+
+@compiled
+def repaint_spots(image, marks, mark, before, parameters, x0, y0, size):
+    """Spots whose parameters (n, 9) are not those from before taken off an image and added anew, stamps marked.
+
+    An image (ny, nx) of nothing is one of spots without flux. Marks are (ny, nx) uint8.
+    """
     across, up = np.empty((3, size, size)), np.empty((3, size))
     for n in range(len(parameters)):
+        changed = False
+        for i in range(_PARAMETERS):
+            changed = changed or before[n, i] != parameters[n, i]
+        if not changed:
+            continue
+        _add_spot(image, -1.0, x0[n], y0[n], before[n], across, up)
+        _add_spot(image, 1.0, x0[n], y0[n], parameters[n], across, up)
         for row in range(max(0, y0[n]), min(y0[n] + size, image.shape[0])):
             for column in range(max(0, x0[n]), min(x0[n] + size, image.shape[1])):
-                image[row, column] = 0.0
-    for n in range(len(parameters)):
-        _profiles(x0[n], y0[n], parameters[n], across, up)
-        for r in range(max(0, -y0[n]), min(size, image.shape[0] - y0[n])):
-            light = parameters[n, FLUX] * up[0, r]
-            for c in range(max(0, -x0[n]), min(size, image.shape[1] - x0[n])):
-                image[y0[n] + r, x0[n] + c] += light * across[0, r, c]
+                marks[row, column] = mark
 
 
 @compiled
@@ -296,6 +312,16 @@ def _set_weights(usable, base, target, others, spot, x0, y0, p, first, residual,
 
 
 @compiled
+def _touched(marks, mark, x0, y0, k):
+    """Whether a stamp (k, k) holds a mark."""
+    for row in range(max(0, y0), min(y0 + k, marks.shape[0])):
+        for column in range(max(0, x0), min(x0 + k, marks.shape[1])):
+            if marks[row, column] == mark:
+                return True
+    return False
+
+
+@compiled
 def _bounded(p, step, trial):
     """A step of bounded length taken, widths and shear kept in their ranges."""
     for i in range(_PARAMETERS):
@@ -308,8 +334,10 @@ def _bounded(p, step, trial):
 
 
 @compiled
-def fit_round(data, usable, base, x0, y0, image, parameters, damping, mean, inverse, steps, first):
+def fit_round(data, usable, base, x0, y0, image, marks, parameters, damping, settled, mean, inverse, turn, steps):
     """New weights and some Levenberg-Marquardt steps of every spot, in place.
+
+    From the third turn on, settled spots are passed over where nothing changed in the last turn.
 
     Parameters
     ----------
@@ -319,12 +347,16 @@ def fit_round(data, usable, base, x0, y0, image, parameters, damping, mean, inve
     x0, y0 : ndarray (n,) int64
     image : ndarray (ny, nx) float64
         Of all spots as they were before.
+    marks : ndarray (ny, nx) uint8
+        Equal to this turn where spots changed in the last one.
     parameters, damping : ndarray (n, 9), (n,) float64
         Changed in place; a step that does not lower chi-square is not taken.
+    settled : ndarray (n,) bool
+        Changed in place: spots that no step would improve.
     mean, inverse : ndarray (n, 5) float64
         Priors of x, y, widths and shear, and their inverse variances.
-    steps : int
-    first : bool
+    turn, steps : int
+        Turns are counted from 0.
     """
     k = data.shape[1]
     across, up = np.empty((3, k, k)), np.empty((3, k))
@@ -337,15 +369,20 @@ def fit_round(data, usable, base, x0, y0, image, parameters, damping, mean, inve
     normal, new_normal, factor = matrix[0], matrix[1], matrix[2]
     gradient, new_gradient, scale, step, trial = vector[0], vector[1], vector[2], vector[3], vector[4]
     for n in range(len(data)):
+        if turn > 1 and settled[n] and not _touched(marks, turn, x0[n], y0[n], k):
+            continue
         p = parameters[n]
         _take_off_others(data[n], image, x0[n], y0[n], p, across, up, spot, others, target)
-        _set_weights(usable[n], base[n], target, others, spot, x0[n], y0[n], p, first, residual, variance, weights)
+        _set_weights(
+            usable[n], base[n], target, others, spot, x0[n], y0[n], p, turn == 0, residual, variance, weights
+        )
         chi = _normal_equations(
             target, weights, x0[n], y0[n], p, mean[n], inverse[n], across, up, normal, gradient
         )
         for _ in range(steps):
             _factorise(normal, damping[n] + 1.0e-9, factor, scale)
-            if _solve(factor, scale, gradient, step) < _CONVERGED:
+            settled[n] = _solve(factor, scale, gradient, step) < _CONVERGED
+            if settled[n]:
                 break
             _bounded(p, step, trial)
             new_chi = _normal_equations(

@@ -66,13 +66,18 @@ def test_steps_solve_the_equations_and_say_what_they_gain():
     assert gain == pytest.approx(float(gradient @ step), rel=1.0e-8)
 
 
-def test_spots_are_painted_as_the_model_says_and_cut_at_the_frame_s_border():
-    image = np.zeros((100, 90))
+def test_spots_are_repainted_as_the_model_says_and_cut_at_the_frame_s_border():
+    image, marks = np.zeros((100, 90)), np.zeros((100, 90), dtype=np.uint8)
     corners = np.array([CORNER[0], 86]), np.array([CORNER[1], -3])
     there = PARAMETERS + np.array([0.0, 46.0, -73.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-    for _ in range(2):  # painted over, not added to
-        kernels.paint_spots(image, np.stack([PARAMETERS, there]), *corners, SIZE)
+    first, last = np.stack([PARAMETERS + 0.3, there]), np.stack([PARAMETERS, there])
+    kernels.repaint_spots(image, marks, 1, np.zeros((2, 9)), first, *corners, SIZE)
+    kernels.repaint_spots(image, marks, 2, first, last, *corners, SIZE)
     spot = model(PARAMETERS * [1, 1, 1, 1, 1, 1, 0, 0, 0])
     assert image[70:79, 40:49] == pytest.approx(spot, abs=1.0e-7)
     assert image[:6, 86:] == pytest.approx(spot[3:, :4], abs=1.0e-7)
     assert np.count_nonzero(image) == 81 + 24
+    # Only the first one changed in the second turn.
+    assert (marks[70:79, 40:49] == 2).all()
+    assert (marks[:6, 86:] == 1).all()
+    assert np.count_nonzero(marks) == 81 + 24
