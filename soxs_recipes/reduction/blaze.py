@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
-from scipy.interpolate import BSpline
-from scipy.ndimage import gaussian_filter1d, map_coordinates, median_filter
+from scipy.interpolate import PPoly
+from scipy.ndimage import gaussian_filter1d, median_filter
 
 from soxs_recipes.reduction.banded import SplineBasis
+from soxs_recipes.reduction.blaze_kernels import deviations, light_at, ranked_middles, row_sums, slit_sums
 
 __all__ = ["OrderPixels", "SmoothFlat", "fit_smooth_flat"]
 
 _BEND = 0.25  # second derivative of ln(flux) times knot interval squared, at most
 _SHORTEST = 24.0  # px between knots at least
 _SLIT_SPLINE = 11  # coefficients along the slit
-_DRIFT = 3  # coefficients along the spectrum of each of them
+_DRIFT = 3  # coefficients along the spectrum of each of them: a parabola
 _TABLE = (65, 241)  # points along and across, between which the illumination is linear to 1e-5
+_SLIT_CELLS = (24, 48)  # along and across, by whose means the illumination is fitted
+_SAMPLE = 20_000  # pixels that tell the spread of an order's
 _FAINTEST = 1e-3  # of the brightest, below which the logarithm is not followed
 
 
@@ -43,6 +47,13 @@ class OrderPixels:
     background_variance: np.ndarray
     photon_factor: np.ndarray
     usable: np.ndarray
+
+    def compare(
+        self, blaze: np.ndarray, illumination: np.ndarray, ratio: np.ndarray, relative: np.ndarray
+    ) -> None:
+        """Fill `ratio` with value over expected light, minus 1, and `relative` with its variance."""
+        noise = self.background_variance, self.photon_factor
+        deviations(self.value, *noise, blaze, illumination, ratio, relative)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,41 +89,71 @@ class SmoothFlat:
     def blaze(self, along: np.ndarray) -> np.ndarray:
         """Signal [e-] at mid-slit."""
         smooth = np.exp(SplineBasis(self.knots).at(np.clip(along, *self.domain), self.coefficients))
+        return smooth * self._lines(along)
+
+    def _lines(self, along):
         if self.line_along.size < 2:
-            return smooth
-        return smooth * np.interp(along, self.line_along, self.line_factor, left=1.0, right=1.0)
+            return 1.0
+        return np.interp(along, self.line_along, self.line_factor, left=1.0, right=1.0)
+
+    def light(self, along: np.ndarray, slit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(blaze [e-], illumination) of pixels: the latter 1 at mid-slit, continued constant past the ends."""
+        low, high = self.domain
+        blaze, illumination = np.empty((2, along.size))
+        rows = low + np.arange(int(high - low) + 2)
+        start = np.clip(np.searchsorted(self.knots, rows, side="right") - 1, 3, self.knots.size - 5)
+        pieces = PPoly.from_spline((self.knots, self.coefficients, 3)).c
+        pieces = np.ascontiguousarray(pieces[:, : self.knots.size - 4])
+        table = self._illumination_table()
+        light_at(along, slit, self.knots, start, pieces, table, self.domain, blaze, illumination)
+        blaze *= self._lines(along)
+        return blaze, illumination
 
     def blaze_error(self, along: np.ndarray) -> np.ndarray:
         """Relative error of `blaze`."""
         design = _design(self.knots, np.clip(along, *self.domain))
         return np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", design, self.covariance, design), 0.0))
 
-    def illumination(self, slit: np.ndarray, along: np.ndarray) -> np.ndarray:
-        """Illumination of the slit, 1 at mid-slit; continued constant past its ends."""
-        rows, places = np.linspace(*self.domain, _TABLE[0]), np.linspace(-1.0, 1.0, _TABLE[1])
-        series = _design(_open_knots(self.domain, _DRIFT, 2), rows, 2) @ self.slit_coefficients
-        table = series @ _design(_open_knots((-1.0, 1.0), _SLIT_SPLINE), places).T
-        table /= (table @ self._at_middle(places))[:, None]
-        at_row = (np.clip(along, *self.domain) - rows[0]) / (rows[1] - rows[0])
-        at_place = (np.clip(slit, -1.0, 1.0) + 1.0) / (places[1] - places[0])
-        return map_coordinates(table, [at_row, at_place], order=1, mode="nearest")
-
-    def _at_middle(self, places):
-        """Weights that give a curve's value at the middle by a parabola through its inner half: less noisy."""
-        near = np.abs(places - self.middle) <= 0.5
-        design = np.vander(places[near] - self.middle, 3, increasing=True)
-        weights = np.zeros(places.size)
-        weights[near] = np.linalg.pinv(design)[0]
-        return weights
+    def _illumination_table(self):
+        along, across = _table_designs(self.domain)
+        table = along @ self.slit_coefficients @ across
+        return table / (table @ _at_middle(self.middle))[:, None]
 
 
-def _open_knots(domain, count, degree=3):
-    inner = np.linspace(*domain, count - degree + 1)
-    return np.concatenate([[inner[0]] * degree, inner, [inner[-1]] * degree])
+@lru_cache(maxsize=4)
+def _table_designs(domain):
+    """Basis of the illumination at the table's points: (rows, coefficients) and (coefficients, places)."""
+    along = _drift_design(domain, np.linspace(*domain, _TABLE[0]))
+    return along, _design(_open_knots((-1.0, 1.0), _SLIT_SPLINE), np.linspace(-1.0, 1.0, _TABLE[1])).T
 
 
-def _design(knots, position, degree=3):
-    return BSpline.design_matrix(np.asarray(position, dtype=np.float64), knots, degree).toarray()
+@lru_cache(maxsize=4)
+def _at_middle(middle):
+    """Weights that give a curve's value at the middle by a parabola through its inner half: less noisy."""
+    places = np.linspace(-1.0, 1.0, _TABLE[1])
+    near = np.abs(places - middle) <= 0.5
+    weights = np.zeros(places.size)
+    weights[near] = np.linalg.pinv(np.vander(places[near] - middle, 3, increasing=True))[0]
+    return weights
+
+
+def _open_knots(domain, count):
+    inner = np.linspace(*domain, count - 2)
+    return np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
+
+
+def _design(knots, position):
+    """Cubic B-splines at some positions (positions, coefficients)."""
+    first, values = SplineBasis(knots).evaluate(position)
+    design = np.zeros((first.size, knots.size - 4))
+    design[np.arange(first.size), first + np.arange(4)[:, None]] = values
+    return design
+
+
+def _drift_design(domain, along):
+    """Parabola over the domain by the quadratic Bernstein polynomials (positions, 3)."""
+    share = (np.clip(along, *domain) - domain[0]) / (domain[1] - domain[0])
+    return np.stack([(1.0 - share) ** 2, 2.0 * share * (1.0 - share), share**2], axis=1)
 
 
 def fit_smooth_flat(
@@ -150,20 +191,23 @@ def fit_smooth_flat(
     coefficients = _weighted(row_design, np.log(curve), np.minimum(curve / curve.max(), 0.1) + 1e-3)[0]
     slit = np.ones((_DRIFT, _SLIT_SPLINE))
     model = SmoothFlat(knots, coefficients, np.eye(coefficients.size), slit, domain, middle, 0.01)
-    kept = pixels.usable
+    first = int(np.floor(domain[0]))
+    some = np.flatnonzero(pixels.usable)
+    some = some[:: max(some.size // _SAMPLE, 1)]
+    ratio, relative, weight = np.empty((3, pixels.value.size))
     for iteration in range(6):
-        slit_light = model.illumination(pixels.slit, pixels.along)
-        expected = np.maximum(model.blaze(pixels.along) * slit_light, 1e-3)
-        noise = pixels.background_variance + pixels.photon_factor * expected
-        ratio = pixels.value / expected - 1.0
-        relative = noise / expected**2
-        spread = model.spread
-        if iteration >= 1:
-            limit = clip_sigma * np.sqrt(relative + spread**2)
-            kept = pixels.usable & (np.abs(ratio) < np.maximum(limit, 0.3 if iteration < 3 else 0.0))
-        spread = _response_spread(ratio[kept], relative[kept], spread)
-        weight = np.where(kept, 1.0 / (relative + max(spread, 1e-3) ** 2), 0.0)
-        model = _refined(model, pixels, slit_light, ratio, weight, rows, row_design, spread)
+        blaze, slit_light = model.light(pixels.along, pixels.slit)
+        pixels.compare(blaze, slit_light, ratio, relative)
+        clip = (clip_sigma if iteration >= 1 else np.inf, 0.3 if iteration < 3 else 0.0)
+        spread = _response_spread(ratio[some], relative[some], model.spread, clip)
+        total, summed = np.zeros((2, rows.size))
+        spreads = model.spread, max(spread, 1e-3)
+        row_sums(pixels.along, first, ratio, relative, pixels.usable, clip, spreads, weight, total, summed)
+        model, row_factor = _with_row_means(model, row_design, total, summed)
+        cells = np.zeros((4, _SLIT_CELLS[0] * _SLIT_CELLS[1]))
+        places = pixels.along, pixels.slit
+        slit_sums(*places, ratio, weight, slit_light, first, row_factor, domain, _SLIT_CELLS, cells)
+        model = replace(model, slit_coefficients=_slit_fit(domain, *cells), spread=spread)
     return model
 
 
@@ -173,14 +217,12 @@ def _first_curve(pixels, domain):
     rows = np.clip(np.arange(low, high + 1, dtype=np.float64), *domain)
     core = pixels.usable & (np.abs(pixels.slit) < 0.5)
     index = np.clip(np.rint(pixels.along[core]).astype(np.int64) - low, 0, rows.size - 1)
-    # Clipped at each row's own median, so that one hit does not stand.
-    count = np.bincount(index, minlength=rows.size)
-    order = np.lexsort((pixels.value[core], index))
-    first = np.cumsum(count) - count
-    if core.sum() < 4 * rows.size // 3 or (count > 0).sum() < 0.3 * rows.size:
+    if core.sum() < 4 * rows.size // 3:
         return None
-    ranked = pixels.value[core][order]
-    median = ranked[np.minimum(first + count // 2, ranked.size - 1)]
+    # Each row's own median, so that one hit does not stand.
+    median, count = ranked_middles(pixels.value[core], index, rows.size)
+    if (count > 0).sum() < 0.3 * rows.size:
+        return None
     median = np.interp(rows, rows[count > 0], median[count > 0])
     curve = gaussian_filter1d(median_filter(median, size=25, mode="nearest"), 8.0, mode="nearest")
     noise = np.sqrt(np.median(pixels.background_variance[core])) / np.sqrt(max(np.median(count), 1.0) * 25.0)
@@ -213,52 +255,40 @@ def _weighted(design, value, weight, stiffness=1e-6):
     return inverse @ (design.T @ (weight * value)), inverse
 
 
-def _response_spread(ratio, relative, before):
+def _response_spread(ratio, relative, before, clip):
     """Relative scatter that photon noise does not explain, from the better half of the pixels."""
-    if ratio.size < 200:
+    kept = np.abs(ratio) < np.maximum(clip[0] * np.sqrt(relative + before**2), clip[1])
+    if np.count_nonzero(kept) < 200:
         return before
+    ratio, relative = ratio[kept], relative[kept]
     best = relative <= np.median(relative)
     scatter = 1.4826 * np.median(np.abs(ratio[best] - np.median(ratio[best])))
     return float(np.sqrt(max(scatter**2 - np.median(relative[best]), 1e-6)))
 
 
-def _refined(model, pixels, slit_light, ratio, weight, rows, row_design, spread):
-    """One step: blaze from row means of the ratio, then illumination from what is left."""
-    index = np.clip(np.rint(pixels.along).astype(np.int64) - round(float(rows[0])), 0, rows.size - 1)
-    row_weight = np.bincount(index, weights=weight, minlength=rows.size)
-    row_mean = np.bincount(index, weights=weight * ratio, minlength=rows.size) / np.maximum(row_weight, 1e-300)
-    step, covariance = _weighted(row_design, np.clip(row_mean, -0.8, 4.0), row_weight)
-    coefficients = model.coefficients + np.where(np.abs(step) < 2.0, step, 2.0 * np.sign(step))
-    correction = (row_design @ (coefficients - model.coefficients))[index]
-    slit = _slit_fit(model, pixels, slit_light * (1.0 + ratio) * np.exp(-np.clip(correction, -2, 2)), weight)
-    return SmoothFlat(model.knots, coefficients, covariance, slit, model.domain, model.middle, spread)
+def _with_row_means(model, row_design, total, summed):
+    """(model with its blaze corrected by the mean ratio of each row, factor that the ratios then have)."""
+    step, covariance = _weighted(row_design, np.clip(summed / np.maximum(total, 1e-300), -0.8, 4.0), total)
+    step = np.clip(step, -2.0, 2.0)
+    factor = np.exp(-np.clip(row_design @ step, -2.0, 2.0))
+    return replace(model, coefficients=model.coefficients + step, covariance=covariance), factor
 
 
-def _slit_fit(model, pixels, light, weight):
-    """Tensor coefficients of the illumination, from cells of what light it leaves."""
-    cells = (24, 48)
-    low, high = model.domain
-    along = np.clip(((pixels.along - low) / (high - low) * cells[0]).astype(np.int64), 0, cells[0] - 1)
-    slit = np.clip(((pixels.slit + 1.0) / 2.0 * cells[1]).astype(np.int64), 0, cells[1] - 1)
-    label = along * cells[1] + slit
-    size = cells[0] * cells[1]
-    total = np.bincount(label, weights=weight, minlength=size)
+def _slit_fit(domain, total, light, slit, along):
+    """Tensor coefficients of the illumination, from sums over cells of weight and of what it weighs."""
     seen = total > 0
-    safe = np.where(seen, total, 1.0)
-    value, at_slit, at_along = (
-        np.bincount(label, weights=weight * column, minlength=size) / safe
-        for column in (light, pixels.slit, pixels.along)
-    )
-    along_design = _design(_open_knots(model.domain, _DRIFT, 2), np.clip(at_along, low, high)[seen], 2)
-    slit_design = _design(_open_knots((-1.0, 1.0), _SLIT_SPLINE), np.clip(at_slit, -1.0, 1.0)[seen])
-    design = (along_design[:, :, None] * slit_design[:, None, :]).reshape(seen.sum(), -1)
+    total = total[seen]
+    value, at_slit, at_along = (summed[seen] / total for summed in (light, slit, along))
+    along_design = _drift_design(domain, at_along)
+    slit_design = _design(_open_knots((-1.0, 1.0), _SLIT_SPLINE), at_slit)
+    design = (along_design[:, :, None] * slit_design[:, None, :]).reshape(total.size, -1)
     stiffness = np.kron(np.eye(_DRIFT), _curvature(_SLIT_SPLINE)) + np.kron(
         _curvature(_DRIFT), np.eye(_SLIT_SPLINE)
     )
-    normal = design.T @ (design * total[seen][:, None])
+    normal = design.T @ (design * total[:, None])
     scale = np.trace(normal) / normal.shape[0]
     normal = normal + scale * (1e-4 * stiffness + 1e-9 * np.eye(normal.shape[0]))
-    solution = np.linalg.solve(normal, design.T @ (total[seen] * value[seen]))
+    solution = np.linalg.solve(normal, design.T @ (total * value))
     return np.clip(solution.reshape(_DRIFT, _SLIT_SPLINE), 0.05, 5.0)
 
 

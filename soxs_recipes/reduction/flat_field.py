@@ -24,6 +24,7 @@ from soxs_recipes.reduction.flat_combination import CombinedExposures
 from soxs_recipes.reduction.lamp_lines import with_lamp_lines
 from soxs_recipes.reduction.pixel_response import (
     PixelResponse,
+    SmoothLight,
     SpreadCells,
     average_responses,
     measure_response,
@@ -258,19 +259,22 @@ class _OrderView:
 
     part: _OrderPart
     models: list[SmoothFlat | None]
+    lights: list[SmoothLight | None]
     first: PixelResponse
     cells: SpreadCells
 
     @classmethod
     def of(cls, part, models):
-        first = _responses(part, models, 0.0)
+        pairs = zip(models, part.lamps, strict=True)
+        lights = [model and SmoothLight.of(model, pixels, part.slit_ends) for model, pixels in pairs]
+        first = _responses(part, lights, 0.0)
         good = part.inner & is_usable(part.quality) & (first.blaze_error < _BLAZE_LIMIT)
-        return cls(part, models, first, measure_spread(first, part.rows, good))
+        return cls(part, models, lights, first, measure_spread(first, part.rows, good))
 
 
-def _responses(part, models, expected) -> PixelResponse:
-    lit = zip(models, part.lamps, part.scattered, strict=True)
-    views = [measure_response(model, *rest, part.slit_ends, expected) for model, *rest in lit if model is not None]
+def _responses(part, lights, expected) -> PixelResponse:
+    lit = zip(lights, part.lamps, part.scattered, strict=True)
+    views = [measure_response(light, *rest, expected) for light, *rest in lit if light is not None]
     return average_responses(views, part.lamps[0].along, part.inner)
 
 
@@ -349,7 +353,7 @@ def _flatten_order(canvas, view: _OrderView, spread, denoise, low_sensitivity) -
     spread = np.where(part.inner, spread, np.hypot(spread, _END_SPREAD))
     # Photon noise of a pixel follows its own response.
     expected = np.clip(shrink(view.first, spread)[0], -0.99, 3.0)
-    response = _responses(part, view.models, expected)
+    response = _responses(part, view.lights, expected)
     covered = np.isfinite(response.variance) & (response.blaze_error < _BLAZE_LIMIT)
     deviation, variance = shrink(response, spread) if denoise else (response.deviation, response.variance)
     flat = response.illumination * (1.0 + np.where(covered, deviation, 0.0))

@@ -13,6 +13,7 @@ from scipy.interpolate import BSpline
 from scipy.ndimage import binary_dilation, binary_propagation, median_filter
 
 from soxs_recipes.reduction.blaze import OrderPixels, SmoothFlat
+from soxs_recipes.reduction.blaze_kernels import ranked_middles
 
 __all__ = ["with_lamp_lines"]
 
@@ -36,9 +37,10 @@ def with_lamp_lines(model: SmoothFlat, pixels: OrderPixels, limit: float) -> Smo
     """
     if limit <= 0:
         return model
-    expected = np.maximum(model.blaze(pixels.along) * model.illumination(pixels.slit, pixels.along), 1e-3)
-    ratio = pixels.value / expected
-    variance = (pixels.background_variance + pixels.photon_factor * expected) / expected**2 + model.spread**2
+    ratio, variance = np.empty((2, pixels.value.size))
+    pixels.compare(*model.light(pixels.along, pixels.slit), ratio, variance)
+    ratio += 1.0
+    variance += model.spread**2
     first = int(np.floor(pixels.along.min()))
     row = np.rint(pixels.along).astype(np.int64) - first
     profile, error = _row_medians(ratio, variance, row, pixels.usable)
@@ -58,16 +60,11 @@ def with_lamp_lines(model: SmoothFlat, pixels: OrderPixels, limit: float) -> Smo
 
 def _row_medians(ratio, variance, row, usable):
     """(median ratio of each row of wavelengths, its error); 1 and inf where too few pixels are."""
-    chosen = np.flatnonzero(usable)
-    order = chosen[np.lexsort((ratio[chosen], row[chosen]))]
     size = int(row.max()) + 1
-    count = np.bincount(row[order], minlength=size)
-    first = np.cumsum(count) - count
-    enough = count >= 8
-    middle = np.minimum(first + count // 2, max(order.size - 1, 0))
-    median = np.where(enough, ratio[order][middle], 1.0)
-    mean_variance = np.bincount(row[order], weights=variance[order], minlength=size) / np.maximum(count, 1)
-    return median, np.where(enough, 1.25 * np.sqrt(mean_variance / np.maximum(count, 1)), np.inf)
+    median, count = ranked_middles(ratio[usable], row[usable], size)
+    enough, number = count >= 8, np.maximum(count, 1)
+    mean_variance = np.bincount(row[usable], weights=variance[usable], minlength=size) / number
+    return np.where(enough, median, 1.0), np.where(enough, 1.25 * np.sqrt(mean_variance / number), np.inf)
 
 
 def _line_rows(profile, error, limit):

@@ -12,6 +12,7 @@ from soxs_recipes.reduction.blaze import OrderPixels, SmoothFlat
 
 __all__ = [
     "PixelResponse",
+    "SmoothLight",
     "SpreadCells",
     "average_responses",
     "measure_response",
@@ -54,40 +55,58 @@ class PixelResponse:
     blaze_error: np.ndarray
 
 
+@dataclass(frozen=True, slots=True)
+class SmoothLight:
+    """Smooth light of an order's pixels by one lamp, arrays (n,) float64.
+
+    Attributes
+    ----------
+    illumination : ndarray
+        Of the slit, its blurred ends included.
+    blaze : ndarray [e-]
+    error : ndarray
+        Relative, of the blaze.
+    """
+
+    illumination: np.ndarray
+    blaze: np.ndarray
+    error: np.ndarray
+
+    @classmethod
+    def of(cls, model: SmoothFlat, pixels: OrderPixels, slit_ends: np.ndarray) -> SmoothLight:
+        """Light by a model; `slit_ends` (n,) tells how it falls off at the slit's blurred ends, 1 inside."""
+        blaze, illumination = model.light(pixels.along, pixels.slit)
+        place = np.rint(pixels.along).astype(np.int64)
+        first = int(place.min())
+        error = model.blaze_error(np.arange(first, int(place.max()) + 1, dtype=np.float64))
+        return cls(illumination * slit_ends, blaze, error[place - first])
+
+
 def measure_response(
-    model: SmoothFlat,
-    pixels: OrderPixels,
-    scattered_variance: np.ndarray,
-    slit_ends: np.ndarray,
-    expected: np.ndarray | float,
+    light: SmoothLight, pixels: OrderPixels, scattered_variance: np.ndarray, expected: np.ndarray | float
 ) -> PixelResponse:
     """Response by one lamp.
 
     Parameters
     ----------
-    model : SmoothFlat
+    light : SmoothLight
     pixels : OrderPixels
     scattered_variance : ndarray (n,) [e-^2]
         Of the scattered light that was subtracted.
-    slit_ends : ndarray (n,)
-        Factor by which light falls off at the slit's blurred ends; 1 inside.
     expected : ndarray (n,) or float
         Deviation by which photon noise is reckoned: of a model, so that noise does not weigh itself.
     """
-    blaze = model.blaze(pixels.along)
-    slit = model.illumination(pixels.slit, pixels.along) * slit_ends
-    signal = np.maximum(blaze * slit, 1e-6)
+    signal = np.maximum(light.blaze * light.illumination, 1e-6)
     photons = pixels.photon_factor * signal * np.maximum(1.0 + expected, 0.01)
-    rows, place = np.unique(np.rint(pixels.along).astype(np.int64), return_inverse=True)
-    error = model.blaze_error(rows.astype(np.float64))[place]
     seen = pixels.photon_factor > 0
+    square = np.square(signal)
     return PixelResponse(
         deviation=np.where(seen, pixels.value / signal - 1.0, 0.0),
-        variance=np.where(seen, (pixels.background_variance + photons) / signal**2, np.inf),
-        common=scattered_variance / signal**2 + error**2,
-        illumination=slit,
-        blaze=blaze,
-        blaze_error=error,
+        variance=np.where(seen, (pixels.background_variance + photons) / square, np.inf),
+        common=scattered_variance / square + np.square(light.error),
+        illumination=light.illumination,
+        blaze=light.blaze,
+        blaze_error=light.error,
     )
 
 
