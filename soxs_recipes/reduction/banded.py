@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
-from scipy.interpolate import BSpline, PPoly
+from scipy.interpolate import BSpline
 from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
 
 from soxs_recipes.errors import AlgorithmError
+from soxs_recipes.reduction.banded_kernels import (
+    banded_inverse,
+    bandwidth,
+    fill_terms,
+    normal_equations,
+    spline_and_derivatives,
+    spline_sums,
+)
 
-__all__ = ["BandedSystem", "SplineBasis", "SplineColumns", "blockwise_inverse", "interleaved", "uniform_basis"]
+__all__ = ["BandedSystem", "SplineBasis", "SplineTerms", "interleaved", "spline_terms", "uniform_basis"]
 
 _DEGREE = 3
-_MOST_CELLS = 100_000  # of a table that finds the knot below a place
-_CORE = 40  # Coefficients whose covariance one block yields.
-_BORDER = 24  # Coefficients on either side that are inverted with them; correlations die out within.
+_SHARES = np.arange(4) / 3.0  # of the way between two knots: where four values tell a cubic
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +34,13 @@ class SplineBasis:
     ----------
     knots : ndarray (n + 4,) float64
         Full knot vector, ends repeated or continued.
-    step : float
-        Distance of the knots where it is the same everywhere, else 0.
     """
 
     knots: np.ndarray
-    step: float = 0.0
+    _pieces: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "_pieces", _pieces(self.knots))
 
     @property
     def size(self) -> int:
@@ -45,6 +53,10 @@ class SplineBasis:
         t = self.knots
         return (t[1:-3] + t[2:-2] + t[3:-1]) / 3.0
 
+    @property
+    def _inner(self):
+        return self.knots[_DEGREE:-_DEGREE]
+
     def evaluate(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The four basis functions that are not zero at each x.
 
@@ -56,56 +68,43 @@ class SplineBasis:
             Index of the first of the four.
         values : ndarray (4, n)
         """
-        x, interval = self._located(x)
-        if self.step > 0:
-            return interval - _DEGREE, _uniform_values((x - self.knots.take(interval)) / self.step)
-        return interval - _DEGREE, _values(self.knots, x, interval)
+        terms = spline_terms([self], [x], [np.ones(np.size(x))])
+        return terms.first[:, 0], terms.values[:, 0].T
+
+    def fill(self, x: np.ndarray, factor: np.ndarray, first: np.ndarray, values: np.ndarray) -> None:
+        """Fill `first` (n,) int32 and `values` (n, 4) with the same times a factor (n,)."""
+        fill_terms(self._inner, self._pieces, np.asarray(x, dtype=np.float64), factor, first, values)
 
     def at(self, x: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
         """The spline with given coefficients at x; beyond the knots' range its value at the end."""
-        x, interval = self._located(x)
-        pieces = PPoly.from_spline((self.knots, coefficients, _DEGREE)).c
-        f = x - self.knots.take(interval)
-        value = pieces[0].take(interval)
-        for piece in pieces[1:]:
-            value *= f
-            value += piece.take(interval)
-        return value
+        return self._everything(x, coefficients)[0]
 
     def derivatives(self, x: np.ndarray, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """First and second derivative at x of the spline with given coefficients."""
-        x, interval = self._located(x)
-        cubic, square, linear, _ = PPoly.from_spline((self.knots, coefficients, _DEGREE)).c
-        f = x - self.knots.take(interval)
-        bend = cubic.take(interval)
-        bend *= 3.0 * f
-        bend += square.take(interval)
-        curvature = 2.0 * bend
-        bend += square.take(interval)
-        bend *= f
-        bend += linear.take(interval)
-        return bend, curvature
+        _, slope, curvature = self._everything(x, coefficients)
+        return slope, curvature
 
-    def _located(self, x):
-        """x within the knots' range, and the knot below each."""
-        t = self.knots
-        x = np.clip(np.asarray(x, dtype=np.float64), t[_DEGREE], t[-_DEGREE - 1])
-        inner = t[_DEGREE:-_DEGREE]
-        # A cell holds one knot at most: what lies below follows from the cell and one comparison.
-        cells = (inner[-1] - inner[0]) / max(np.diff(inner).min(), 1e-300) + 2.0
-        if cells > _MOST_CELLS:
-            return x, np.clip(np.searchsorted(t, x, side="right") - 1, _DEGREE, self.size - 1)
-        cells = int(cells)
-        scale = cells / (inner[-1] - inner[0])
-        below = np.searchsorted(inner, inner[0] + np.arange(cells + 1) / scale, side="right") + (_DEGREE - 1)
-        interval = below.take(((x - inner[0]) * scale).astype(np.intp))
-        interval -= x < t.take(interval)
-        interval += x >= t.take(interval + 1)
-        return x, np.minimum(interval, self.size - 1, out=interval)
+    def _everything(self, x, coefficients):
+        own = np.lib.stride_tricks.sliding_window_view(coefficients, _DEGREE + 1)
+        cubics = np.einsum("mk,mkp->mp", own, self._pieces)
+        return spline_and_derivatives(self._inner, cubics, np.asarray(x, dtype=np.float64))
 
     def spline(self, coefficients: np.ndarray) -> BSpline:
         """The spline with given coefficients."""
         return BSpline(self.knots, coefficients, _DEGREE)
+
+
+def _pieces(knots):
+    """Polynomials of the four functions in every interval, in the share of the way; 0 where two knots are one."""
+    intervals = np.arange(_DEGREE, knots.size - _DEGREE - 1)
+    pieces = np.zeros((intervals.size, _DEGREE + 1, _DEGREE + 1))
+    steps = knots[intervals + 1] - knots[intervals]
+    wide = steps > 0
+    x = knots[intervals[wide], None] + _SHARES * steps[wide, None]
+    values = _values(knots, x.ravel(), np.repeat(intervals[wide], _SHARES.size))
+    values = values.reshape(_DEGREE + 1, -1, _SHARES.size).transpose(1, 0, 2)
+    pieces[wide] = values @ np.linalg.inv(np.vander(_SHARES, increasing=True)).T
+    return pieces
 
 
 def _values(t, x, interval):
@@ -125,26 +124,12 @@ def _values(t, x, interval):
     return values
 
 
-def _uniform_values(f):
-    """The same on evenly spaced knots, from the share f of the way to the next knot."""
-    values = np.empty((_DEGREE + 1, f.size))
-    square = f * f
-    cube = square * f
-    np.multiply(cube, 1.0 / 6.0, out=values[3])
-    rest = 1.0 - f
-    np.multiply(rest * rest, rest / 6.0, out=values[0])
-    values[1] = 0.5 * cube - square + 2.0 / 3.0
-    np.subtract(1.0, values[0], out=values[2])
-    values[2] -= values[1]
-    values[2] -= values[3]
-    return values
-
-
+@lru_cache(maxsize=64)
 def uniform_basis(count: int, spacing: float = 1.0) -> SplineBasis:
     """Evenly spaced knots, about `spacing` bins apart, over bins 0 ... count - 1 and one more on either side."""
     intervals = max(round((count + 1) / spacing), 1)
     step = (count + 1) / intervals
-    return SplineBasis(-1.0 + step * np.arange(-_DEGREE, intervals + _DEGREE + 1), step)
+    return SplineBasis(-1.0 + step * np.arange(-_DEGREE, intervals + _DEGREE + 1))
 
 
 def interleaved(bases: list[SplineBasis]) -> list[np.ndarray]:
@@ -156,28 +141,41 @@ def interleaved(bases: list[SplineBasis]) -> list[np.ndarray]:
 
 
 @dataclass(frozen=True, slots=True)
-class SplineColumns:
-    """What one spline adds to the model of every pixel: four neighbouring coefficients times factors.
+class SplineTerms:
+    """What several splines add to the model of every pixel: four neighbouring coefficients of each times factors.
 
     Attributes
     ----------
-    first : ndarray (pixels,) int
-        First of the four coefficients; rises with the place along the order, as that of all columns of a system.
-    values : ndarray (4, pixels)
-    rank : ndarray (m,) int
-        Rank of each of the spline's coefficients in the system.
+    first : ndarray (pixels, splines) int32
+        First of the four coefficients.
+    values : ndarray (pixels, splines, 4)
     """
 
     first: np.ndarray
     values: np.ndarray
-    rank: np.ndarray
 
-    def model(self, coefficients: np.ndarray) -> np.ndarray:
-        """Sum over the spline's own coefficients (m,) in every pixel."""
-        result = self.values[0] * coefficients.take(self.first)
-        for k in range(1, _DEGREE + 1):
-            result += self.values[k] * coefficients[k:].take(self.first)
-        return result
+    def sums(self, coefficients: Sequence[np.ndarray]) -> np.ndarray:
+        """What each spline adds to every pixel (splines, pixels), with its own coefficients."""
+        return spline_sums(self.first, self.values, _stacked(coefficients, float))
+
+
+def spline_terms(
+    bases: Sequence[SplineBasis], places: Sequence[np.ndarray], factors: Sequence[np.ndarray]
+) -> SplineTerms:
+    """Terms of splines at their places (pixels,), each times a factor (pixels,)."""
+    first = np.empty((np.size(places[0]), len(bases)), np.int32)
+    values = np.empty((*first.shape, _DEGREE + 1))
+    for k, (basis, place, factor) in enumerate(zip(bases, places, factors, strict=True)):
+        basis.fill(place, factor, first[:, k], values[:, k])
+    return SplineTerms(first, values)
+
+
+def _stacked(rows, dtype):
+    """Rows of different length as one array, zeros behind the shorter ones."""
+    result = np.zeros((len(rows), max(row.size for row in rows)), dtype)
+    for row, values in zip(result, rows, strict=True):
+        row[: values.size] = values
+    return result
 
 
 class BandedSystem:
@@ -185,108 +183,59 @@ class BandedSystem:
 
     Parameters
     ----------
-    columns : sequence of SplineColumns
-    size : int
-        Number of coefficients.
+    terms : SplineTerms
+    ranks : sequence of ndarray (m,) int
+        Rank of each of the splines' coefficients in the system.
+
+    Attributes
+    ----------
+    band : ndarray (size, bandwidth + 1)
+        band[i, k] = A[i + k, i].
     """
 
-    def __init__(self, columns: Sequence[SplineColumns], size: int):
-        self._columns = list(columns)
-        self.size = size
-        self.band = np.zeros((1, size))
-        self.right = np.zeros(size)
+    def __init__(self, terms: SplineTerms, ranks: Sequence[np.ndarray]):
+        self._terms = terms
+        self._ranks = _stacked(ranks, np.int32)
+        self.size = sum(rank.size for rank in ranks)
+        self.band = np.zeros((self.size, 1))
+        self.right = np.zeros(self.size)
+        self._factor: np.ndarray | None = None
+        self._inverse = np.zeros((self.size, 0))
 
     def accumulate(self, weight: np.ndarray, data: np.ndarray) -> None:
-        """Set up the equations for pixels with weights 1/variance (0 leaves a pixel out).
-
-        Pixels between the same knots of all splines share their coefficients: their products are summed group by
-        group, and only the sums are sent to their places.
-        """
-        order, start = self._groups()
-        ranks = [
-            columns.rank.take(columns.first.take(order.take(start)) + k)
-            for columns in self._columns
-            for k in range(_DEGREE + 1)
-        ]
-        values = [row.take(order) for columns in self._columns for row in columns.values]
-        weight, data = weight.take(order), data.take(order)
-        places, sums = [], []
-        self.right = np.zeros(self.size)
-        for i, value in enumerate(values):
-            weighted = weight * value
-            self.right += np.bincount(ranks[i], np.add.reduceat(weighted * data, start), minlength=self.size)
-            for j in range(i, len(values)):
-                distance = np.abs(ranks[i] - ranks[j])
-                places.append(distance * self.size + np.minimum(ranks[i], ranks[j]))
-                sums.append(np.add.reduceat(weighted * values[j], start))
-        places = np.concatenate(places)
-        bandwidth = int(places.max()) // self.size
-        band = np.bincount(places, np.concatenate(sums), minlength=(bandwidth + 1) * self.size)
-        self.band = band.reshape(bandwidth + 1, self.size)
-
-    def _groups(self):
-        """Order of the pixels in which those of the same coefficients stand together; where each group begins."""
-        key = sum(columns.first for columns in self._columns)
-        # Small integers are sorted in linear time.
-        key = key.astype(np.uint16 if key.max(initial=0) < 1 << 16 else np.int64)
-        order = np.argsort(key, kind="stable")
-        key = key.take(order)
-        return order, np.flatnonzero(np.diff(key, prepend=key[:1] + 1))
+        """Set up the equations for pixels with weights 1/variance (0 leaves a pixel out)."""
+        terms = self._terms
+        width = bandwidth(terms.first, self._ranks)
+        self.band, self.right = normal_equations(
+            terms.first, terms.values, self._ranks, weight, data, self.size, width
+        )
 
     def release(self) -> None:
-        """Let go of what only `accumulate` needs."""
-        self._columns = []
+        """Let go of what only `accumulate` and `solve` need."""
+        self._terms, self.band = None, np.zeros((self.size, 1))
 
     def regularise(self, ridge: np.ndarray | float) -> None:
         """Add a prior of mean zero and precision `ridge` to the coefficients."""
-        self.band[0] += ridge
+        self.band[:, 0] += ridge
 
     def solve(self) -> np.ndarray:
         """Coefficients; AlgorithmError when the equations hold no unique answer."""
         try:
-            factor = cholesky_banded(self.band, lower=True)
+            factor = cholesky_banded(self.band.T, lower=True)
         except LinAlgError as error:
             raise AlgorithmError("the sky and object equations are singular", size=self.size) from error
+        self._factor = np.ascontiguousarray(factor.T)
         return cho_solve_banded((factor, True), self.right)
 
+    def covariance(self, width: int) -> np.ndarray:
+        """Covariance of every coefficient with itself and the next ones, after `solve`: (size, width + 1 or more).
 
-def blockwise_inverse(band: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Covariance near the diagonal of a banded precision matrix.
+        Kept until `release_covariance`, and found anew when more of it is asked for.
+        """
+        if self._inverse.shape[1] <= width:
+            self._inverse = banded_inverse(self._factor, max(width, self._factor.shape[1] - 1))
+        return self._inverse
 
-    Correlations of spline coefficients fall off exponentially, so overlapping dense blocks are inverted and only
-    their cores are kept.
-
-    Parameters
-    ----------
-    band : ndarray (bandwidth + 1, n)
-        Lower form: band[k, i] = A[i + k, i].
-
-    Returns
-    -------
-    inverse : ndarray (blocks, m, m)
-    start : ndarray (blocks,) int
-        First coefficient of each block; block b is authoritative for coefficients
-        start + border ... start + border + core - 1 (see `locate`).
-    """
-    width, size = band.shape
-    blocks = max(-(-size // _CORE), 1)
-    length = _CORE + 2 * _BORDER
-    start = np.arange(blocks) * _CORE - _BORDER
-    padded = np.zeros((width, blocks * _CORE + 2 * _BORDER))
-    padded[0] = 1.0
-    padded[:, _BORDER : _BORDER + size] = band
-    dense = np.zeros((blocks, length, length))
-    for offset in range(min(width, length)):
-        rows = np.arange(length - offset)
-        columns = (start + _BORDER)[:, None] + rows[None, :]
-        entries = padded[offset][columns]
-        dense[:, rows + offset, rows] = entries
-        dense[:, rows, rows + offset] = entries
-    # Entries that would couple to the padding are zero already: band[k, i] with i + k >= n is never filled.
-    return np.linalg.inv(dense), start
-
-
-def locate(coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(block, row within it) where `blockwise_inverse` knows these coefficients best."""
-    block = coefficients // _CORE
-    return block, coefficients - block * _CORE + _BORDER
+    def release_covariance(self) -> None:
+        """Let go of the covariance: megabytes an order."""
+        self._inverse = np.zeros((self.size, 0))

@@ -19,12 +19,11 @@ import numpy as np
 from soxs_recipes.reduction.banded import (
     BandedSystem,
     SplineBasis,
-    SplineColumns,
-    blockwise_inverse,
     interleaved,
-    locate,
+    spline_terms,
     uniform_basis,
 )
+from soxs_recipes.reduction.banded_kernels import covariances
 
 __all__ = ["JointModel", "JointSolution"]
 
@@ -98,43 +97,33 @@ class JointModel:
         self._at_bins = self._flux_basis.evaluate(np.arange(bins, dtype=np.float64))
         courses = [illumination] if background is None else [illumination, *background]
         self._skies = len(courses)
-        self._ranks = interleaved([sky_basis] * self._skies + [self._flux_basis] * len(profiles))
-        first, values = sky_basis.evaluate(position)
-        self._columns = [
-            SplineColumns(first, values * (sensitivity * course), rank)
-            for rank, course in zip(self._ranks, courses, strict=False)
-        ]
-        for rank, profile, (first, values) in zip(
-            self._ranks[self._skies :], profiles, self._flux_at(position, offsets, len(profiles)), strict=True
-        ):
-            self._columns.append(SplineColumns(first, values * (sensitivity * profile), rank))
-        size = self._skies * sky_basis.size + len(profiles) * self._flux_basis.size
-        self._inverse: tuple[np.ndarray, np.ndarray] | None = None
-        self._system = BandedSystem(self._columns, size)
-
-    def _flux_at(self, position, offsets, sources):
-        """Spline indices and values of every source, shared by those that lie on the same positions."""
-        shifts = np.zeros(sources) if offsets is None else np.asarray(offsets, dtype=float)
-        known = {shift: self._flux_basis.evaluate(position + shift) for shift in dict.fromkeys(shifts.tolist())}
-        return [known[shift] for shift in shifts.tolist()]
+        bases = [sky_basis] * self._skies + [self._flux_basis] * len(profiles)
+        shifts = [0.0] * len(profiles) if offsets is None else offsets
+        self._ranks = interleaved(bases)
+        self._terms = spline_terms(
+            bases,
+            [position] * self._skies + [position + shift if shift else position for shift in shifts],
+            [sensitivity * course for course in (*courses, *profiles)],
+        )
+        self._system = BandedSystem(self._terms, self._ranks)
 
     def solve(self, data: np.ndarray, weight: np.ndarray) -> JointSolution:
         """Least squares with weights 1/variance; weight 0 leaves a pixel out. To be called once."""
         self._system.accumulate(weight, data)
-        diagonal = self._system.band[0]
+        diagonal = self._system.band[:, 0]
         informed = diagonal > 0
         typical = np.median(diagonal[informed]) if informed.any() else 1.0
         self._system.regularise(1e-7 * typical)
         solution = self._unpack(self._system.solve())
-        # Hundreds of megabytes over all orders; covariances need the band only.
+        # Hundreds of megabytes over all orders; covariances need the factor only.
         self._system.release()
-        self._columns = []
+        self._terms = None
         return solution
 
     def _unpack(self, coefficients) -> JointSolution:
         own = [coefficients[rank] for rank in self._ranks]
-        light = [columns.model(row) for columns, row in zip(self._columns, own, strict=True)]
-        sky_coefficients, sky = own[0], sum(light[1 : self._skies], light[0])
+        light = self._terms.sums(own)
+        sky_coefficients, sky = own[0], light[: self._skies].sum(axis=0)
         own, objects = own[self._skies :], light[self._skies :]
         first, values = self._at_bins
         flux = [sum(values[k] * row[first + k] for k in range(4)) for row in own]
@@ -142,7 +131,7 @@ class JointModel:
             sky_coefficients,
             np.array(flux).reshape(len(own), self.bins),
             sky,
-            np.array(objects).reshape(len(own), sky.size),
+            objects,
         )
 
     def flux_covariance(
@@ -179,27 +168,13 @@ class JointModel:
 
     def _covariance(self, where, beside, values, lags):
         """Of sums over coefficients `where` with later ones over `beside`, both with weights `values`."""
-        if self._inverse is None:
-            self._inverse = blockwise_inverse(self._system.band)
-        inverse, start = self._inverse
-        block, _ = locate(where[1])
-        length, size = inverse.shape[1], where.shape[1]
-        start = start[block]
-        row = where - start
-        weight = np.where((row >= 0) & (row < length), values, 0.0)
-        # Where the coefficients' rows begin in the flattened blocks.
-        begin = (block * length + np.clip(row, 0, length - 1)) * length
-        result = np.zeros((lags + 1, size))
-        for lag in range(lags + 1):
-            last = size - lag
-            column = beside[:, lag:] - start[:last]
-            later = np.where((column >= 0) & (column < length), values[:, lag:], 0.0)
-            np.clip(column, 0, length - 1, out=column)
-            for a in range(4):
-                for b in range(4):
-                    entry = inverse.take(begin[a, :last] + column[b])
-                    result[lag, :last] += weight[a, :last] * later[b] * entry
-        return result
+        # Ranks rise along each spline: those of the outermost of its four coefficients are the furthest apart.
+        last = where.shape[1] - lags
+        apart = max(
+            np.abs(where[::3, None] - beside[::3]).max(),
+            np.abs(where[::3, None, :last] - beside[::3, lags:]).max(initial=0),
+        )
+        return covariances(self._system.covariance(int(apart)), where, beside, values, lags)
 
     def beam_correlation(self) -> np.ndarray:
         """Correlation (5, bins) of the noise of source 0 with that of source 1 in the same bin and the next four.
@@ -218,8 +193,8 @@ class JointModel:
         return result
 
     def release_covariance(self) -> None:
-        """Let go of the inverse that covariances were read from: 9 MB an order."""
-        self._inverse = None
+        """Let go of what covariances were read from: megabytes an order."""
+        self._system.release_covariance()
 
     def per_bin(self, pixel_values: np.ndarray) -> np.ndarray:
         """Sum over pixels of values shared out to the bins they overlap."""
