@@ -18,6 +18,7 @@ from soxs_recipes.cascade.state import BLOCKED, DONE, FAILED, TODO, State, is_do
 from soxs_recipes.cascade.workspace import Workspace, safe_name
 from soxs_recipes.errors import InputError
 from soxs_recipes.eso.sof import SofEntry, write_sof
+from soxs_recipes.instrument import load_instrument
 from soxs_recipes.recipes.declarations import resolved_tag
 
 __all__ = ["Event", "NightRun", "RunOptions", "default_workers"]
@@ -158,7 +159,7 @@ class NightRun:
 
     def _check_space(self) -> None:
         todo = [job for job in self.plan.jobs if self.states[job.name].kind == TODO]
-        needed = sum(job.task.expected(len(job.frames))[1] * 1e6 for job in todo) * _SPACE_MARGIN
+        needed = sum(_expected(job)[1] * 1e6 for job in todo) * _SPACE_MARGIN
         free = shutil.disk_usage(self.workspace.folder).free
         if needed > free:
             raise InputError(
@@ -211,7 +212,7 @@ class NightRun:
 
     def _expected_seconds(self, job: Job) -> float:
         seconds = float(self.results.get(job.name, {}).get("seconds") or 0.0)
-        return seconds if seconds > 0 else job.task.expected(len(job.frames))[0]
+        return seconds if seconds > 0 else _expected(job)[0]
 
     def _scratch(self) -> Path:
         self._serial += 1
@@ -395,6 +396,11 @@ class NightRun:
             records.write_job_file(Path(str(result["folder"])), result)
             self._remember(result)
         self._say("plots", name, answer)
+
+
+def _expected(job: Job) -> tuple[float, float]:
+    """(seconds, megabytes) that a call may take."""
+    return job.task.expected(len(job.frames), load_instrument().arm(job.arm))
 
 
 def best_spectra(results: list[Mapping[str, object]]) -> list[str]:

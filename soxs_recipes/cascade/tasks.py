@@ -112,7 +112,7 @@ class Task:
     label : tuple of str
         Facts that make the name of a call.
     seconds : float
-        Typical duration, to begin long work first.
+        Typical duration in an arm with a CCD, to begin long work first; what counts is how tasks compare.
     megabytes : float
         Typical size of its products, for the check of disk space.
     per_frame : bool
@@ -147,10 +147,11 @@ class Task:
     companions: tuple[str, ...] = ()
     optional: bool = False
 
-    def expected(self, frames: int) -> tuple[float, float]:
-        """(seconds, megabytes) of a call on that many frames."""
+    def expected(self, frames: int, arm: Arm) -> tuple[float, float]:
+        """(seconds, megabytes) of a call on that many frames of an arm."""
         number = max(1, frames) if self.per_frame else 1
-        return self.seconds * number, self.megabytes * number
+        slower = 1.0 if arm.detector.has_bias else _INFRARED_SLOWER
+        return self.seconds * number * slower, self.megabytes * number
 
 
 def serves(entry: Task | Association, arm: Arm) -> bool:
@@ -158,6 +159,7 @@ def serves(entry: Task | Association, arm: Arm) -> bool:
     return not entry.detector or (entry.detector == "ccd") == arm.detector.has_bias
 
 
+_INFRARED_SLOWER = 1.6  # fifteen orders instead of four
 SETUP = ("binning", "read_mode", "read_name")
 LAMP_OFF = ("WAVE_PIN_<ARM>_OFF", "ORDERDEF_<ARM>_OFF", "FLAT_SLIT_<ARM>_OFF", "WAVE_MPH_<ARM>_OFF")
 
@@ -344,10 +346,10 @@ DETECTOR = (BIAS, DARK, CCD_DARK, LINEARITY)
 
 # How an object is observed: end of the task's name -> recipe, word in the tag, typical seconds and megabytes.
 _MODES = {
-    "": ("soxs_stare", "STARE", 7.0, 135.0),
-    "_nod": ("soxs_nod", "NOD", 6.0, 70.0),
-    "_offset": ("soxs_offset", "OFFSET", 6.0, 70.0),
-    "_map": ("soxs_mapping", "MAP", 7.0, 135.0),
+    "": ("soxs_stare", "STARE", 5.0, 135.0),
+    "_nod": ("soxs_nod", "NOD", 3.5, 70.0),
+    "_offset": ("soxs_offset", "OFFSET", 2.7, 70.0),
+    "_map": ("soxs_mapping", "MAP", 5.0, 135.0),
 }
 
 
@@ -409,7 +411,7 @@ TASKS = (
         group=("arm", *SETUP, "exptime", "night"),
         associations=(BIAS, LINEARITY),
         label=("exptime",),
-        seconds=2.5,
+        seconds=1.5,
         megabytes=65.0,
     ),
     Task(
@@ -421,7 +423,7 @@ TASKS = (
         label=("exptime",),
         relabel="DARK_<ARM>",
         on_demand=True,
-        seconds=2.5,
+        seconds=1.5,
         megabytes=65.0,
     ),
     Task(
@@ -430,7 +432,7 @@ TASKS = (
         main=("WAVE_PIN_<ARM>", "WAVE_PIN_<ARM>_ON"),
         group=("arm", *SETUP, "night", "template_start", "exptime"),
         associations=(BIAS, CCD_DARK, LINEARITY, _lamp_off("WAVE_PIN_<ARM>_OFF")),
-        seconds=1.5,
+        seconds=1.0,
         megabytes=2.0,
     ),
     Task(
@@ -439,7 +441,7 @@ TASKS = (
         main=("ORDERDEF_<ARM>", "ORDERDEF_<ARM>_ON"),
         group=("arm", *SETUP, "night", "template_start", "exptime"),
         associations=(BIAS, CCD_DARK, LINEARITY, _lamp_off("ORDERDEF_<ARM>_OFF"), DISPERSION),
-        seconds=1.5,
+        seconds=0.7,
         megabytes=2.0,
     ),
     Task(
@@ -449,7 +451,7 @@ TASKS = (
         group=("arm", *SETUP, "slit", "night"),
         associations=(BIAS, CCD_DARK, LINEARITY, _lamp_off("FLAT_SLIT_<ARM>_OFF"), ORDER_CENTRES, DISPERSION),
         label=("slit",),
-        seconds=5.0,
+        seconds=3.0,
         megabytes=100.0,
     ),
     Task(
@@ -466,7 +468,7 @@ TASKS = (
             KNOWN_CENTRES,
             EDGES,
         ),
-        seconds=4.0,
+        seconds=3.5,
         megabytes=75.0,
     ),
     *_STANDARDS,
@@ -478,7 +480,7 @@ TASKS = (
         group=(),
         associations=(ARCHIVE,),
         label=("target", "slit"),
-        seconds=1.0,
+        seconds=0.7,
         megabytes=2.0,
     ),
     *_TELLURICS,
@@ -491,7 +493,7 @@ TASKS = (
         group=(),
         associations=(OTHER_ARM,),
         label=("target", "slit"),
-        seconds=2.0,
+        seconds=0.2,
         megabytes=2.0,
     ),
     Task(
@@ -502,7 +504,7 @@ TASKS = (
         group=(),
         associations=(FLAT, SPATIAL, RESPONSE),
         label=("target", "slit"),
-        seconds=4.0,
+        seconds=2.0,
         megabytes=120.0,
         optional=True,
     ),

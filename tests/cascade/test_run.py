@@ -1,5 +1,6 @@
 import collections
 import contextlib
+import functools
 import shutil
 import sqlite3
 import time
@@ -15,6 +16,7 @@ from soxs_recipes.cascade.plan import PlanInputs
 from soxs_recipes.cascade.results import JOB_FILE
 from soxs_recipes.cascade.run import NightRun, RunOptions
 from soxs_recipes.errors import InputError
+from soxs_recipes.instrument import load_instrument
 
 TASKS_OF_A_NIGHT = 18
 
@@ -83,6 +85,25 @@ def test_a_night_runs_whole(runner):
                     "ORDER_TAB_EDGES_VIS.fits", "RESP_TAB_VIS.fits", "SOXS.vis_SN2026abc.01.fits",
                     "SOXS.vis_SN2026abc.02.fits", "SOXS.vis_SN2026abc.03.fits"]  # fmt: skip
     assert not (runner.folder / "soxs" / "tmp").exists()
+
+
+def test_of_what_is_ready_the_longest_chain_begins(runner):
+    night = runner.run(workers=1)
+    jobs = {job.name: job for job in night.plan.jobs}
+    arms = {arm.name: arm for arm in load_instrument().arms}
+
+    @functools.cache
+    def chain(name):
+        own = jobs[name].task.expected(len(jobs[name].frames), arms[jobs[name].arm])[0]
+        return own + max((chain(after) for after, job in jobs.items() if name in job.upstream), default=0.0)
+
+    begun = [event.job for event in runner.events if event.kind == "start"]
+    assert len(begun) == TASKS_OF_A_NIGHT
+    for count, name in enumerate(begun):
+        ready = [n for n in begun[count:] if set(jobs[n].upstream) <= set(begun[:count])]
+        assert chain(name) == pytest.approx(max(chain(other) for other in ready))
+    standards = [name for name in begun if "/standard/" in name]
+    assert ["NIR" in name for name in standards] == [True, False]  # more orders, more work
 
 
 def test_raw_frames_stay_untouched(runner):
