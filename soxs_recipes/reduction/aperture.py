@@ -225,19 +225,17 @@ def _filled(values, known):
 def _hits_inside(frame, fits, apertures, summable, settings) -> np.ndarray:
     """Cosmic rays in the apertures [bool image], judged by the aperture's own smooth light."""
     residual, sigma = np.zeros(frame.shape, np.float32), np.ones(frame.shape, np.float32)
-    tolerance, usable = np.zeros(frame.shape, np.float32), np.zeros(frame.shape, dtype=bool)
+    usable = np.zeros(frame.shape, dtype=bool)
     for fit in fits:
         for aperture in apertures:
             inside = _inside(fit, aperture, summable[fit.pixels.order])
             expected, index = _model(fit, inside), fit.pixels.index[inside.where]
             flat = np.maximum(fit.flat[inside.where], 0.02)
             residual.reshape(-1)[index] = (inside.light - expected) * flat
-            sigma.reshape(-1)[index] = np.sqrt(_variance(fit, inside, expected)) * flat
-            tolerance.reshape(-1)[index] = _SHAPE_ERROR * np.abs(expected) * flat + 0.02 * np.abs(
-                fit.sky[inside.where]
-            )
+            tolerance = _SHAPE_ERROR * np.abs(expected) * flat + 0.02 * np.abs(fit.sky[inside.where])
+            sigma.reshape(-1)[index] = np.sqrt(_variance(fit, inside, expected) * flat**2 + tolerance**2)
             usable.reshape(-1)[index] = inside.good
-    return find_cosmic_rays(residual, sigma, usable, tolerance=tolerance, threshold=settings.cosmic_ray_threshold)
+    return find_cosmic_rays(residual, sigma, usable, threshold=settings.cosmic_ray_threshold)
 
 
 def _spectrum(fit: OrderFit, aperture, band: str, good: np.ndarray, shared_variance) -> ExtractedOrder:

@@ -6,6 +6,8 @@ subtracted and with the noise of the model, so that bright lines and well-focuse
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from soxs_recipes.compiled import compiled
@@ -18,13 +20,13 @@ _LEAST_NEXT = 0.25
 _SURE = 3.0  # sigma by which both neighbours must stay below that
 
 
-def laplacian_significance(residual: np.ndarray, sigma: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+def laplacian_significance(light: Callable, sigma: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Positive Laplacian of the doubly subsampled image, in units of its noise, at some pixels.
 
     Parameters
     ----------
-    residual : ndarray (ny, nx) [e-]
-        0 where masked.
+    light : callable
+        The image's values [e-] at rows and columns.
     sigma : ndarray (ny, nx) [e-]
     y, x : ndarray of int
         The pixels.
@@ -38,11 +40,11 @@ def laplacian_significance(residual: np.ndarray, sigma: np.ndarray, y: np.ndarra
     In the subsampled image a quarter pixel has two neighbours in its own pixel and two outside, so that the four
     quarters' Laplacians follow from the pixel's differences to its neighbours (van Dokkum 2001, equations 4 to 9).
     """
-    ny, nx = residual.shape
-    here = residual[y, x]
+    ny, nx = sigma.shape
+    here = light(y, x)
     # Beyond the border the image goes on as it ends.
-    sideways = [here - residual[y, np.clip(x + step, 0, nx - 1)] for step in (-1, 1)]
-    upwards = [here - residual[np.clip(y + step, 0, ny - 1), x] for step in (-1, 1)]
+    sideways = [here - light(y, np.clip(x + step, 0, nx - 1)) for step in (-1, 1)]
+    upwards = [here - light(np.clip(y + step, 0, ny - 1), x) for step in (-1, 1)]
     total = sum(np.maximum(one + other, 0.0) for one in sideways for other in upwards)
     return total / (8.0 * sigma[y, x])
 
@@ -52,7 +54,7 @@ def find_cosmic_rays(
     sigma: np.ndarray,
     usable: np.ndarray,
     *,
-    tolerance: np.ndarray | float = 0.0,
+    sign: float = 1.0,
     threshold: float = 5.0,
     contrast: float = 4.0,
     growth: float = 3.0,
@@ -64,11 +66,11 @@ def find_cosmic_rays(
     residual : ndarray (ny, nx) [e-]
         Data minus model of sky and objects.
     sigma : ndarray (ny, nx) [e-]
-        Noise of the model.
+        Noise of the model, and by how much it may be wrong where lines are steep and objects bright.
     usable : ndarray (ny, nx) bool
         Other pixels count as 0 and are never reported.
-    tolerance : ndarray or float [e-]
-        By how much the model may be wrong where lines are steep and objects bright; added to the noise.
+    sign : float
+        -1 for hits that were subtracted.
     threshold : float [sigma]
     contrast : float
         How much sharper than its surroundings a hit must be; light that fills a point-spread function is below 4.
@@ -79,44 +81,56 @@ def find_cosmic_rays(
     -------
     ndarray (ny, nx) bool
     """
-    clean, effective = (np.empty(residual.shape, np.float32) for _ in range(2))
-    tolerances = tolerance if np.ndim(tolerance) else np.full(sigma.shape, tolerance, sigma.dtype)
-    y, x = _candidates(residual, sigma, usable, tolerances, 0.8 * threshold, clean, effective)
-    significance = laplacian_significance(clean, effective, y, x)
+
+    def light(y, x):
+        return np.where(usable[y, x], sign * residual[y, x], 0.0)
+
+    y, x = np.divmod(_above(residual, sigma, usable, sign, 0.8 * threshold), residual.shape[1])
+    significance = laplacian_significance(light, sigma, y, x)
     y, x, significance = (values[significance > threshold] for values in (y, x, significance))
     hits = np.zeros(residual.shape, dtype=bool)
     if y.size == 0:
         return hits
-    around = laplacian_significance(clean, effective, *_patches(clean.shape, y, x, 2))
+    around = laplacian_significance(light, sigma, *_patches(hits.shape, y, x, 2))
     sharp = significance - np.median(around, axis=1)
-    near, far = (np.median(clean[_patches(clean.shape, y, x, half)], axis=1) for half in (1, _EDGE))
-    fine_significance = np.maximum((near - far) / effective[y, x], 0.01)
+    near, far = (np.median(light(*_patches(hits.shape, y, x, half)), axis=1) for half in (1, _EDGE))
+    fine_significance = np.maximum((near - far) / sigma[y, x], 0.01)
     chosen = (sharp > threshold) & (significance / fine_significance > contrast)
-    hits[y[chosen], x[chosen]] = True
+    y, x = y[chosen], x[chosen]
+    hits[y, x] = True
     for _ in range(2):
-        hits = _grown(hits, clean, effective, np.float32(growth))
+        # Of the eight neighbours of each hit those that stand above the noise.
+        beside = np.unique(np.ravel_multi_index(_patches(hits.shape, y, x, 1), hits.shape))
+        y, x = np.divmod(beside, hits.shape[1])
+        bright = light(y, x) > growth * sigma[y, x]
+        y, x = y[bright], x[bright]
+        hits[y, x] = True
     return hits
 
 
 @compiled
-def _candidates(residual, sigma, usable, tolerance, threshold, clean, effective):
-    """Rows and columns of usable pixels above the threshold; leaves light and noise in the last two images."""
-    found, count = np.empty((2, 1024), np.intp), 0
-    for y in range(residual.shape[0]):
-        for x in range(residual.shape[1]):
-            clean[y, x] = residual[y, x] if usable[y, x] else 0.0
-            effective[y, x] = np.sqrt(sigma[y, x] ** 2 + tolerance[y, x] ** 2)
-        for x in range(residual.shape[1]):
-            if usable[y, x] and clean[y, x] > threshold * effective[y, x]:
-                if count == found.shape[1]:
-                    found = np.concatenate((found, np.empty_like(found)), axis=1)
-                found[0, count], found[1, count] = y, x
+def _above(light, sigma, usable, sign, threshold):
+    """Places in the flattened image of usable pixels with light, times the sign, above the threshold in sigma."""
+    found, count = np.empty(1024, np.intp), 0
+    nx = light.shape[1]
+    for y in range(light.shape[0]):
+        for x in range(nx):
+            if usable[y, x] and sign * light[y, x] > threshold * sigma[y, x]:
+                if count == found.size:
+                    found = np.concatenate((found, np.empty_like(found)))
+                found[count] = y * nx + x
                 count += 1
-    return found[0, :count].copy(), found[1, :count].copy()
+    return found[:count].copy()
 
 
 def narrow_hits(
-    excess: np.ndarray, sigma: np.ndarray, usable: np.ndarray, stride: int, *, threshold: float = 5.0
+    excess: np.ndarray,
+    sigma: np.ndarray,
+    usable: np.ndarray,
+    stride: int,
+    *,
+    sign: float = 1.0,
+    threshold: float = 5.0,
 ) -> np.ndarray:
     """Pixels that rise above both neighbours along the dispersion as no line through the optics can.
 
@@ -132,6 +146,8 @@ def narrow_hits(
     usable : ndarray (ny, nx) bool
     stride : int
         Step in the flattened image to the next pixel along the dispersion.
+    sign : float
+        -1 for hits that were subtracted.
     threshold : float [sigma]
 
     Returns
@@ -140,24 +156,13 @@ def narrow_hits(
     """
     light, noise, known = excess.ravel(), sigma.ravel(), usable.ravel()
     hits = np.zeros(light.size, dtype=bool)
-    peaks = np.flatnonzero(known & (light > threshold * noise))
+    peaks = _above(excess, sigma, usable, sign, threshold)
     beside = np.clip(np.stack([peaks - stride, peaks + stride]), 0, light.size - 1)
     seen = known[beside]
-    spare = np.where(seen, _LEAST_NEXT * light[peaks] - light[beside], np.inf)
+    spare = np.where(seen, sign * (_LEAST_NEXT * light[peaks] - light[beside]), np.inf)
     error = np.hypot(_LEAST_NEXT * noise[peaks], noise[beside])
     hits[peaks[seen.any(axis=0) & (spare > _SURE * error).all(axis=0)]] = True
     return hits.reshape(excess.shape)
-
-
-def _grown(hits, light, noise, growth):
-    """Hits and those of their eight neighbours that stand above the noise."""
-    y, x = np.nonzero(hits)
-    for dy in (-1, 0, 1):
-        for dx in (-1, 0, 1):
-            rows = np.clip(y + dy, 0, hits.shape[0] - 1)
-            columns = np.clip(x + dx, 0, hits.shape[1] - 1)
-            hits[rows, columns] |= light[rows, columns] > growth * noise[rows, columns]
-    return hits
 
 
 def _patches(shape, y, x, half):

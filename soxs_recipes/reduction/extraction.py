@@ -404,24 +404,20 @@ def _mask_cosmic_rays(frame: Frame, fits: list[OrderFit], settings: ExtractionSe
     rows = _rows_of(fits, frame.shape)
     shape, first = hits[rows].shape, rows.start
     residual, sigma = np.zeros(shape, np.float32), np.ones(shape, np.float32)
-    tolerance, usable = np.zeros(shape, np.float32), np.zeros(shape, dtype=bool)
+    usable, threshold = np.zeros(shape, dtype=bool), settings.cosmic_ray_threshold
     for fit in fits:
+        tolerance = _first_tolerance(fit) if fit.solution is None else fit.tolerance
         fit.pixels.put(residual, fit.residual, first)
-        fit.pixels.put(sigma, np.sqrt(fit.variance), first)
-        fit.pixels.put(tolerance, _first_tolerance(fit) if fit.solution is None else fit.tolerance, first)
+        fit.pixels.put(sigma, np.sqrt(fit.variance + tolerance**2), first)
         fit.pixels.put(usable, fit.usable, first)
     for sign in fits[0].hit_signs:
-        hits[rows] |= find_cosmic_rays(
-            sign * residual, sigma, usable, tolerance=tolerance, threshold=settings.cosmic_ray_threshold
-        )
+        hits[rows] |= find_cosmic_rays(residual, sigma, usable, sign=sign, threshold=threshold)
     # The same images again: they are large.
     for fit in fits:
         for image, values in zip((residual, sigma), fit.above_course(), strict=True):
             fit.pixels.put(image, values, first)
     for sign in fits[0].hit_signs:
-        hits[rows] |= narrow_hits(
-            sign * residual, sigma, usable, fits[0].pixels.stride, threshold=settings.cosmic_ray_threshold
-        )
+        hits[rows] |= narrow_hits(residual, sigma, usable, fits[0].pixels.stride, sign=sign, threshold=threshold)
     for fit in fits:
         fit.hits = hits.ravel()[fit.pixels.index]
         fit.rejected = fit.hits.copy()
