@@ -18,7 +18,7 @@ from numpy.polynomial.legendre import legval, legvander
 
 from soxs_recipes.compiled import compiled
 from soxs_recipes.reduction.order_pixels import OrderGrid, OrderPixels
-from soxs_recipes.reduction.slit_profile import TAIL_RANGE, SlitProfile
+from soxs_recipes.reduction.slit_profile import TAIL_RANGE, ProfileAverages, SlitProfile
 
 __all__ = ["ChunkEquations", "TraceQuality", "chunk_equations", "start_profiles", "update_profiles"]
 
@@ -89,31 +89,33 @@ def start_profiles(
 
 def chunk_equations(
     pixels: OrderPixels,
-    profile: SlitProfile,
+    profile: ProfileAverages,
     residual: np.ndarray,
     weight: np.ndarray,
     scale: np.ndarray,
     *,
     every: int = 1,
-    companions: Sequence[tuple[SlitProfile, np.ndarray]] = (),
+    companions: Sequence[tuple[ProfileAverages, np.ndarray]] = (),
     nuisance: Sequence[np.ndarray] = (),
 ) -> ChunkEquations:
     """Equations of one order.
 
     Parameters
     ----------
-    pixels, profile, residual, weight, scale
+    pixels : OrderPixels
+    profile : ProfileAverages
+        Of these pixels.
+    residual, weight, scale
         As for `slit_profile.fit_correction`.
     every : int
         Only each n-th pixel is used.
-    companions : sequence of (SlitProfile, ndarray (pixels,))
+    companions : sequence of (ProfileAverages, ndarray (pixels,))
         Sources of the same shape with their scales: all move and widen together, each with a flux of its own.
     nuisance : sequence of ndarray (pixels,) [e-]
         Further light whose brightness in each chunk is free.
     """
     members = [(profile, scale), *companions]
-    along = np.arange(pixels.grid.size, dtype=np.float64)
-    courses = np.array([[member.centre_at(along), 5.0 * member.fwhm_at(along)] for member, _ in members])
+    courses = np.array([[member.courses[:-1, 0], 5.0 / member.courses[:-1, 1]] for member, _ in members])
     near, ends = _near_by_chunk(*pixels.place, pixels.position, pixels.slit, weight, courses, every, _CHUNKS)
     cut = replace(
         pixels,
@@ -124,10 +126,10 @@ def chunk_equations(
     )
     derivatives, amplitudes, pedestal = 0.0, [], 0.0
     for member, own_scale in members:
-        base, own = member.with_derivatives(cut)
         size = own_scale.take(near)
-        derivatives, pedestal = derivatives + own * size, pedestal + size
-        amplitudes.append(base * size)
+        base, *own = member.with_derivatives(cut) * size
+        derivatives, pedestal = derivatives + np.array(own), pedestal + size
+        amplitudes.append(base)
     others = [light.take(near) for light in nuisance]
     columns = np.concatenate([derivatives, [*amplitudes, pedestal, *others, residual.take(near)]])
     weighted = columns * weight.take(near)

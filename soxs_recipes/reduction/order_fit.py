@@ -21,7 +21,7 @@ from soxs_recipes.reduction.sky_model import (
     first_sky,
     fit_distortion,
 )
-from soxs_recipes.reduction.slit_profile import SlitProfile, fit_correction
+from soxs_recipes.reduction.slit_profile import ProfileAverages, SlitProfile, fit_correction
 
 __all__ = ["OrderFit"]
 
@@ -65,7 +65,8 @@ class OrderFit:
         self.profiles: list[SlitProfile] = []
         self.offsets: list[float] = []  # of each source's light along the dispersion [bins]; none when empty
         self.background = np.zeros((0, data.size))  # courses along the slit of light under the target
-        self._evaluated: dict[int, tuple[SlitProfile, np.ndarray]] = {}
+        self._averages: dict[int, tuple[SlitProfile, ProfileAverages]] = {}
+        self._evaluated: dict[int, tuple[ProfileAverages, np.ndarray]] = {}
         self.knots: SplineBasis | None = None
         self.joint: JointModel | None = None
         self.solution: JointSolution | None = None
@@ -140,9 +141,16 @@ class OrderFit:
 
     def profile_values(self, source: int) -> np.ndarray:
         """A source's profile in every pixel [1/arcsec], kept until the profile changes."""
-        profile, known = self.profiles[source], self._evaluated.get(source)
+        averages, known = self.profile_averages(source), self._evaluated.get(source)
+        if known is None or known[0] is not averages:
+            known = self._evaluated[source] = averages, averages.values(self.pixels)
+        return known[1]
+
+    def profile_averages(self, source: int) -> ProfileAverages:
+        """Tables of a source's profile for these pixels, kept until the profile changes."""
+        profile, known = self.profiles[source], self._averages.get(source)
         if known is None or known[0] is not profile:
-            known = self._evaluated[source] = profile, profile.evaluate(self.pixels)
+            known = self._averages[source] = profile, profile.averages(self.pixels)
         return known[1]
 
     # -- first, robust estimates ------------------------------------------------------------------------------
@@ -182,8 +190,7 @@ class OrderFit:
         along the slit, and as hits only add light the fainter ones are right.
         """
         pixels, profile, bins = self.pixels, self.profiles[source], self.pixels.grid.size
-        along = np.arange(bins)
-        courses = np.stack([profile.centre_at(along), 0.6 * profile.fwhm_at(along)])
+        courses = np.stack([profile.centre_in_bins(), 0.6 * profile.fwhm_in_bins()])
         only_added = len(self.hit_signs) == 1
         variance = self.base_variance + self.sky_photons() if only_added else self.base_variance
         position, ratio, noise = core_light(
@@ -195,7 +202,7 @@ class OrderFit:
             noise = np.hypot(error, np.sqrt(np.maximum(low, 0.0)))
             flux = np.where(flux - low > np.abs(low) + _DISAGREEMENT * noise, low, flux)
         known = np.flatnonzero(count)
-        return np.interp(along, known, flux[known]) if known.size else np.zeros(bins)
+        return np.interp(np.arange(bins), known, flux[known]) if known.size else np.zeros(bins)
 
     def preview_equations(self, source: int, fluxes: np.ndarray) -> ChunkEquations:
         """Equations of a source about the first model, before any joint fit; fluxes (sources, bins)."""
@@ -217,7 +224,7 @@ class OrderFit:
         # together would look like a wider source.
         information = _MEDIAN_EFFICIENCY * self._information(source, weight)
         scale = self.pixels.interpolate(shrunk_flux(fluxes[source], information)) * self.sensitivity
-        return chunk_equations(self.pixels, self.profiles[source], residual, weight, scale, every=3)
+        return chunk_equations(self.pixels, self.profile_averages(source), residual, weight, scale, every=3)
 
     def place_knots(self) -> None:
         """Choose the sky's knots from the binned sky and its noise."""
@@ -368,11 +375,11 @@ class OrderFit:
         """Normal equations of the source's centre, width and tail; its companions have the same shape."""
         return chunk_equations(
             self.pixels,
-            self.profiles[source],
+            self.profile_averages(source),
             self.residual,
             self.weight,
             self._scale(source),
-            companions=[(self.profiles[other], self._scale(other)) for other in companions],
+            companions=[(self.profile_averages(other), self._scale(other)) for other in companions],
             nuisance=self._other_light(source, companions),
         )
 

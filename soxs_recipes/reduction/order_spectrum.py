@@ -122,9 +122,8 @@ def _bin_quality(fit, expected, coverage, lost):
 def _boxcar(fit: OrderFit, source: int, aperture: float):
     """Plain sum within the aperture, sky and other sources subtracted; masked pixels give their model value."""
     profile, pixels = fit.profiles[source], fit.pixels
-    bins = np.arange(pixels.grid.size)
-    half = pixels.interpolate(aperture * profile.fwhm_at(bins))
-    distance = np.abs(pixels.slit - pixels.interpolate(profile.centre_at(bins)))
+    half = pixels.interpolate(aperture * profile.fwhm_in_bins())
+    distance = np.abs(pixels.slit - pixels.interpolate(profile.centre_in_bins()))
     inside = np.clip((half - distance) / pixels.footprint + 0.5, 0.0, 1.0)
     own = fit.solution.objects[source]
     light = np.where(fit.good, fit.residual + own, own) / np.maximum(fit.flat, 0.02)

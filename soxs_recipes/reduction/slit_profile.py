@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
-from numpy.polynomial.legendre import legval
+from numpy.polynomial.legendre import legval, legvander
 from scipy.special import gammaln
 
 from soxs_recipes.reduction.order_pixels import OrderPixels
@@ -20,7 +21,7 @@ from soxs_recipes.reduction.slit_profile_kernels import (
     correction_products,
 )
 
-__all__ = ["SlitProfile", "fit_correction", "moffat"]
+__all__ = ["ProfileAverages", "SlitProfile", "fit_correction", "moffat"]
 
 # Three-point Gauss-Legendre rule on [-1/2, 1/2]: the pixel averages the profile.
 _NODES = np.array([-0.3872983346207417, 0.0, 0.3872983346207417])
@@ -89,32 +90,27 @@ class SlitProfile:
 
     def evaluate(self, pixels: OrderPixels) -> np.ndarray:
         """Profile in every pixel [1/arcsec], averaged over the pixel, of unit integral over the slit."""
-        return averages(pixels.slit, pixels.position, pixels.footprint, *self._tables(pixels))
+        return self.averages(pixels).values(pixels)
 
     def with_derivatives(self, pixels: OrderPixels) -> tuple[np.ndarray, np.ndarray]:
         """`evaluate`, and its derivatives (3, pixels) by centre [1/arcsec^2], ln width and tail [1/arcsec].
 
         That the integral over the slit changes, too, is left out: it changes the amplitude only.
         """
-        tables = self._tables(pixels, derivatives=True)
-        result = averages_with_derivatives(pixels.slit, pixels.position, pixels.footprint, *tables)
+        result = self.averages(pixels).with_derivatives(pixels)
         return result[0], result[1:]
 
-    def _tables(self, pixels, *, derivatives=False):
-        """What `averages` or `averages_with_derivatives` takes beside the pixels: courses, table and sizes."""
-        bins = np.arange(pixels.grid.size, dtype=np.float64)
-        centre, inverse = self.centre_at(bins), 1.0 / self.fwhm_at(bins)
-        nodes, over_slit, step = self._over_slit(pixels)
-        # Integral over the slit, slowly varying along the order.
-        integral = np.interp(bins, nodes, over_slit.sum(axis=1) * step)
-        courses = np.stack([centre, inverse, 1.0 / integral], axis=1)
-        courses = np.concatenate([courses, courses[-1:]])
-        ends = np.array([[pixels.slit.min(initial=0.0)], [pixels.slit.max(initial=0.0)]])
-        smallest = (pixels.footprint.min(initial=1.0) * inverse.min()) ** 2
-        largest = (pixels.footprint.max(initial=0.0) * inverse.max()) ** 2
-        blurs = np.linspace(smallest, max(largest, smallest + 1e-9), 3)
-        table = _AverageTable(self, float(np.abs((ends - centre) * inverse).max()), blurs)
-        return courses, np.stack(table.values() + (table.derivatives() if derivatives else []), axis=1), blurs[:2]
+    def averages(self, pixels: OrderPixels) -> ProfileAverages:
+        """Tables for `evaluate` and `with_derivatives`, of these pixels or some of them."""
+        return ProfileAverages(self, pixels)
+
+    def centre_in_bins(self) -> np.ndarray:
+        """Slit position [arcsec] in every bin (bins,)."""
+        return _polynomials_in_bins(self.bins, self.centre.size) @ self.centre
+
+    def fwhm_in_bins(self) -> np.ndarray:
+        """FWHM [arcsec] in every bin (bins,)."""
+        return np.exp(_polynomials_in_bins(self.bins, self.log_width.size) @ self.log_width)
 
     def _at(self, u, t):
         """The profile of unit FWHM at the distance u from its centre."""
@@ -151,6 +147,56 @@ class SlitProfile:
         return replace(self, centre=new_centre, log_width=new_width, tail=self.tail + tail)
 
 
+@lru_cache(maxsize=64)
+def _polynomials_in_bins(bins: int, terms: int) -> np.ndarray:
+    """Legendre polynomials of every bin, with the order from -1 to 1 (bins, terms)."""
+    return legvander(2.0 * np.arange(bins) / bins - 1.0, terms - 1)
+
+
+class ProfileAverages:
+    """A profile averaged over the pixels of an order, from tables that are made once.
+
+    Parameters
+    ----------
+    profile : SlitProfile
+    pixels : OrderPixels
+
+    Attributes
+    ----------
+    courses : ndarray (bins + 1, 3) [arcsec, 1/arcsec, 1]
+        Centre, 1/FWHM and 1/integral over the slit in every bin; the last row twice.
+    """
+
+    def __init__(self, profile: SlitProfile, pixels: OrderPixels):
+        centre, inverse = profile.centre_in_bins(), 1.0 / profile.fwhm_in_bins()
+        nodes, over_slit, step = profile._over_slit(pixels)
+        # Integral over the slit, slowly varying along the order.
+        integral = np.interp(np.arange(profile.bins), nodes, over_slit.sum(axis=1) * step)
+        self.courses = np.empty((profile.bins + 1, 3))
+        self.courses[:-1].T[:] = centre, inverse, 1.0 / integral
+        self.courses[-1] = self.courses[-2]
+        ends = np.array([[pixels.slit.min(initial=0.0)], [pixels.slit.max(initial=0.0)]])
+        smallest = (pixels.footprint.min(initial=1.0) * inverse.min()) ** 2
+        largest = (pixels.footprint.max(initial=0.0) * inverse.max()) ** 2
+        blurs = np.linspace(smallest, max(largest, smallest + 1e-9), 3)
+        self._table = _AverageTable(profile, float(np.abs((ends - centre) * inverse).max()), blurs)
+        self._values = self._table.values()
+
+    def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What `slit_profile_kernels.averages` takes beside the pixels: courses, table and sizes."""
+        return self.courses, np.stack(self._values, axis=1), self._table.blurs[:2]
+
+    def values(self, pixels: OrderPixels) -> np.ndarray:
+        """Profile in every pixel [1/arcsec]."""
+        return averages(pixels.slit, pixels.position, pixels.footprint, *self.tables())
+
+    def with_derivatives(self, pixels: OrderPixels) -> np.ndarray:
+        """The same and its derivatives by centre [1/arcsec^2], ln width and tail [1/arcsec]: (4, pixels)."""
+        table = np.stack([*self._values, *self._table.derivatives()], axis=1)
+        places = pixels.slit, pixels.position, pixels.footprint
+        return averages_with_derivatives(*places, self.courses, table, self._table.blurs[:2])
+
+
 class _AverageTable:
     """The profile averaged over pixels, as table over the distance u from its centre in FWHM.
 
@@ -165,6 +211,7 @@ class _AverageTable:
         self.beside = inner / np.maximum(1.0 - inner / CORE, 1e-3)
         self.grid = np.concatenate([-self.beside[:0:-1], self.beside])
         self.averages = [self._moffat(profile.tail, blur) for blur in blurs]
+        self._plain = self.averages[1]
         self.ends = [np.zeros(self.grid.size)] * 2
         if profile.correction is not None:
             shifted = self.grid + np.sqrt(blurs)[:, None, None] * _NODES[:, None]
@@ -189,9 +236,8 @@ class _AverageTable:
         """By u of the average, its derivative by size and what the end adds; by the tail."""
         first, second, _, begin, _ = self.values()
         other = self.tail + (_TAIL_STEP if self.tail < 0.3 else -_TAIL_STEP)
-        change = self._moffat(other, self.blurs[1]) - self._moffat(self.tail, self.blurs[1])
-        slopes = [np.gradient(table, self.grid) for table in (first, second, begin)]
-        return [*slopes, change / (other - self.tail)]
+        change = (self._moffat(other, self.blurs[1]) - self._plain) / (other - self.tail)
+        return [*np.gradient(np.stack([first, second, begin]), self.grid, axis=1), change]
 
     def _moffat(self, tail, blur):
         size = np.sqrt(blur)
@@ -225,7 +271,7 @@ def fit_correction(
     other_light : sequence of ndarray (pixels,) [e-]
         Of neighbours; it may change in brightness, too, rather than this profile in shape.
     """
-    width = float(np.median(profile.fwhm_at(np.arange(pixels.grid.size, dtype=np.float64))))
+    width = float(np.median(profile.fwhm_in_bins()))
     step = max(0.33, 0.6 * float(np.median(pixels.footprint)) / width)
     if profile.correction is not None:
         step = profile.correction_step
@@ -237,7 +283,7 @@ def fit_correction(
         pixels.slit,
         pixels.position,
         pixels.footprint,
-        *profile._tables(pixels),
+        *profile.averages(pixels).tables(),
         weight,
         light,
         residual,

@@ -132,7 +132,9 @@ def test_sums_for_a_correction_are_those_of_plain_algebra(pixels):
     light = rng.uniform(1.0, 2.0, (2, pixels.slit.size))
     data = rng.normal(size=pixels.slit.size)
     places = pixels.slit, pixels.position, pixels.footprint
-    products, right = correction_products(*places, *profile._tables(pixels), weight, light, data, reach, size)
+    products, right = correction_products(
+        *places, *profile.averages(pixels).tables(), weight, light, data, reach, size
+    )
 
     bins = np.arange(pixels.grid.size)
     centre, inverse = (
