@@ -1,9 +1,8 @@
-"""Cross sections of spectral orders, and the small batched and robust fits that are made on them."""
+"""Cross sections of spectral orders, and the robust polynomials through what is measured on them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.polynomial.legendre import legval, legvander
@@ -11,12 +10,10 @@ from numpy.polynomial.legendre import legval, legvander
 from soxs_recipes.data.dispersion_solution import scaled
 
 __all__ = [
-    "BatchFit",
     "CrossSections",
     "LegendreFit",
     "along_first",
     "block_cross_sections",
-    "fit_batch",
     "fit_legendre",
     "masked_quantile",
     "robust_scale",
@@ -46,9 +43,6 @@ def masked_quantile(values: np.ndarray, good: np.ndarray, fraction: float) -> np
     seen = count > 0
     lower, upper = np.where(seen, lower, 0.0), np.where(seen, upper, 0.0)
     return lower + (rank - low) * (upper - lower)
-
-
-_ARRIVED = 0.3  # share of a batch from which fits that have converged are set aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,148 +113,6 @@ def block_cross_sections(
         variance=np.where(good, variance[index], 1.0).astype(np.float64),
         usable=good,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class BatchFit:
-    """Many independent least-squares fits.
-
-    Attributes
-    ----------
-    parameters, errors : ndarray (n, p) float64
-        Errors include the square root of reduced chi-squared where that exceeds 1.
-    reduced_chi2 : ndarray (n,)
-    converged : ndarray (n,) bool
-    """
-
-    parameters: np.ndarray
-    errors: np.ndarray
-    reduced_chi2: np.ndarray
-    converged: np.ndarray
-
-
-Model = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-
-
-def fit_batch(
-    model: Model,
-    start: np.ndarray,
-    offset: np.ndarray,
-    value: np.ndarray,
-    weight: np.ndarray,
-    *,
-    bounds: tuple[np.ndarray, np.ndarray],
-    iterations: int = 25,
-) -> BatchFit:
-    """Levenberg-Marquardt on all rows at once.
-
-    Parameters
-    ----------
-    model : callable (parameters (n, p), offset (n, m)) -> (values (n, m), derivatives (n, m, p))
-    start : ndarray (n, p)
-    offset, value, weight : ndarray (n, m)
-        Weight is the inverse variance, 0 for a pixel that is out.
-    bounds : (low (p,), high (p,))
-        Parameters are kept inside.
-    """
-    low, high = bounds
-    state = _BatchState.begin(model, np.clip(start.astype(np.float64), low, high), offset, value, weight)
-    parts = []
-    for _ in range(iterations):
-        gradient, hessian = _normal_equations(state.jacobian, state.weight, state.value - state.prediction)
-        trial = np.clip(state.parameters + _damped_step(hessian, gradient, state.damping), low, high)
-        state.take(trial, *model(trial, state.offset))
-        # Those that have arrived need not wait for the slowest.
-        if state.converged.mean() > _ARRIVED:
-            parts.append(state.part(state.converged))
-            state = state.part(~state.converged)
-            if state.row.size == 0:
-                break
-    parts.append(state)
-    row = np.concatenate([part.row for part in parts])
-    hessians = [_normal_equations(part.jacobian, part.weight, part.value - part.prediction)[1] for part in parts]
-    back = np.argsort(row)
-    parameters, hessian, chi2, converged = (
-        np.concatenate(columns)[back]
-        for columns in (
-            [part.parameters for part in parts],
-            hessians,
-            [part.chi2 for part in parts],
-            [part.converged for part in parts],
-        )
-    )
-    return _finish(parameters, hessian, chi2, (weight > 0).sum(axis=1) - start.shape[1], converged)
-
-
-@dataclass(slots=True)
-class _BatchState:
-    """Fits on their way."""
-
-    row: np.ndarray
-    offset: np.ndarray
-    value: np.ndarray
-    weight: np.ndarray
-    parameters: np.ndarray
-    prediction: np.ndarray
-    jacobian: np.ndarray
-    chi2: np.ndarray
-    damping: np.ndarray
-    converged: np.ndarray
-
-    @classmethod
-    def begin(cls, model, parameters, offset, value, weight):
-        count = len(parameters)
-        prediction, jacobian = model(parameters, offset)
-        chi2 = (weight * (value - prediction) ** 2).sum(axis=1)
-        arrays = (np.arange(count), offset, value, weight, parameters, prediction, jacobian, chi2)
-        return cls(*arrays, np.full(count, 1e-2), np.zeros(count, dtype=bool))
-
-    def take(self, trial, prediction, jacobian):
-        """Go to the trial parameters where they are no worse."""
-        chi2 = (self.weight * (self.value - prediction) ** 2).sum(axis=1)
-        better = chi2 <= self.chi2
-        self.converged |= better & (self.chi2 - chi2 < 1e-6 * self.chi2 + 1e-9)
-        self.parameters[better] = trial[better]
-        if better.all():
-            self.prediction, self.jacobian = prediction, jacobian
-        else:
-            self.prediction[better], self.jacobian[better] = prediction[better], jacobian[better]
-        self.chi2 = np.where(better, chi2, self.chi2)
-        self.damping = np.clip(np.where(better, self.damping * 0.2, self.damping * 8.0), 1e-9, 1e9)
-
-    def part(self, chosen):
-        return _BatchState(*(getattr(self, item.name)[chosen] for item in fields(self)))
-
-
-def _normal_equations(jacobian, weight, residual):
-    weighted = jacobian * weight[:, :, None]
-    hessian = np.matmul(weighted.transpose(0, 2, 1), jacobian)
-    gradient = np.matmul(weighted.transpose(0, 2, 1), residual[:, :, None])[:, :, 0]
-    return gradient, hessian
-
-
-def _damped_step(hessian, gradient, damping):
-    diagonal = np.einsum("nii->ni", hessian)
-    scale = np.where(diagonal > 0, diagonal, 1.0)
-    # Scaled to unit diagonal, so that units do not decide how singular a matrix is.
-    root = np.sqrt(scale)
-    matrix = hessian / (root[:, :, None] * root[:, None, :])
-    matrix = matrix + (damping[:, None] + 1e-10)[:, :, None] * np.eye(hessian.shape[1])
-    return np.linalg.solve(matrix, (gradient / root)[:, :, None])[:, :, 0] / root
-
-
-def _finish(parameters, hessian, chi2, freedom, converged):
-    diagonal = np.einsum("nii->ni", hessian)
-    # A parameter that no pixel feels has no error to give.
-    felt = diagonal > 1e-30
-    enough = (freedom > 0) & felt.all(axis=1)
-    root = np.sqrt(np.where(felt, diagonal, 1.0))
-    matrix = hessian / (root[:, :, None] * root[:, None, :])
-    matrix = np.where(enough[:, None, None], matrix, np.eye(hessian.shape[1])) + 1e-12 * np.eye(hessian.shape[1])
-    covariance = np.einsum("nii->ni", np.linalg.inv(matrix)) / root**2
-    reduced = chi2 / np.maximum(freedom, 1)
-    errors = np.sqrt(np.maximum(covariance, 0.0) * np.maximum(reduced, 1.0)[:, None])
-    return BatchFit(parameters, errors, reduced, converged & enough)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from soxs_recipes.reduction.line_kernels import (
+from soxs_recipes.reduction.gaussian_kernels import (
     FLUX,
     LEVEL,
     MINIMUM_PIXELS,

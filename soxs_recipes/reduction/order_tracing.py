@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.polynomial.legendre import legfit, legval, legvander
 from scipy.ndimage import uniform_filter1d
-from scipy.special import ndtr
 
 from soxs_recipes.data.dispersion_solution import DispersionSolution, scaled
 from soxs_recipes.data.frame import Frame
@@ -17,17 +16,18 @@ from soxs_recipes.errors import AlgorithmError
 from soxs_recipes.reduction.cross_sections import (
     along_first,
     block_cross_sections,
-    fit_batch,
     fit_legendre,
     masked_quantile,
     robust_scale,
 )
+from soxs_recipes.reduction.gaussian_kernels import fit_cross_sections
 
 __all__ = ["OrderTracing", "TraceSamples", "locate_slit_orders", "predict_centres", "trace_orders"]
 
 _PEAK_ROWS = 16  # rows of a block in the first, coarse search
 _FIT_ROWS = 8  # rows of a block in the profile fits
 _FIT_HALF_WIDTH = 8
+_ROUNDS = 3  # of fits with weights from the last one
 _ERROR_FLOOR = 0.003  # px; pixel response and profile shape, below which no centre is trusted
 
 
@@ -305,52 +305,21 @@ def _smoothly_moved(expected, shape, shift, along, across, offset, number):
     return moved
 
 
-def _gaussian(parameters, offset):
-    """Gaussian integrated over pixels on a constant: (flux, centre, sigma, level)."""
-    flux, centre, sigma, level = (parameters[:, k : k + 1] for k in range(4))
-    upper, lower = (offset + 0.5 - centre) / sigma, (offset - 0.5 - centre) / sigma
-    density = [np.exp(-0.5 * z * z) / np.sqrt(2.0 * np.pi) for z in (upper, lower)]
-    shape = ndtr(upper) - ndtr(lower)
-    jacobian = np.stack(
-        [
-            shape,
-            flux * (density[1] - density[0]) / sigma,
-            flux * (lower * density[1] - upper * density[0]) / sigma,
-            np.ones_like(shape),
-        ],
-        axis=-1,
-    )
-    return flux * shape + level, jacobian
-
-
 def _measure(value, variance, usable, prediction, detection_sigma) -> dict[str, np.ndarray]:
     """Profile fits of one order; a dict of columns, one row a block."""
     cut = block_cross_sections(
         value, variance, usable, prediction.curve, prediction.rows, _FIT_ROWS, (-_FIT_HALF_WIDTH, _FIT_HALF_WIDTH)
     )
     offset, data, noise, good = cut.flattened()
-    start, floor = _start_values(offset, data, noise, good)
-    bounds = (np.array([0.0, -6.0, 0.15, -np.inf]), np.array([np.inf, 6.0, 6.0, np.inf]))
-    fit = None
-    weight = np.where(good, 1.0 / floor, 0.0)
-    for _ in range(3):
-        fit = fit_batch(_gaussian, start, offset, data, weight, bounds=bounds)
-        start = fit.parameters
-        prediction_values = _gaussian(start, offset)[0]
-        # Variance from the model: weights that follow the data's own noise would pull the profile down.
-        model_variance = floor + np.maximum(prediction_values - start[:, 3:4], 0.0)
-        pull = np.where(good, (data - prediction_values) / np.sqrt(model_variance), 0.0)
-        scatter = np.maximum(1.0, 1.4826 * np.median(np.abs(pull), axis=1, keepdims=True))
-        # What the Gaussian cannot follow scales with the flux; a hit stands far above both.
-        tolerance = np.hypot(6.0 * scatter, 0.1 * prediction_values / np.sqrt(model_variance))
-        weight = np.where(good & (np.abs(pull) < tolerance), 1.0 / model_variance, 0.0)
-    flux, centre, sigma, _ = fit.parameters.T
-    error = np.hypot(fit.errors[:, 1], _ERROR_FLOOR)
+    parameters, floor = _start_values(offset, data, noise, good)
+    errors, converged = fit_cross_sections(cut.offset, cut.value, cut.usable, floor, parameters, _ROUNDS)
+    flux, centre, sigma, _ = parameters.T
+    error = np.hypot(errors[:, 1], _ERROR_FLOOR)
     covered = (good & (np.abs(offset) < 3.0)).sum(axis=1) > 2 * _FIT_ROWS
     detected = (
-        fit.converged
+        converged
         & covered
-        & (flux > detection_sigma * fit.errors[:, 0])
+        & (flux > detection_sigma * errors[:, 0])
         & (np.abs(centre) < 5.0)
         & (sigma > 0.18)
         & (sigma < 5.0)
@@ -377,7 +346,7 @@ def _start_values(offset, data, noise, good):
     centre = np.clip((excess * offset).sum(axis=1) / total, -4, 4)
     floor = masked_quantile(noise, good, 0.2)
     start = np.column_stack([total / _FIT_ROWS, centre, np.full(centre.size, 1.3), level])
-    return start, np.maximum(floor, 1e-3)[:, None]
+    return start, np.maximum(floor, 1e-3)
 
 
 def _ordinary_width(sigma, detected):

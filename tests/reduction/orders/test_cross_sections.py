@@ -1,42 +1,77 @@
-"""Many small fits at once."""
+"""Many small fits of cross sections."""
 
 import numpy as np
+import pytest
+from scipy.stats import norm
 
-from soxs_recipes.reduction.cross_sections import fit_batch
+from soxs_recipes.reduction.gaussian_kernels import fit_cross_sections
 
-
-def _gaussian(parameters, offset):
-    height, centre, sigma = (parameters[:, k : k + 1] for k in range(3))
-    z = (offset - centre) / sigma
-    shape = np.exp(-0.5 * z * z)
-    jacobian = np.stack([shape, height * shape * z / sigma, height * shape * z * z / sigma], axis=-1)
-    return height * shape, jacobian
+ROWS = 8
+START = [2000.0, 0.0, 1.5, 0.0]
 
 
-def test_a_fit_does_not_depend_on_its_company():
-    rng = np.random.default_rng(1)
-    count = 60
+@pytest.fixture
+def sections():
+    """(truth, offsets, noisy values, variance without light) of 300 blocks of a curve that crosses pixels."""
+    random = np.random.default_rng(1)
+    count = 300
     truth = np.stack(
-        [rng.uniform(50, 5000, count), rng.uniform(-2, 2, count), rng.uniform(0.8, 2.5, count)], axis=1
+        [
+            random.uniform(500.0, 20000.0, count),
+            random.uniform(-2.0, 2.0, count),
+            random.uniform(0.6, 2.0, count),
+            random.uniform(-20.0, 20.0, count),
+        ],
+        axis=1,
     )
-    offset = np.broadcast_to(np.arange(-8.0, 9.0), (count, 17))
-    light = _gaussian(truth, offset)[0]
-    value = light + rng.normal(0, np.sqrt(light + 25.0))
-    value[7] = rng.normal(0, 5, 17)  # nothing to fit: never arrives, or late
-    weight = 1.0 / (light + 25.0)
-    bounds = (np.array([0.0, -6.0, 0.3]), np.array([1e5, 6.0, 6.0]))
-    start = np.tile([300.0, 0.0, 1.5], (count, 1))
-    together = fit_batch(_gaussian, start, offset, value, weight, bounds=bounds)
-    alone = [
-        fit_batch(
-            _gaussian, start[k : k + 1], offset[k : k + 1], value[k : k + 1], weight[k : k + 1], bounds=bounds
-        )
-        for k in range(count)
-    ]
-    good = together.converged & (np.arange(count) != 7)
-    assert good.sum() > 55
-    errors = together.errors[good]
-    apart = np.concatenate([fit.parameters for fit in alone])[good] - together.parameters[good]
-    assert np.abs(apart / errors).max() < 0.01
-    pulls = (together.parameters[good] - truth[good]) / errors
-    assert 0.8 < np.std(pulls) < 1.2
+    offset = np.arange(-8.0, 9.0) + random.uniform(-0.5, 0.5, (count, ROWS, 1))
+    flux, centre, sigma, level = (column[:, None, None] for column in truth.T)
+    light = flux * (norm.cdf((offset + 0.5 - centre) / sigma) - norm.cdf((offset - 0.5 - centre) / sigma))
+    value = light + level + random.normal(0.0, np.sqrt(light + 25.0))
+    return truth, offset, value, np.full(count, 25.0)
+
+
+def fit(offset, value, floor, good=None):
+    good = np.ones(value.shape, dtype=bool) if good is None else good
+    parameters = np.tile(START, (len(value), 1))
+    error, converged = fit_cross_sections(offset, value, good, floor, parameters, 3)
+    return parameters, error, converged
+
+
+def test_errors_are_those_of_the_parameters(sections):
+    truth, offset, value, floor = sections
+    parameters, error, converged = fit(offset, value, floor)
+    assert converged.all()
+    pulls = (parameters - truth) / error
+    assert pulls.shape == (300, 4)
+    assert np.abs(pulls.mean(axis=0)).max() < 4.0 / np.sqrt(300)
+    # Errors are never less than the scatter says, and so a little larger than it on the average.
+    assert pulls.std(axis=0) == pytest.approx(np.ones(4), abs=0.12)
+
+
+def test_hits_and_masked_pixels_take_no_part(sections):
+    _, offset, value, floor = sections
+    clean, error, _ = fit(offset, value, floor)
+    value[:, 2, 10] += 3000.0
+    hit, _, _ = fit(offset, value, floor)
+    assert np.median(np.abs((hit - clean) / error)[:, 1]) < 0.5
+    good = np.ones(value.shape, dtype=bool)
+    good[:, 2, 10] = False
+    masked, _, _ = fit(offset, value, floor, good)
+    assert np.median(np.abs((masked - clean) / error)[:, 1]) < 0.5
+    start = np.tile(START, (300, 1))
+    fit_cross_sections(offset, value, np.ones_like(good), floor, start, 1)
+    assert np.median(np.abs((start - clean) / error)[:, 1]) > 3.0
+
+
+def test_blocks_without_enough_pixels_have_not_converged(sections):
+    _, offset, value, floor = sections
+    good = np.ones(value.shape, dtype=bool)
+    good[3] = False
+    good[5] = False
+    good[5, 0, :4] = True
+    _, error, converged = fit(offset, value, floor, good)
+    assert list(np.flatnonzero(~converged)) == [3, 5]
+    assert np.isfinite(error).all()
+    empty = fit(offset[:0], value[:0], floor[:0])
+    assert empty[0].shape == empty[1].shape == (0, 4)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from soxs_recipes.reduction import line_kernels as kernels
+from soxs_recipes.reduction import gaussian_kernels as kernels
 
 SIZE, CORNER = 9, (40, 70)
 PARAMETERS = np.array([900.0, 44.3, 73.8, np.log(0.9), np.log(1.2), 0.15, 12.0, 3.0, -2.0])

@@ -1,4 +1,4 @@
-"""Fits of pixel-integrated Gaussians to stamps, one spot after the other: the loops behind `line_centres`.
+"""Fits of pixel-integrated Gaussians, one after the other: to stamps of spots and to cross sections of orders.
 
 A spot's parameters are flux, x, y, ln(sigma_x), ln(sigma_y), shear and the plane under it (level, slope in x and
 in y over half a stamp). Stamps are (k, k), their corner in frame pixels; their arrays are handed down as work
@@ -23,6 +23,7 @@ __all__ = [
     "X",
     "Y",
     "first_fluxes",
+    "fit_cross_sections",
     "fit_round",
     "judge_spots",
     "repaint_spots",
@@ -268,6 +269,15 @@ def _solve(factor, scale, gradient, step):
 
 
 @compiled
+def _errors(factor, scale, unit, column, error):
+    """1 sigma of each parameter, from the factorised normal matrix; two vectors of work space."""
+    for i in range(scale.size):
+        for j in range(scale.size):
+            unit[j] = 1.0 if i == j else 0.0
+        error[i] = np.sqrt(max(_solve(factor, scale, unit, column), 0.0))
+
+
+@compiled
 def _set_weights(usable, base, target, others, spot, x0, y0, p, first, residual, variance, weights):
     """Inverse model variance (k, k); deviant pixels (cosmic rays, undetected neighbours) get none.
 
@@ -436,10 +446,7 @@ def judge_spots(data, usable, base, x0, y0, image, parameters, mean, inverse):
             target, weights, x0[n], y0[n], p, mean[n], inverse[n], across, up, normal, gradient
         )
         _factorise(normal, 1.0e-10, factor, scale)
-        for i in range(_PARAMETERS):
-            for j in range(_PARAMETERS):
-                gradient[j] = 1.0 if i == j else 0.0
-            error[n, i] = np.sqrt(max(_solve(factor, scale, gradient, column), 0.0))
+        _errors(factor, scale, gradient, column, error[n])
         peak[n] = 0.0
         for r in range(k):
             for c in range(k):
@@ -447,3 +454,140 @@ def judge_spots(data, usable, base, x0, y0, image, parameters, mean, inverse):
                 pixels[n] += weights[r, c] > 0.0
                 seen[n] += spot[r, c] if usable[n, r, c] else 0.0
     return error, chi_square, pixels, peak, seen
+
+
+_ITERATIONS = 25
+_SECTION = 4  # parameters of a cross section: flux, centre, sigma, level
+_LOWEST = (0.0, -6.0, 0.15, -np.inf)
+_HIGHEST = (np.inf, 6.0, 6.0, np.inf)
+
+
+@compiled
+def fit_cross_sections(offset, value, good, floor, parameters, rounds):
+    """Fit a Gaussian on a constant to each block of rows, with weights from the model's own variance.
+
+    Parameters
+    ----------
+    offset : ndarray (n, rows, columns) float64 [px]
+        Of pixel centres; a row's pixels follow one another.
+    value : ndarray (n, rows, columns) float64
+    good : ndarray (n, rows, columns) bool
+    floor : ndarray (n,) float64
+        Variance that does not come from the light.
+    parameters : ndarray (n, 4) float64
+        Flux of a row, centre, sigma and level; starts, changed in place.
+    rounds : int
+        Pixels that deviate from the last round's fit are left out.
+
+    Returns
+    -------
+    error : ndarray (n, 4) float64
+        With the square root of reduced chi-square where that exceeds 1.
+    converged : ndarray (n,) bool
+    """
+    count, rows, columns = value.shape
+    shape, weights, pull = np.empty((3, columns)), np.empty((rows, columns)), np.empty(rows * columns)
+    error, converged = np.ones((count, _SECTION)), np.zeros(count, np.bool_)
+    for n in range(count):
+        p = parameters[n]
+        for r in range(rows):
+            for c in range(columns):
+                weights[r, c] = 1.0 / floor[n] if good[n, r, c] else 0.0
+        for turn in range(rounds):
+            converged[n] = _fit_section(offset[n], value[n], weights, p, shape, error[n])
+            if turn < rounds - 1:
+                _weigh_section(offset[n], value[n], good[n], floor[n], p, shape, pull, weights)
+    return error, converged
+
+
+@compiled(any_order=True)
+def _section_equations(offset, value, weights, p, shape, normal, gradient):
+    """Lower half of the normal matrix (4, 4), gradient (4,), and chi-square (returned)."""
+    for i in range(_SECTION):
+        gradient[i] = 0.0
+        for j in range(i + 1):
+            normal[i, j] = 0.0
+    chi = 0.0
+    flux, sigma = p[0], p[2]
+    d = np.empty(_SECTION)
+    d[3] = 1.0
+    for r in range(offset.shape[0]):
+        _profile(offset[r, 0], p[1], sigma, shape[0], shape[1], shape[2])
+        for c in range(offset.shape[1]):
+            w = weights[r, c]
+            d[0], d[1], d[2] = shape[0, c], flux * shape[1, c], flux * shape[2, c] / sigma
+            residual = value[r, c] - flux * shape[0, c] - p[3]
+            chi += w * residual * residual
+            for i in range(_SECTION):
+                weighted = w * d[i]
+                gradient[i] += weighted * residual
+                for j in range(i + 1):
+                    normal[i, j] += weighted * d[j]
+    return chi
+
+
+@compiled
+def _fit_section(offset, value, weights, p, shape, error):
+    """Levenberg-Marquardt on one block, in place; whether it arrived on enough pixels."""
+    matrix, vector = np.empty((3, _SECTION, _SECTION)), np.empty((5, _SECTION))
+    normal, new_normal, factor = matrix[0], matrix[1], matrix[2]
+    gradient, new_gradient, scale, step, trial = vector[0], vector[1], vector[2], vector[3], vector[4]
+    for i in range(_SECTION):
+        p[i] = min(max(p[i], _LOWEST[i]), _HIGHEST[i])
+    chi = _section_equations(offset, value, weights, p, shape, normal, gradient)
+    damping, arrived = 1.0e-2, False
+    for _ in range(_ITERATIONS):
+        _factorise(normal, damping + 1.0e-10, factor, scale)
+        _solve(factor, scale, gradient, step)
+        for i in range(_SECTION):
+            trial[i] = min(max(p[i] + step[i], _LOWEST[i]), _HIGHEST[i])
+        new_chi = _section_equations(offset, value, weights, trial, shape, new_normal, new_gradient)
+        if new_chi <= chi:
+            arrived = chi - new_chi < 1.0e-6 * chi + 1.0e-9
+            for i in range(_SECTION):
+                p[i] = trial[i]
+            chi = new_chi
+            normal, new_normal = new_normal, normal
+            gradient, new_gradient = new_gradient, gradient
+            damping = max(0.2 * damping, 1.0e-9)
+            if arrived:
+                break
+        else:
+            damping = min(8.0 * damping, 1.0e9)
+    freedom = -_SECTION
+    for r in range(weights.shape[0]):
+        for c in range(weights.shape[1]):
+            freedom += weights[r, c] > 0.0
+    # A parameter that no pixel feels has no error to give.
+    if freedom <= 0 or min(normal[0, 0], normal[1, 1], normal[2, 2], normal[3, 3]) <= 1.0e-30:
+        return False
+    _factorise(normal, 1.0e-12, factor, scale)
+    _errors(factor, scale, gradient, step, error)
+    for i in range(_SECTION):
+        error[i] *= np.sqrt(max(chi / freedom, 1.0))
+    return arrived
+
+
+@compiled
+def _weigh_section(offset, value, good, floor, p, shape, pull, weights):
+    """New weights: inverse variance of the model; deviant pixels get none.
+
+    Weights that followed the data's own noise would pull the profile down. What the Gaussian cannot follow scales
+    with the flux; a hit stands far above that and the scatter.
+    """
+    rows, columns = value.shape
+    for r in range(rows):
+        _profile(offset[r, 0], p[1], p[2], shape[0], shape[1], shape[2])
+        for c in range(columns):
+            light = p[0] * shape[0, c]
+            variance = floor + max(light, 0.0)
+            weights[r, c] = 1.0 / variance if good[r, c] else 0.0
+            pull[r * columns + c] = np.abs(value[r, c] - light - p[3]) / np.sqrt(variance) if good[r, c] else 0.0
+    scatter = max(1.0, 1.4826 * np.median(pull))
+    for r in range(rows):
+        for c in range(columns):
+            if weights[r, c] > 0.0:
+                light = 1.0 / weights[r, c] - floor
+                allowed = np.hypot(6.0 * scatter, 0.1 * (light + p[3]) * np.sqrt(weights[r, c]))
+                if pull[r * columns + c] >= allowed:
+                    weights[r, c] = 0.0
