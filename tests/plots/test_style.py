@@ -1,8 +1,25 @@
 """Parts that all figures share."""
 
 import numpy as np
+import pytest
+from PIL import Image
 
-from soxs_recipes.plots.style import INK, counted, draw_counts, label_decades, new_figure
+from soxs_recipes.plots.style import INK, counted, draw_counts, label_decades, new_figure, save_png
+
+
+def test_a_png_file_holds_the_pixels_drawn(tmp_path):
+    figure, axes = new_figure("€ · ⁻", size=(5, 3))
+    axes[0, 0].imshow(np.random.default_rng(1).normal(size=(40, 50)))
+    save_png(figure, tmp_path / "a.png", 90)
+    drawn = np.asarray(figure.canvas.buffer_rgba())
+    assert (drawn[:, :, 3] == 255).all()
+    with Image.open(tmp_path / "a.png") as image:
+        image.load()  # verifies the sums of all parts
+        assert image.info["dpi"] == pytest.approx((90, 90), rel=1e-3)
+        assert image.mode == "RGB"
+        assert image.size == (450, 270)
+        assert np.array_equal(np.asarray(image), drawn[:, :, :3])
+    assert len(np.unique(drawn)) > 100
 
 
 def test_counts_are_those_of_histogram():
