@@ -106,9 +106,9 @@ def combined_meta(metas: Sequence[FrameMeta]) -> FrameMeta:
     )
 
 
-def row_chunks(shape: tuple[int, int]) -> Iterator[slice]:
+def row_chunks(shape: tuple[int, int], pixels: int = _CHUNK_PIXELS) -> Iterator[slice]:
     """Rows of a frame in pieces that fit the processor's memory."""
-    step = max(_CHUNK_PIXELS // max(shape[1], 1), 1)
+    step = max(pixels // max(shape[1], 1), 1)
     for start in range(0, shape[0], step):
         yield slice(start, min(start + step, shape[0]))
 

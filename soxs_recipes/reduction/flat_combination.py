@@ -9,14 +9,15 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from soxs_recipes.data.frame import Frame
-from soxs_recipes.data.quality import UNUSABLE, QualityFlag
+from soxs_recipes.data.quality import UNUSABLE, QualityFlag, is_usable
 from soxs_recipes.errors import InputError, UnprocessableData
-from soxs_recipes.reduction.combine import ranked, row_chunks
+from soxs_recipes.reduction.combine import ranked, row_chunks, sorting_network
+from soxs_recipes.reduction.combine_kernels import add_exposures
 from soxs_recipes.reduction.cross_sections import masked_quantile
 
 __all__ = ["CombinedExposures", "combine_exposures"]
 
-_INFORMS = ~np.int32(UNUSABLE)
+_CHUNK_PIXELS = 1 << 15  # that are worked on at a time
 _CELL, _STEP = 63, 3  # px of a cell that has one colour, and of its sampling
 
 
@@ -86,20 +87,20 @@ def combine_exposures(
         raise InputError("no flat exposures to combine")
     if len({frame.shape for frame in (*frames, *off)}) > 1:
         raise InputError("flat exposures differ in shape; give frames of one binning")
-    background = _mean_of(off, clip_sigma) if off else None
-    nothing = np.broadcast_to(np.float32(0.0), frames[0].shape)
-    subtracted = nothing if background is None else background[0]
-    frames, dropped = _lit_exposures(frames, lit, subtracted)
-    levels = _levels(frames, lit, subtracted)
-    kept, local, rejected = _without_hits(frames, levels, subtracted, clip_sigma)
     shape = frames[0].shape
+    background = _mean_of(off, clip_sigma) if off else None
+    below = np.zeros(shape, np.float32) if background is None else background[0]
+    frames, dropped = _lit_exposures(frames, lit, below)
+    levels = _levels(frames, lit, below)
+    ratios = _local_ratios(frames, levels, below)
     signal, variance, factor = np.empty((3, *shape), dtype=np.float32)
     quality = np.empty(shape, dtype=np.int32)
-    local = [np.broadcast_to(level, shape) for level in local]
-    for rows in row_chunks(shape):
-        exposures = zip(frames, (level[rows] for level in local), (keep[rows] for keep in kept), strict=True)
-        below = None if background is None else [image[rows] for image in background]
-        signal[rows], variance[rows], factor[rows], quality[rows] = _mean_of_rows(exposures, rows, below)
+    rejected = 0
+    for rows in row_chunks(shape, _CHUNK_PIXELS):
+        added = _added_rows(frames, rows, below, levels, ratios, clip_sigma)
+        rejected += added.rejected
+        under = None if background is None else [image[rows] for image in background]
+        signal[rows], variance[rows], factor[rows], quality[rows] = _mean_of_rows(added, under)
     return CombinedExposures(
         signal=signal,
         background_variance=variance,
@@ -111,43 +112,69 @@ def combine_exposures(
     )
 
 
-def _mean_of_rows(exposures, rows, background):
+@dataclass(frozen=True, slots=True)
+class _Added:
+    """Sums over exposures, images of some rows; see `combine_kernels.add_exposures`."""
+
+    total: np.ndarray
+    own_variance: np.ndarray
+    shared: np.ndarray
+    exposure: np.ndarray
+    number: np.ndarray
+    middle: np.ndarray
+    informing: np.ndarray
+    every: np.ndarray
+    rejected: int
+
+
+def _added_rows(frames, rows, below, levels, ratios, clip_sigma) -> _Added:
+    """Exposures added without hits, in some rows of the frame."""
+    values, quality = (np.stack([getattr(frame, name)[rows] for frame in frames]) for name in ("data", "quality"))
+    nothing = np.broadcast_to(np.float32(0.0), frames[0].shape)
+    variance = _stacked([frame.variance for frame in frames], rows)
+    shared = _stacked([nothing if f.shared_variance is None else f.shared_variance for f in frames], rows)
+    sums, bits = np.empty((6, *values.shape[1:]), np.float32), np.empty((2, *values.shape[1:]), np.int32)
+    pairs = np.array(sorting_network(len(frames)), dtype=np.int64).reshape(-1, 2)
+    # A value and the median of few share noise; half as much again covers both.
+    clip = np.float32(1.5 * clip_sigma**2)
+    rejected = add_exposures(
+        values, variance, shared, quality, below[rows], levels.astype(np.float32), ratios,
+        _CELL, rows.start, pairs, clip, np.int32(UNUSABLE), sums, bits,
+    )  # fmt: skip
+    return _Added(*sums, *bits, rejected)
+
+
+def _stacked(images, rows):
+    """Rows of some images (n, rows, nx), or (n, rows, 1) when each of them holds one number."""
+    columns = slice(0, 1) if all(image.strides == (0, 0) for image in images) else slice(None)
+    return np.stack([image[rows, columns] for image in images])
+
+
+def _mean_of_rows(added, background):
     """(signal, variance but for the lamp's photons, variance per electron, quality) of some rows.
 
-    `exposures` are (frame, its level, what of it counts); `background` is as `_mean_of` gives it, or None.
+    `background` is as `_mean_of` gives it, or None.
     """
     zero = np.float32(0.0)
-    subtracted, offset_variance = (zero, zero) if background is None else background[:2]
-    total = variance = shared = exposure = number = zero
-    quality = every = np.int32(0)
-    for frame, level, keep in exposures:
-        exposure = exposure + keep * level
-        number = number + keep.astype(np.float32)
-        total = total + np.where(keep, frame.data[rows] - subtracted, zero)
-        common = zero if frame.shared_variance is None else frame.shared_variance[rows]
-        shared = shared + np.where(keep, common, zero)
-        own = np.maximum(frame.variance[rows] - common, zero) + np.maximum(subtracted, zero)
-        variance = variance + np.where(keep, own, zero)
-        quality = quality | np.where(keep, frame.quality[rows] & _INFORMS, 0)
-        every = every | frame.quality[rows]
-    seen = number > 0
-    scale = np.where(seen, 1.0 / np.where(seen, exposure, 1.0), zero).astype(np.float32)
+    seen = added.number > 0
+    scale = np.where(seen, np.float32(1.0) / np.where(seen, added.exposure, np.float32(1.0)), zero)
     # What all exposures have in common is averaged, not added in quadrature.
-    fraction = number * scale
-    shared = np.where(seen, shared / np.where(seen, number, 1.0), zero)
-    quality = np.where(seen, quality, every | QualityFlag.NO_DATA)
+    shared = np.where(seen, added.shared / np.where(seen, added.number, np.float32(1.0)), zero)
+    variance, quality = added.own_variance, np.where(seen, added.informing, added.every | QualityFlag.NO_DATA)
     if background is not None:
-        quality = quality | np.where(background[2], 0, np.int32(QualityFlag.NO_DATA))
-    return total * scale, variance * scale**2 + fraction**2 * (shared + offset_variance), scale, quality
+        mean, offset_variance, known = background
+        variance = variance + added.number * np.maximum(mean, zero)
+        shared = shared + offset_variance
+        quality = quality | np.where(known, 0, np.int32(QualityFlag.NO_DATA))
+    return added.total * scale, variance * scale**2 + (added.number * scale) ** 2 * shared, scale, quality
 
 
 def _lit_exposures(frames, lit, subtracted):
     """(exposures that hold light, names of those that hold none)."""
     index = np.flatnonzero(lit)
-    index = index[:: max(1, index.size // 50_000)]
-    below = subtracted.ravel()[index]
-    bright = np.array([np.percentile(frame.data.ravel()[index] - below, 98) for frame in frames])
-    noise = np.array([np.sqrt(np.median(frame.variance.ravel()[index])) for frame in frames])
+    place = np.unravel_index(index[:: max(1, index.size // 50_000)], lit.shape)
+    bright = np.array([np.percentile(frame.data[place] - subtracted[place], 98) for frame in frames])
+    noise = np.array([np.sqrt(np.median(frame.variance[place])) for frame in frames])
     # One order in fifty may be all that a lamp lights.
     good = (bright > 5.0 * noise) & (bright > 0.1 * bright.max())
     if not good.any():
@@ -158,17 +185,16 @@ def _lit_exposures(frames, lit, subtracted):
 
 def _levels(frames, lit, subtracted) -> np.ndarray:
     """Robust ratio of each exposure to their mean, mean 1."""
-    usable = lit.copy()
-    for frame in frames:
-        usable &= frame.usable
-    if usable.sum() < 100:
-        usable = lit
-    index = np.flatnonzero(usable)
-    index = index[:: max(1, index.size // 200_000)]
-    below = subtracted.ravel()[index]
-    values = np.stack([frame.data.ravel()[index] - below for frame in frames]).astype(np.float64)
-    reference = np.median(values, axis=0)
-    noise = np.sqrt(np.median(frames[0].variance.ravel()[index]))
+    index = np.flatnonzero(lit)
+    usable = np.logical_and.reduce([is_usable(frame.quality.ravel()[index]) for frame in frames])
+    if usable.sum() >= 100:
+        index = index[usable]
+    place = np.unravel_index(index[:: max(1, index.size // 200_000)], lit.shape)
+    values = np.stack([frame.data[place] - subtracted[place] for frame in frames])
+    ordered = values.copy()
+    reference = 0.5 * (ranked(ordered, (len(frames) - 1) // 2) + ordered[len(frames) // 2]).astype(np.float64)
+    values = values.astype(np.float64)
+    noise = np.sqrt(np.median(frames[0].variance[place]))
     bright = reference > max(0.2 * np.percentile(reference, 98), 3.0 * noise)
     values, reference = values[:, bright], reference[bright]
     levels = np.median(values / reference, axis=1)
@@ -180,53 +206,39 @@ def _levels(frames, lit, subtracted) -> np.ndarray:
     return levels / levels.mean()
 
 
-def _without_hits(frames, levels, subtracted, clip_sigma):
-    """(kept pixels of each exposure, level of each at each pixel, how many values were rejected as hits)."""
-    usable = [frame.usable & np.isfinite(frame.data) for frame in frames]
+def _local_ratios(frames, levels, subtracted):
+    """Two grids of cells of pixels for each exposure, (2, n, cells, cells) float32.
+
+    Its ratio to the median exposure in units of its level, 1 where the light is faint; the level by which it counts.
+    """
     if len(frames) == 1:
-        return usable, [np.float32(1.0)], 0
-    levels = levels.astype(np.float32)
-    middle = _middle(frames, usable, subtracted, levels)
-    kept, local, rejected = [], [], 0
-    for frame, level, good in zip(frames, levels, usable, strict=True):
-
-        def place(where, frame=frame, level=level):
-            """Exposure in units of its level, median exposure, and variance of the former, of some pixels."""
-            light, below = middle[where], subtracted[where]
-            variance = frame.variance[where] / level**2
-            variance = variance + (np.maximum(light, 0.0) + np.maximum(below, 0.0) / level) / level
-            return (frame.data[where] - below) / level, light, variance
-
-        own = _local_ratio(place, good)
-        keep = good.copy()
-        for rows in row_chunks(good.shape):
-            plane, light, variance = place(rows)
-            # A value and the median of few share noise; half as much again covers both.
-            limit = np.float32(clip_sigma) * np.sqrt(np.float32(1.5) * variance)
-            keep[rows] &= np.abs(plane - own[rows] * light) <= limit
-        rejected += int(good.sum() - keep.sum())
-        kept.append(keep)
-        local.append(level * own)
-    whole = levels.sum() / sum(local)
-    return kept, [level * whole for level in local], rejected
-
-
-def _local_ratio(place, good):
-    """Ratio of an exposure to the median exposure in cells of pixels, 1 where the light is faint."""
-    rows, columns = (size // _CELL * _CELL for size in good.shape)
+        return np.ones((2, 1, 1, 1), np.float32)
+    rows, columns = (size // _CELL * _CELL for size in frames[0].shape)
     sample = (slice(0, rows, _STEP), slice(0, columns, _STEP))
-    plane, middle, variance = place(sample)
-    bright = good[sample] & (middle > 20.0 * np.sqrt(variance)) & (middle > 0)
-    ratio = np.where(bright, plane / np.where(bright, middle, 1.0), 1.0)
+    below = subtracted[sample]
+    usable = np.stack([is_usable(frame.quality[sample]) & np.isfinite(frame.data[sample]) for frame in frames])
+    planes = np.stack([(f.data[sample] - below) / level for f, level in zip(frames, levels, strict=True)])
+    middle = _middle(planes.astype(np.float32), usable)
+    ratios = []
+    for frame, level, plane, good in zip(frames, levels, planes, usable, strict=True):
+        light = np.maximum(middle, 0.0) + np.maximum(below, 0.0) / level
+        variance = frame.variance[sample] / level**2 + light / level
+        bright = good & (middle > 20.0 * np.sqrt(variance)) & (middle > 0)
+        ratios.append(_cell_medians(np.where(bright, plane / np.where(bright, middle, 1.0), 1.0), bright))
+    ratios = np.stack(ratios)
+    local = levels[:, None, None] * ratios
+    return np.stack([ratios, local * (levels.sum() / local.sum(axis=0))]).astype(np.float32)
+
+
+def _cell_medians(ratio, bright):
+    """Median of each cell's bright pixels, its neighbours' mean where they are few."""
     side = _CELL // _STEP
-    shape = (rows // _CELL, side, columns // _CELL, side)
+    shape = (ratio.shape[0] // side, side, ratio.shape[1] // side, side)
     ratio, bright = (
         a.reshape(shape).transpose(0, 2, 1, 3).reshape(shape[0], shape[2], -1) for a in (ratio, bright)
     )
     known = bright.sum(axis=-1) >= 40
-    cells = _neighbours(np.where(known, masked_quantile(ratio, bright, 0.5), 1.0), known).astype(np.float32)
-    fine = np.repeat(np.repeat(cells, _CELL, axis=0), _CELL, axis=1)
-    return np.pad(fine, ((0, good.shape[0] - rows), (0, good.shape[1] - columns)), mode="edge")
+    return _neighbours(np.where(known, masked_quantile(ratio, bright, 0.5), 1.0), known)
 
 
 def _neighbours(cells, known):
@@ -236,43 +248,26 @@ def _neighbours(cells, known):
     return np.where(known | (weight < 0.05), cells, mean)
 
 
-def _middle(frames, usable, below, levels):
-    """Median of (exposure - below) / level over usable exposures, of two the lower; 0 where there is none."""
-    result = np.empty_like(frames[0].data)
-    for rows in row_chunks(result.shape):
-        good = np.stack([plane[rows] for plane in usable])
-        pairs = zip(frames, levels, strict=True)
-        values = np.stack([(frame.data[rows] - below[rows]) / level for frame, level in pairs])
-        count = good.sum(axis=0)
-        if good.all():
-            count = len(frames)
-        else:
-            values[~good] = np.inf
-        low = np.maximum(count - 1, 0) // 2
-        high = np.where(count == 2, 0, np.minimum(count // 2, np.maximum(count - 1, 0)))
-        if isinstance(count, int):
-            low, high = int(low), int(high)
-        middle = ranked(values, low)
-        middle += values[high] if isinstance(high, int) else np.take_along_axis(values, high[None], axis=0)[0]
-        middle *= np.float32(0.5)
-        result[rows] = np.where(count > 0, middle, np.float32(0.0))
-    return result
+def _middle(planes, good):
+    """Median over the good ones of planes (n, ny, nx), of two the lower; 0 where there is none."""
+    planes = np.where(good, planes, np.float32(np.inf))
+    count = good.sum(axis=0)
+    low = np.maximum(count - 1, 0) // 2
+    high = np.where(count == 2, 0, np.minimum(count // 2, np.maximum(count - 1, 0)))
+    middle = ranked(planes, low)
+    middle += np.take_along_axis(planes, high[None], axis=0)[0]
+    return np.where(count > 0, np.float32(0.5) * middle, np.float32(0.0))
 
 
 def _mean_of(frames, clip_sigma):
     """(mean, variance of the mean, whether any exposure counts) of exposures of one level."""
-    usable = [frame.usable & np.isfinite(frame.data) for frame in frames]
-    nothing = np.broadcast_to(np.float32(0.0), frames[0].shape)
-    middle = _middle(frames, usable, nothing, np.ones(len(frames), np.float32))
-    total = np.zeros(middle.shape, dtype=np.float32)
-    variance, count = total.copy(), total.copy()
-    for frame, good in zip(frames, usable, strict=True):
-        for rows in row_chunks(middle.shape):
-            spread = np.maximum(frame.variance[rows] + np.maximum(middle[rows], 0.0), 1e-6)
-            limit = np.float32(clip_sigma) * np.sqrt(np.float32(1.5) * spread)
-            keep = good[rows] & (np.abs(frame.data[rows] - middle[rows]) <= limit)
-            total[rows] += np.where(keep, frame.data[rows], 0.0)
-            variance[rows] += np.where(keep, spread, 0.0)
-            count[rows] += keep
-    safe = np.maximum(count, 1.0)
-    return total / safe, variance / safe**2, count > 0
+    shape, levels = frames[0].shape, np.ones(len(frames), np.float32)
+    nothing, ratios = np.zeros(shape, np.float32), np.ones((2, len(frames), 1, 1), np.float32)
+    mean, variance, known = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, bool)
+    for rows in row_chunks(shape, _CHUNK_PIXELS):
+        added = _added_rows(frames, rows, nothing, levels, ratios, clip_sigma)
+        safe = np.maximum(added.number, np.float32(1.0))
+        photons = added.number * np.maximum(added.middle, np.float32(0.0))
+        mean[rows], known[rows] = added.total / safe, added.number > 0
+        variance[rows] = (added.own_variance + added.shared + photons) / safe**2
+    return mean, variance, known
