@@ -11,8 +11,9 @@ from scipy.special import chdtri, ndtri
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.quality import UNUSABLE, QualityFlag
 from soxs_recipes.errors import AlgorithmError
-from soxs_recipes.reduction.combine import Combination
+from soxs_recipes.reduction.combine import Combination, row_chunks, stacked
 from soxs_recipes.reduction.frame_scatter import thinned
+from soxs_recipes.reduction.master_kernels import add_chi_squares
 from soxs_recipes.reduction.quick_statistics import spread_linearly
 
 __all__ = ["find_bad_pixels", "local_level"]
@@ -20,7 +21,6 @@ __all__ = ["find_bad_pixels", "local_level"]
 # Expected false flags of each kind on a clean frame, as a fraction of its pixels.
 _FALSE_FRACTION = 1e-6
 _BLOCK = 32
-_CHUNK_ROWS = 256
 _INVALID_BLOCK_FRACTION = 0.2
 
 
@@ -128,14 +128,12 @@ def _deviating(
 ) -> np.ndarray:
     master = combination.frame
     chance = -float(ndtri(0.5 * false_fraction))
-    limit = np.maximum(
-        np.float32(deviation_sigma) * np.sqrt(frame.variance), np.float32(chance) * np.sqrt(master.variance)
-    )
+    limit = np.maximum(np.float32(deviation_sigma**2) * frame.variance, np.float32(chance**2) * master.variance)
     deviation = master.data - level
-    known = (master.quality & np.int32(UNUSABLE)) == 0
+    far = np.nonzero(np.square(deviation) > limit)
+    far = tuple(index[(master.quality[far] & np.int32(UNUSABLE)) == 0] for index in far)
     quality = np.zeros(master.shape, np.int32)
-    quality[known & (deviation > limit)] = np.int32(QualityFlag.HOT)
-    quality[known & (deviation < -limit)] = np.int32(QualityFlag.COLD)
+    quality[far] = np.where(deviation[far] > 0, np.int32(QualityFlag.HOT), np.int32(QualityFlag.COLD))
     return quality
 
 
@@ -145,50 +143,42 @@ def _fluctuating(
     """NOISY and DEAD bits from chi-square about the mean."""
     master = combination.frame
     quality = np.zeros(master.shape, np.int32)
-    chi_square, spread = (np.zeros(master.shape, np.float32) for _ in range(2))
-    degrees = np.zeros(master.shape, np.int16)
-    for start in range(0, master.shape[0], _CHUNK_ROWS):
-        rows = slice(start, start + _CHUNK_ROWS)
-        chi_square[rows], degrees[rows], spread[rows] = _chi_square(frames, combination, level, noise_scale, rows)
-    pixels = np.bincount(degrees.ravel())
+    chi_square, degrees, constant = _chi_square(frames, combination, level, noise_scale)
+    pixels = np.array([np.count_nonzero(degrees == number) for number in range(degrees.max() + 1)])
     if not pixels[1:].any():
         return quality
-    scale = _variance_scale(chi_square, degrees, pixels)
-    for number in np.flatnonzero(pixels[1:]) + 1:
-        limit = chdtri(number, false_fraction) * scale
-        quality[(degrees == number) & (chi_square > limit)] |= np.int32(QualityFlag.NOISY)
+    limits = np.array([np.inf, *(chdtri(number, false_fraction) for number in range(1, pixels.size))])
+    limits *= _variance_scale(chi_square, degrees, pixels)
+    large = np.nonzero(chi_square > limits.min())
+    large = tuple(index[chi_square[large] > limits[degrees[large]]] for index in large)
+    quality[large] = np.int32(QualityFlag.NOISY)
     # All values equal: how probable that is depends on how many units the noise spans.
     gain = frames[0].meta.gain
     span = np.sqrt(2.0 * np.pi) * np.sqrt(noise_scale * float(np.median(thinned(frames[0].variance)))) / gain
     if span > 1.0 and (len(frames) - 1) * np.log(span) > -np.log(0.1 * false_fraction):
-        quality[(degrees > 0) & (spread == 0)] |= np.int32(QualityFlag.DEAD)
+        quality[(degrees > 0) & constant] |= np.int32(QualityFlag.DEAD)
     return quality
 
 
 def _chi_square(
-    frames: Sequence[Frame], combination: Combination, level: np.ndarray, noise_scale: float, rows: slice
+    frames: Sequence[Frame], combination: Combination, level: np.ndarray, noise_scale: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Chi-square about the mean without the worst frame, its degrees of freedom, and the range of values."""
-    master = combination.frame
-    mean = master.data[rows]
+    """Chi-square about the mean without the worst frame, its degrees of freedom, and whether all values agree."""
+    mean = combination.frame.data
     # What stands above the local level is charge, whose Poisson noise is no misbehaviour.
-    charge = np.maximum(mean - level[rows], np.float32(0.0))
-    scale = np.float32(noise_scale)
-    total, worst = np.zeros_like(mean), np.zeros_like(mean)
-    number = np.zeros(mean.shape, np.int16)
-    low, high = np.full_like(mean, np.inf), np.full_like(mean, -np.inf)
-    for frame in frames:
-        value = frame.data[rows]
-        usable = (frame.quality[rows] & np.int32(UNUSABLE)) == 0
-        squared = np.where(
-            usable, np.square(value - mean) / (scale * frame.variance[rows] + charge), np.float32(0.0)
-        )
-        total += squared
-        number += usable
-        np.maximum(worst, squared, out=worst)
-        np.minimum(low, value, out=low)
-        np.maximum(high, value, out=high)
-    return total - worst, np.maximum(number - 2, 0), high - low
+    charge = np.maximum(mean - level, np.float32(0.0))
+    chi_square, degrees = np.empty(mean.shape, np.float32), np.empty(mean.shape, np.int16)
+    constant = np.empty(mean.shape, bool)
+    for rows in row_chunks(mean.shape):
+        values, quality = (np.stack([image[rows] for image in images]) for images in
+                           ([frame.data for frame in frames], [frame.quality for frame in frames]))  # fmt: skip
+        variance = stacked([frame.variance for frame in frames], rows)
+        numbers = np.float32(noise_scale), np.int32(UNUSABLE)
+        add_chi_squares(
+            values, variance, quality, mean[rows], charge[rows], *numbers,
+            chi_square[rows], degrees[rows], constant[rows],
+        )  # fmt: skip
+    return chi_square, degrees, constant
 
 
 def _variance_scale(chi_square: np.ndarray, degrees: np.ndarray, pixels: np.ndarray) -> float:

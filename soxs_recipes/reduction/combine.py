@@ -11,6 +11,7 @@ import numpy as np
 from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.quality import UNUSABLE, QualityFlag
 from soxs_recipes.errors import AlgorithmError
+from soxs_recipes.reduction.combine_kernels import combine_pixels
 
 __all__ = ["Combination", "combine_frames", "sorting_network"]
 
@@ -22,7 +23,7 @@ _MEDIAN_VARIANCE = 1.57
 # The deviation of a handful of values scatters by a factor of two; this part of it lets real scatter (a drifting
 # lamp) pass without letting faint cosmic rays pass, too.
 _MAD_SHARE = 0.6
-_CHUNK_PIXELS = 1 << 17
+_CHUNK_PIXELS = 1 << 15
 _WEIGHTINGS = ("mean", "inverse-variance")
 
 
@@ -77,18 +78,24 @@ def combine_frames(frames: Sequence[Frame], *, clip_sigma: float = 5.0, weightin
         raise AlgorithmError("frames of different shapes cannot be combined", frames=len(frames))
     if weighting not in _WEIGHTINGS:
         raise ValueError(f"weighting must be one of {_WEIGHTINGS}, not {weighting!r}")
-    shared = any(frame.shared_variance is not None for frame in frames)
-    result = Frame(
-        np.empty(shape, np.float32),
-        np.empty(shape, np.float32),
-        np.zeros(shape, np.int32),
-        combined_meta([frame.meta for frame in frames]),
-        np.empty(shape, np.float32) if shared else None,
-    )
+    shares = [
+        np.broadcast_to(np.float32(0.0), shape) if frame.shared_variance is None else frame.shared_variance
+        for frame in frames
+    ]
+    limits, mad_factors = _tables(len(frames), clip_sigma)
+    rules = weighting == "mean", np.int32(UNUSABLE), np.int32(QualityFlag.NO_DATA)
+    images, quality = np.empty((3, *shape), np.float32), np.empty(shape, np.int32)
     count = np.empty(shape, np.int16)
     for rows in row_chunks(shape):
-        _combine_rows(frames, rows, clip_sigma, weighting == "mean", result, count)
-    return Combination(result, count)
+        combine_pixels(
+            np.stack([frame.data[rows] for frame in frames]), stacked([frame.variance for frame in frames], rows),
+            stacked(shares, rows), np.stack([frame.quality[rows] for frame in frames]), limits, mad_factors,
+            rules, images[:, rows], quality[rows], count[rows],
+        )  # fmt: skip
+    data, variance, shared = images
+    shared = None if all(frame.shared_variance is None for frame in frames) else shared
+    meta = combined_meta([frame.meta for frame in frames])
+    return Combination(Frame(data, variance, quality, meta, shared), count)
 
 
 def combined_meta(metas: Sequence[FrameMeta]) -> FrameMeta:
@@ -106,74 +113,27 @@ def combined_meta(metas: Sequence[FrameMeta]) -> FrameMeta:
     )
 
 
-def row_chunks(shape: tuple[int, int], pixels: int = _CHUNK_PIXELS) -> Iterator[slice]:
+def row_chunks(shape: tuple[int, int]) -> Iterator[slice]:
     """Rows of a frame in pieces that fit the processor's memory."""
-    step = max(pixels // max(shape[1], 1), 1)
+    step = max(_CHUNK_PIXELS // max(shape[1], 1), 1)
     for start in range(0, shape[0], step):
         yield slice(start, min(start + step, shape[0]))
 
 
-def _combine_rows(
-    frames: Sequence[Frame], rows: slice, clip_sigma: float, plain: bool, result: Frame, count: np.ndarray
-) -> None:
-    values = np.stack([frame.data[rows] for frame in frames])
-    variance = np.stack([frame.variance[rows] for frame in frames])
-    quality = [frame.quality[rows] for frame in frames]
-    flagged = np.bitwise_or.reduce(quality)
-    unusable = bool((flagged & np.int32(UNUSABLE)).any())
-    kept = np.ones(values.shape, bool)
-    if unusable:
-        for index, bits in enumerate(quality):
-            kept[index] = (bits & np.int32(UNUSABLE)) == 0
-    if np.isfinite(clip_sigma) and len(frames) > 1:
-        kept &= _agreeing(values, variance, kept, unusable, clip_sigma)
-    result.quality[rows] = _surviving_bits(quality, kept, flagged)
-    number = kept.sum(axis=0, dtype=np.int16)
-    if not number.all():
-        _keep_what_there_is(kept, quality, number)
-    _average(values, variance, kept, [_shared_rows(frame, rows) for frame in frames], plain, result, rows)
-    count[rows] = number
-    empty = ~kept.any(axis=0)
-    if empty.any():
-        result.quality[rows][empty] |= np.int32(QualityFlag.NO_DATA)
+def stacked(images: Sequence[np.ndarray], rows: slice) -> np.ndarray:
+    """Rows of some images (n, rows, nx), or (n, rows, 1) when each of them is a view of one number."""
+    columns = slice(0, 1) if all(image.strides == (0, 0) for image in images) else slice(None)
+    return np.stack([image[rows, columns] for image in images])
 
 
-def _shared_rows(frame: Frame, rows: slice) -> np.ndarray | None:
-    return None if frame.shared_variance is None else frame.shared_variance[rows]
-
-
-def _agreeing(
-    values: np.ndarray, variance: np.ndarray, kept: np.ndarray, masked: bool, clip_sigma: float
-) -> np.ndarray:
-    """Which values lie within the clip about their pixel's lower median (True where nothing can be said)."""
-    number = kept.sum(axis=0) if masked else len(values)
-    ordered = np.where(kept, values, np.float32(np.inf)) if masked else values.copy()
-    centre = ranked(ordered, (number - 1) // 2)
-    if masked:
-        centre[number == 0] = 0.0
-    deviation = np.abs(values - centre)
-    scale = variance
-    if len(values) > 2:
-        # Masked values count as infinitely far, so they never enter a rank that is asked for.
-        ordered = np.where(kept, deviation, np.float32(np.inf)) if masked else deviation.copy()
-        spread = ranked(ordered, number // 2 if not masked else np.clip(number // 2, 0, len(values) - 1))
-        factor = _mad_factor(number, len(values))
-        spread = np.where(np.isfinite(spread), spread, np.float32(0.0)) * factor if masked else spread * factor
-        scale = np.maximum(variance, np.square(np.float32(_MAD_SHARE) * spread))
-    inflation = _centre_inflation(number, len(values))
-    return np.square(deviation) <= np.float32(clip_sigma**2) * inflation * scale
-
-
-def _mad_factor(number: np.ndarray | int, most: int) -> np.ndarray:
+def _tables(most: int, clip_sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Of 0 ... `most` values: squared clip over variance, and scale over median deviation."""
+    # Variance of (value - centre) over variance of a value, at most.
+    inflation = [1.0, 1.0, 2.0, *(1.0 + _MEDIAN_VARIANCE / n for n in range(3, most + 1))][: most + 1]
     # One or two values have no deviation of their own: the expected noise alone decides.
-    table = [0.0, 0.0, 0.0, *(_MAD_TO_SIGMA.get(n, _MAD_LIMIT) for n in range(3, most + 1))]
-    return np.array(table, dtype=np.float32)[number]
-
-
-def _centre_inflation(number: np.ndarray | int, most: int) -> np.ndarray:
-    """Variance of (value - centre) over variance of a value, at most."""
-    table = [1.0, 1.0, 2.0, *(1.0 + _MEDIAN_VARIANCE / n for n in range(3, most + 1))]
-    return np.array(table, dtype=np.float32)[number]
+    to_sigma = [0.0, 0.0, 0.0, *(_MAD_TO_SIGMA.get(n, _MAD_LIMIT) for n in range(3, most + 1))][: most + 1]
+    clip = np.float32(clip_sigma**2 if np.isfinite(clip_sigma) else np.inf)
+    return clip * np.array(inflation, np.float32), np.float32(_MAD_SHARE) * np.array(to_sigma, np.float32)
 
 
 @cache
@@ -203,47 +163,3 @@ def ranked(planes: np.ndarray, rank: np.ndarray | int) -> np.ndarray:
     if isinstance(rank, int):
         return planes[rank].copy()
     return np.take_along_axis(planes, np.maximum(rank, 0)[None], axis=0)[0]
-
-
-def _surviving_bits(quality: list[np.ndarray], kept: np.ndarray, flagged: np.ndarray) -> np.ndarray:
-    """Quality of the result: bits of the survivors, all bits where there is none."""
-    if not flagged.any():
-        return flagged
-    bits = np.zeros_like(flagged)
-    for own, survives in zip(quality, kept, strict=True):
-        bits |= np.where(survives, own, 0)
-    return np.where(kept.any(axis=0), bits, flagged)
-
-
-def _keep_what_there_is(kept: np.ndarray, quality: list[np.ndarray], number: np.ndarray) -> None:
-    """Where no value is usable, average those that exist (their quality bits tell)."""
-    none = number == 0
-    for index, bits in enumerate(quality):
-        kept[index] |= none & ((bits & np.int32(QualityFlag.NO_DATA)) == 0)
-
-
-def _average(
-    values: np.ndarray,
-    variance: np.ndarray,
-    kept: np.ndarray,
-    shared: list[np.ndarray | None],
-    plain: bool,
-    result: Frame,
-    rows: slice,
-) -> None:
-    independent = variance
-    if result.shared_variance is not None:
-        shares = np.stack([np.zeros_like(variance[0]) if part is None else part for part in shared])
-        independent = np.maximum(variance - shares, 0.0)
-    weights = kept.astype(np.float32)
-    if not plain:
-        weights /= np.maximum(independent, np.float32(1e-12))
-    total = weights.sum(axis=0)
-    weights /= np.where(total > 0, total, np.float32(1.0))
-    result.data[rows] = np.einsum("kij,kij->ij", weights, np.where(kept, values, np.float32(0.0)))
-    result.variance[rows] = np.einsum("kij,kij,kij->ij", weights, weights, independent)
-    if result.shared_variance is not None:
-        # The same error in every frame: standard deviations add, not variances.
-        common = np.square(np.einsum("kij,kij->ij", weights, np.sqrt(shares)))
-        result.shared_variance[rows] = common
-        result.variance[rows] += common

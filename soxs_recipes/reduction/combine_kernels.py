@@ -9,7 +9,7 @@ import numpy as np
 
 from soxs_recipes.compiled import compiled
 
-__all__ = ["add_exposures"]
+__all__ = ["add_exposures", "combine_pixels"]
 
 
 @compiled
@@ -150,3 +150,116 @@ def _add_bits(quality, good, unusable, informs, every):
     for x in range(quality.size):
         informs[x] |= quality[x] & ~unusable if good[x] else np.int32(0)
         every[x] |= quality[x]
+
+
+@compiled
+def combine_pixels(values, variance, shared, quality, limits, mad_factors, rules,
+                   images, bits, counts):  # fmt: skip
+    """Combine frames pixel by pixel, without values that stand out; see `combine.combine_frames`.
+
+    Parameters
+    ----------
+    values : ndarray (n, ny, nx) float32
+    variance, shared : ndarray (n, ny, nx) or (n, ny, 1) float32
+        `shared` is the part of the variance that all frames have in common.
+    quality : ndarray (n, ny, nx) int32
+    limits, mad_factors : ndarray (n + 1,) float32
+        Of 0 ... n usable values: squared distance from their centre over variance from which one is left out (inf
+        for never), and what turns their median deviation into the scale that may take the variance's place.
+    rules : (plain, unusable, no_data)
+        Whether to take the mean or to weight by inverse variance; bits of values that do not count, and of those
+        that do not exist.
+    images : ndarray (3, ny, nx) float32
+        Filled: value, variance, its shared part.
+    bits : ndarray (ny, nx) int32
+    counts : ndarray (ny, nx) int16
+        Filled: how many values went in.
+    """
+    count, ny, nx = values.shape
+    low, high, least = np.empty(nx, np.float32), np.empty(nx, np.float32), np.empty(nx, np.float32)
+    total, own, root = np.empty(nx, np.float32), np.empty(nx, np.float32), np.empty(nx, np.float32)
+    share, (plain, unusable, _) = np.float32(1.0 / count), rules
+    for y in range(ny):
+        low[:], high[:], least[:] = np.inf, -np.inf, np.inf
+        total[:], own[:], root[:], bits[y] = 0.0, 0.0, 0.0, 0
+        for k in range(count):
+            _extend(values[k, y], low, high, total)
+            _add_spread(variance[k, y], shared[k, y], least, own, root)
+            _join(quality[k, y], bits[y])
+        for x in range(nx):
+            # All values agree with any centre that lies among them.
+            agree = limits[count] == np.inf or (high[x] - low[x]) ** 2 <= limits[count] * least[x]
+            if agree and plain and (bits[y, x] & unusable) == 0:
+                images[0, y, x] = total[x] * share
+                images[2, y, x] = (root[x] * share) ** 2
+                images[1, y, x] = own[x] * share * share + images[2, y, x]
+                counts[y, x] = count
+            else:
+                pixel = y, x
+                _combine_pixel(
+                    values, variance, shared, quality, pixel, limits, mad_factors, rules, images, bits, counts
+                )
+
+
+@compiled
+def _extend(values, low, high, total):
+    for x in range(values.size):
+        low[x] = min(low[x], values[x])
+        high[x] = max(high[x], values[x])
+        total[x] += values[x]
+
+
+@compiled
+def _add_spread(variance, shared, least, own, root):
+    each, each_shared = 1 if variance.size == own.size else 0, 1 if shared.size == own.size else 0
+    for x in range(own.size):
+        least[x] = min(least[x], variance[x * each])
+        own[x] += max(variance[x * each] - shared[x * each_shared], np.float32(0.0))
+        root[x] += np.sqrt(shared[x * each_shared])
+
+
+@compiled
+def _join(quality, bits):
+    for x in range(bits.size):
+        bits[x] |= quality[x]
+
+
+@compiled
+def _combine_pixel(values, variance, shared, quality, pixel, limits, mad_factors, rules,
+                   images, bits, counts):  # fmt: skip
+    """One pixel of `combine_pixels` whose values are masked or do not all agree."""
+    (y, x), (plain, unusable, no_data) = pixel, rules
+    count, every = len(values), bits[y, x]
+    across, across_shared = min(x, variance.shape[2] - 1), min(x, shared.shape[2] - 1)
+    kept = (quality[:, y, x] & unusable) == 0
+    number = np.count_nonzero(kept)
+    if number > 0 and limits[number] < np.inf:
+        centre = np.sort(values[:, y, x][kept])[(number - 1) // 2]
+        deviation = np.abs(values[:, y, x] - centre)
+        scale = np.sort(deviation[kept])[number // 2 if number > 1 else 0] * mad_factors[number]
+        for k in range(count):
+            spread = max(variance[k, y, across], scale * scale)
+            kept[k] = kept[k] and deviation[k] * deviation[k] <= limits[number] * spread
+    number = np.count_nonzero(kept)
+    bits[y, x], counts[y, x] = 0, number
+    for k in range(count):
+        bits[y, x] |= quality[k, y, x] if kept[k] else 0
+    if number == 0:
+        # Where no value is usable those that exist are averaged; their quality bits tell.
+        kept = (quality[:, y, x] & no_data) == 0
+        bits[y, x] = every if kept.any() else every | no_data
+    total, weights = np.float32(0.0), np.zeros(count, np.float32)
+    for k in range(count):
+        own = max(variance[k, y, across] - shared[k, y, across_shared], np.float32(0.0))
+        if kept[k]:
+            weights[k] = np.float32(1.0) if plain else np.float32(1.0) / max(own, np.float32(1e-12))
+        total += weights[k]
+    images[:, y, x] = 0.0
+    for k in range(count):
+        weight = weights[k] / total if total > 0 else np.float32(0.0)
+        own = max(variance[k, y, across] - shared[k, y, across_shared], np.float32(0.0))
+        images[0, y, x] += weight * values[k, y, x] if kept[k] else np.float32(0.0)
+        images[1, y, x] += weight * weight * own
+        images[2, y, x] += weight * np.sqrt(shared[k, y, across_shared])
+    images[2, y, x] *= images[2, y, x]
+    images[1, y, x] += images[2, y, x]

@@ -11,13 +11,12 @@ from scipy.ndimage import uniform_filter
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.quality import UNUSABLE, QualityFlag, is_usable
 from soxs_recipes.errors import InputError, UnprocessableData
-from soxs_recipes.reduction.combine import ranked, row_chunks, sorting_network
+from soxs_recipes.reduction.combine import ranked, row_chunks, sorting_network, stacked
 from soxs_recipes.reduction.combine_kernels import add_exposures
 from soxs_recipes.reduction.cross_sections import masked_quantile
 
 __all__ = ["CombinedExposures", "combine_exposures"]
 
-_CHUNK_PIXELS = 1 << 15  # that are worked on at a time
 _CELL, _STEP = 63, 3  # px of a cell that has one colour, and of its sampling
 
 
@@ -96,7 +95,7 @@ def combine_exposures(
     signal, variance, factor = np.empty((3, *shape), dtype=np.float32)
     quality = np.empty(shape, dtype=np.int32)
     rejected = 0
-    for rows in row_chunks(shape, _CHUNK_PIXELS):
+    for rows in row_chunks(shape):
         added = _added_rows(frames, rows, below, levels, ratios, clip_sigma)
         rejected += added.rejected
         under = None if background is None else [image[rows] for image in background]
@@ -131,8 +130,8 @@ def _added_rows(frames, rows, below, levels, ratios, clip_sigma) -> _Added:
     """Exposures added without hits, in some rows of the frame."""
     values, quality = (np.stack([getattr(frame, name)[rows] for frame in frames]) for name in ("data", "quality"))
     nothing = np.broadcast_to(np.float32(0.0), frames[0].shape)
-    variance = _stacked([frame.variance for frame in frames], rows)
-    shared = _stacked([nothing if f.shared_variance is None else f.shared_variance for f in frames], rows)
+    variance = stacked([frame.variance for frame in frames], rows)
+    shared = stacked([nothing if f.shared_variance is None else f.shared_variance for f in frames], rows)
     sums, bits = np.empty((6, *values.shape[1:]), np.float32), np.empty((2, *values.shape[1:]), np.int32)
     pairs = np.array(sorting_network(len(frames)), dtype=np.int64).reshape(-1, 2)
     # A value and the median of few share noise; half as much again covers both.
@@ -142,12 +141,6 @@ def _added_rows(frames, rows, below, levels, ratios, clip_sigma) -> _Added:
         _CELL, rows.start, pairs, clip, np.int32(UNUSABLE), sums, bits,
     )  # fmt: skip
     return _Added(*sums, *bits, rejected)
-
-
-def _stacked(images, rows):
-    """Rows of some images (n, rows, nx), or (n, rows, 1) when each of them holds one number."""
-    columns = slice(0, 1) if all(image.strides == (0, 0) for image in images) else slice(None)
-    return np.stack([image[rows, columns] for image in images])
 
 
 def _mean_of_rows(added, background):
@@ -209,7 +202,7 @@ def _levels(frames, lit, subtracted) -> np.ndarray:
 def _local_ratios(frames, levels, subtracted):
     """Two grids of cells of pixels for each exposure, (2, n, cells, cells) float32.
 
-    Its ratio to the median exposure in units of its level, 1 where the light is faint; the level by which it counts.
+    Its ratio to the median exposure in units of its level, 1 where the light is faint; the level it counts by.
     """
     if len(frames) == 1:
         return np.ones((2, 1, 1, 1), np.float32)
@@ -264,7 +257,7 @@ def _mean_of(frames, clip_sigma):
     shape, levels = frames[0].shape, np.ones(len(frames), np.float32)
     nothing, ratios = np.zeros(shape, np.float32), np.ones((2, len(frames), 1, 1), np.float32)
     mean, variance, known = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, bool)
-    for rows in row_chunks(shape, _CHUNK_PIXELS):
+    for rows in row_chunks(shape):
         added = _added_rows(frames, rows, nothing, levels, ratios, clip_sigma)
         safe = np.maximum(added.number, np.float32(1.0))
         photons = added.number * np.maximum(added.middle, np.float32(0.0))

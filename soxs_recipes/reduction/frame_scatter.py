@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.fft import rfft
 
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.reduction.combine import Combination
+from soxs_recipes.reduction.master_kernels import weighted_profiles
 from soxs_recipes.reduction.quick_statistics import mean_below
 
 __all__ = ["frame_noises", "noise_scale", "pattern_peak", "structure_slopes", "thinned", "truncated_variance"]
@@ -87,12 +89,11 @@ def noise_scale(frames: Sequence[Frame], combination: Combination) -> float:
 
 def structure_slopes(data: np.ndarray, usable: np.ndarray) -> tuple[float, float]:
     """Slopes (x, y) [unit of data per 1000 px] of straight lines through the column and row means."""
-    light = np.where(usable, data, np.float32(0.0))
+    columns, rows = np.empty(data.shape[1]), np.empty(data.shape[0])
+    weighted_profiles(data, usable, columns, rows)
     slopes = []
-    for axis in (0, 1):
-        number = np.count_nonzero(usable, axis=axis)
-        profile = light.sum(axis=axis, dtype=np.float64) / np.maximum(number, 1)
-        known = number > 0
+    for profile in (columns, rows):
+        known = np.isfinite(profile)
         position = np.arange(profile.size)[known]
         if position.size < 2:
             slopes.append(float("nan"))
@@ -115,7 +116,7 @@ def pattern_peak(residual: np.ndarray, usable: np.ndarray) -> float:
         return float("nan")
     np.clip(values, -limit, limit, out=values)
     values -= values.mean(axis=1, keepdims=True)
-    waves = np.fft.rfft(values, axis=1)
+    waves = rfft(values, axis=1)
     power = (np.square(waves.real) + np.square(waves.imag)).mean(axis=0, dtype=np.float64)
     # The lowest frequencies hold what the row level left.
     power = power[3:-1]

@@ -177,7 +177,7 @@ def _statistics(denoised, combination: Combination, noises, scale: float, peak: 
         noise_cost=float(np.sqrt(1.0 + denoised.noise_fraction / count) - 1.0),
         median=float(np.median(thinned(frame.data)[some])),
         slopes=structure_slopes(frame.data, usable),
-        structure_rms=float(np.std(denoised.structure[usable], dtype=np.float64)),
+        structure_rms=float(np.std(thinned(denoised.structure)[some], dtype=np.float64)),
         pattern_rms=float(np.sqrt(denoised.pattern_variance)),
         pattern_peak=peak,
     )

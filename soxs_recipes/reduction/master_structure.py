@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import maximum_filter, uniform_filter
+from scipy.ndimage import maximum_filter
 
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.quality import UNUSABLE
 from soxs_recipes.reduction.frame_scatter import thinned
+from soxs_recipes.reduction.master_kernels import denoised, region_means, structure_step
 from soxs_recipes.reduction.quick_statistics import mean_below, spread_linearly
 
 __all__ = ["WEIGHT_FLOOR", "DenoisedMaster", "denoise_master"]
@@ -72,55 +73,47 @@ def denoise_master(master: Frame, *, weight_floor: float = WEIGHT_FLOOR) -> Deno
     weight_floor : float
         1 leaves the master as it is.
     """
-    structure, parameters = _structure(master)
-    sigma = np.sqrt(np.maximum(master.variance, np.float32(1e-12)))
-    known = (master.quality & np.int32(UNUSABLE)) == 0
-    pull = (master.data - structure) / sigma
-    protected = _structured_regions(np.where(known, pull, np.float32(0.0)))
-    ratio = _pattern_ratio(pull[known & ~protected], parameters / max(master.data.size, 1))
+    usable = (master.quality & np.int32(UNUSABLE)) == 0
+    structure, parameters = _structure(master, usable)
+    variance = np.maximum(master.variance, np.float32(1e-12))
+    pull = (master.data - structure) / np.sqrt(variance)
+    free = usable & ~_structured_regions(pull, usable)
+    share = parameters / max(master.data.size, 1)
+    ratio = _pattern_ratio(pull, free, share)
     floor = max(weight_floor, ratio / (1.0 + ratio))
     low, high = (edge * np.sqrt(1.0 + ratio) for edge in _RAMP)
-    ramp = np.clip((np.abs(pull) - np.float32(low)) / np.float32(high - low), 0.0, 1.0)
-    weight = np.float32(floor) + np.float32(1.0 - floor) * ramp
-    weight[protected | ~known] = 1.0
-    structure_share = np.float32(parameters / max(master.data.size, 1))
-    retained = np.square(weight) * (1 - structure_share) + structure_share
-    variance = master.variance * (retained + np.square(1 - weight) * np.float32(ratio))
-    data = structure + weight * (master.data - structure)
-    pattern = ratio * float(np.median(thinned(master.variance)))
-    left = np.square(weight * np.clip(pull, -_CLIP_SIGMA, _CLIP_SIGMA))[known]
-    frame = master.with_arrays(data=data.astype(np.float32), variance=variance.astype(np.float32))
-    noise = float(left.mean()) if left.size else 1.0
-    return DenoisedMaster(frame, structure, pattern, float((weight > 0.99).mean()), noise)
+    numbers = np.float32(floor), (low, high), np.float32(share), np.float32(ratio), np.float32(_CLIP_SIGMA)
+    data, noise = np.empty_like(master.data), np.empty_like(structure)
+    squares, kept = denoised(master.data, master.variance, structure, free, usable, *numbers, data, noise)
+    known = np.count_nonzero(usable)
+    return DenoisedMaster(
+        master.with_arrays(data=data, variance=noise),
+        structure,
+        ratio * float(np.median(thinned(master.variance))),
+        kept / max(data.size, 1),
+        squares / known if known else 1.0,
+    )
 
 
-def _structure(master: Frame) -> tuple[np.ndarray, int]:
+def _structure(master: Frame, usable: np.ndarray) -> tuple[np.ndarray, int]:
     """Smooth surface plus row and column profiles (ny, nx) float32, and how many numbers describe it."""
-    usable = (master.quality & np.int32(UNUSABLE)) == 0
-    sigma = np.sqrt(master.variance)
-    structure = np.full(master.shape, _typical(_sample(master.data, usable)), np.float32)
-    spread = _typical_spread(_sample(master.data - structure, usable))
-    limit = np.maximum(np.float32(_CLIP_SIGMA) * sigma, np.float32(_CLIP_SIGMA * spread))
-    for _ in range(_ITERATIONS):
-        residual = master.data - structure
-        weight = (usable & (np.abs(residual) < limit)).astype(np.float32)
-        for axis in (0, 1):
-            profile = _profile(residual, weight, axis)
-            residual -= profile
-            structure += profile
-        structure += _surface(residual, weight)
-        spread = _typical_spread(_sample(master.data - structure, usable))
-        limit = np.maximum(np.float32(_CLIP_SIGMA) * sigma, np.float32(_CLIP_SIGMA * spread))
     ny, nx = master.shape
-    return structure, ny + nx + -(-ny // _BLOCK) * -(-nx // _BLOCK)
+    columns, rows = np.empty(nx, np.float32), np.empty(ny, np.float32)
+    blocks = np.empty((-(-ny // _BLOCK), -(-nx // _BLOCK)), np.float32)
+    residual = master.data - np.float32(_typical(_sample(master.data, usable)))
+    for _ in range(_ITERATIONS):
+        spread = 1.4826 * _typical(np.abs(_sample(residual, usable)))
+        limit = np.float32(_CLIP_SIGMA**2), np.float32((_CLIP_SIGMA * spread) ** 2)
+        structure_step(residual, master.variance, usable, limit, _BLOCK, columns, rows, blocks)
+        change = _surface(blocks, master.shape)
+        change += columns
+        change += rows[:, None]
+        residual -= change
+    return master.data - residual, ny + nx + blocks.size
 
 
 def _typical(values: np.ndarray) -> float:
     return float(np.median(thinned(values))) if values.size else 0.0
-
-
-def _typical_spread(values: np.ndarray) -> float:
-    return 1.4826 * _typical(np.abs(values))
 
 
 def _sample(values: np.ndarray, usable: np.ndarray) -> np.ndarray:
@@ -129,45 +122,37 @@ def _sample(values: np.ndarray, usable: np.ndarray) -> np.ndarray:
     return some if some.size else values[usable]
 
 
-def _profile(residual: np.ndarray, weight: np.ndarray, axis: int) -> np.ndarray:
-    """Weighted mean along an axis (0 where nothing weighs), broadcastable to the frame."""
-    total = weight.sum(axis=axis, keepdims=True)
-    summed = np.einsum("ij,ij->j" if axis == 0 else "ij,ij->i", residual, weight)
-    return np.reshape(summed, total.shape) / np.maximum(total, np.float32(1.0))
-
-
-def _surface(residual: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _surface(blocks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Block means, joined linearly."""
-    edges = [np.arange(0, length, _BLOCK) for length in residual.shape]
-    total = np.add.reduceat(np.add.reduceat(weight, edges[0], axis=0), edges[1], axis=1)
-    summed = np.add.reduceat(np.add.reduceat(residual * weight, edges[0], axis=0), edges[1], axis=1)
-    values = summed / np.maximum(total, np.float32(1.0))
     places = []
-    for starts, length in zip(edges, residual.shape, strict=True):
+    for length in shape:
+        starts = np.arange(0, length, _BLOCK)
         centres = 0.5 * (starts + np.append(starts[1:], length) - 1)
         places.append(np.interp(np.arange(length), centres, np.arange(len(centres))))
-    return spread_linearly(values, *places)
+    return spread_linearly(blocks, *places)
 
 
-def _structured_regions(pull: np.ndarray) -> np.ndarray:
+def _structured_regions(pull: np.ndarray, usable: np.ndarray) -> np.ndarray:
     """Where the mean over a region proves structure that the model lacks."""
-    clipped = np.clip(pull, -_CLIP_SIGMA, _CLIP_SIGMA)
+    sizes = [
+        [min(extent, length) for extent, length in zip(region, pull.shape, strict=True)] for region in _REGIONS
+    ]
+    struck = np.empty((len(sizes), *pull.shape), bool)
+    # Pixels beyond the border count as 0: repeating the border's would make their noise significant.
+    region_means(pull, usable, np.float32(_CLIP_SIGMA), *np.array(sizes).T.copy(), _REGION_SIGMA, struck)
     protected = np.zeros(pull.shape, bool)
-    for region in _REGIONS:
-        size = tuple(min(extent, length) for extent, length in zip(region, pull.shape, strict=True))
-        # Zeros beyond the border: repeating the border's pixels would make their noise significant.
-        mean = uniform_filter(clipped, size, mode="constant")
-        struck = np.abs(mean) * np.sqrt(np.prod(size)) > _REGION_SIGMA
-        if struck.any():
-            protected |= maximum_filter(struck.view(np.uint8), size) > 0
+    for where, size in zip(struck, sizes, strict=True):
+        if where.any():
+            protected |= maximum_filter(where.view(np.uint8), size) > 0
     return protected
 
 
-def _pattern_ratio(pull: np.ndarray, share: float) -> float:
+def _pattern_ratio(pull: np.ndarray, free: np.ndarray, share: float) -> float:
     """Variance of a fixed pixel-to-pixel pattern over that of the noise; 0 when chance explains it."""
-    if pull.size == 0:
+    number = np.count_nonzero(free)
+    if number == 0:
         return 0.0
-    squares, width = np.square(pull), 1.0
+    squares, width = np.where(free, np.square(pull), np.float32(np.inf)).ravel(), 1.0
     # The limits move with the width: a fixed point, reached by a third each time.
     for _ in range(12):
         mean = mean_below(squares, (_CORE * width) ** 2)
@@ -177,4 +162,4 @@ def _pattern_ratio(pull: np.ndarray, share: float) -> float:
         if abs(width - before) < 1e-5:
             break
     ratio = width**2 / (1.0 - share) - 1.0
-    return ratio if ratio > _PATTERN_SIGMA * np.sqrt(8.0 / pull.size) + 0.004 else 0.0
+    return ratio if ratio > _PATTERN_SIGMA * np.sqrt(8.0 / number) + 0.004 else 0.0

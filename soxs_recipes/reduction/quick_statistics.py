@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from soxs_recipes.compiled import compiled
+
 __all__ = ["mean_below", "spread_linearly"]
+
+
+@compiled(any_order=True)
+def sum_below(values, limit):
+    """(sum, number) of the values (n,) that are less than a limit of their kind."""
+    total, number = 0.0, 0
+    for value in values:
+        inside = value < limit
+        total += value if inside else values.dtype.type(0)
+        number += inside
+    return total, number
 
 
 def mean_below(values: np.ndarray, limit: float) -> float | None:
@@ -15,10 +28,8 @@ def mean_below(values: np.ndarray, limit: float) -> float | None:
     values : ndarray (n,) of float
     limit : float
     """
-    inner = values < values.dtype.type(limit)
-    count = np.count_nonzero(inner)
-    # Zeros cost less than a selection; the sum is pairwise, so single precision suffices.
-    return float(np.where(inner, values, values.dtype.type(0)).sum()) / count if count else None
+    total, count = sum_below(values, values.dtype.type(limit))
+    return total / count if count else None
 
 
 def spread_linearly(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
