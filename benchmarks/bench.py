@@ -6,7 +6,8 @@
     python benchmarks/bench.py --page                the pages anew from the stored figures
 
 Writes `results/bench.json`, `docs/performance.md` and the table in the README. The machine is named by its cores
-and memory only; such machines are noisy, so that ratios of one run count.
+and memory only; such machines are noisy, so that ratios of one run count. What numba compiles is kept in the
+benchmark's folder, so that the cost of a first run is known and all others are without it.
 """
 
 from __future__ import annotations
@@ -92,7 +93,10 @@ def io_floor(raw: Path, workspace: Path) -> float:
 
 
 def start_up(repeats: int = 3) -> dict[str, float]:
-    """Seconds from the start of the interpreter until a recipe's numerics are loaded, median of some."""
+    """Seconds from the start of the interpreter until a recipe's numerics, numba with them, are loaded.
+
+    The median of some. What numba has compiled on this machine before is found, not yet read.
+    """
     seconds = {}
     for name, entry in RECIPES.items():
         code = (
@@ -100,6 +104,9 @@ def start_up(repeats: int = 3) -> dict[str, float]:
             "from soxs_recipes.cli.main import main\n"
             f"with contextlib.redirect_stdout(io.StringIO()): main(['{entry.commands[0]}', '--help'])\n"
             "import soxs_recipes.reduction.extraction, soxs_recipes.fits_files\n"
+            "ours = [module for name, module in sys.modules.items() if name.startswith('soxs_recipes.')]\n"
+            "found = [getattr(value, 'machine_code', None) for m in ours for value in list(vars(m).values())]\n"
+            "assert 'numba' in sys.modules and any(found)\n"
         )
         with tempfile.TemporaryDirectory() as name_of_folder:
             folder = Path(name_of_folder)
@@ -150,12 +157,19 @@ def measure(options: argparse.Namespace, folder: Path, stored: dict[str, object]
     frames = len(list(raw.glob("SOXS.*.fits")))
     result = {**stored, "version": __version__, "machine": machine(), "seed": options.seed, "frames": frames}
     result.pop("remark", None)
+    compiled = folder / "compiled"
+    shutil.rmtree(compiled, ignore_errors=True)
+    os.environ["NUMBA_CACHE_DIR"] = str(compiled)
+    first = reduce_night(raw, folder / "without_plots", plots=False)
+    result["first"] = {name: first[name] for name in ("seconds", "cpu_seconds", "peak_mb")}
     result["ours"] = reduce_night(raw, folder / "with_plots", plots=True)
     result["bare"] = reduce_night(raw, folder / "without_plots", plots=False)
     result["io_floor"] = io_floor(raw, folder / "without_plots")
     result["start_up"] = start_up()
+    result["start_up_loads"] = "declaration and numerics, numba with them,"
     if options.growth:
         result["growth"] = growth(folder, options.seed)
+    del os.environ["NUMBA_CACHE_DIR"]
     if options.peer:
         night = folder / "peer" / "night"
         night.parent.mkdir(exist_ok=True)

@@ -84,6 +84,10 @@ def night_table(result: Result) -> list[str]:
     lines = _head("the whole night", "wall [s]", "CPU [s]", "peak memory of a process [MB]")
     lines.append(_row("soxs, with plots", *_costs(ours)))
     lines.append(_row("soxs, without plots", *_costs(bare)))
+    if "first" in result:
+        lines.append(
+            _row("soxs, without plots, first run of a machine: loops are compiled", *_costs(result["first"]))
+        )
     lines.append(_row("a second run, nothing to do", f"{ours['again_seconds']:.1f}", "", ""))
     lines.append(_row("reading the raw frames and writing the products alone", f"{floor:.1f}", "", ""))
     if peer:
@@ -136,8 +140,9 @@ def accuracy_table(accuracy: Sequence[Mapping[str, object]]) -> list[str]:
 def _start_up_lines(result: Result) -> Iterator[str]:
     seconds = result["start_up"]
     slowest = max(seconds, key=seconds.get)
+    loaded = result.get("start_up_loads", "declaration and numerics")
     yield (
-        f"From the start of the interpreter until a recipe's declaration and numerics are loaded: "
+        f"From the start of the interpreter until a recipe's {loaded} are loaded: "
         f"{min(seconds.values()):.2f} to {seconds[slowest]:.2f} s ({slowest})."
     )
 
