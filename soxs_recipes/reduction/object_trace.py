@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.polynomial.legendre import legval, legvander
@@ -117,23 +116,15 @@ def chunk_equations(
     members = [(profile, scale), *companions]
     courses = np.array([[member.courses[:-1, 0], 5.0 / member.courses[:-1, 1]] for member, _ in members])
     near, ends = _near_by_chunk(*pixels.place, pixels.position, pixels.slit, weight, courses, every, _CHUNKS)
-    cut = replace(
-        pixels,
-        index=pixels.index.take(near),
-        position=pixels.position.take(near),
-        slit=pixels.slit.take(near),
-        footprint=pixels.footprint.take(near),
+    products = _chunk_products(
+        near,
+        ends,
+        np.array([member.with_derivatives(pixels, near) for member, _ in members]),
+        np.array([own for _, own in members]),
+        np.array(nuisance).reshape(-1, weight.size),
+        residual,
+        weight,
     )
-    derivatives, amplitudes, pedestal = 0.0, [], 0.0
-    for member, own_scale in members:
-        size = own_scale.take(near)
-        base, *own = member.with_derivatives(cut) * size
-        derivatives, pedestal = derivatives + np.array(own), pedestal + size
-        amplitudes.append(base)
-    others = [light.take(near) for light in nuisance]
-    columns = np.concatenate([derivatives, [*amplitudes, pedestal, *others, residual.take(near)]])
-    weighted = columns * weight.take(near)
-    products = np.stack([weighted[:, a:b] @ columns[:, a:b].T for a, b in pairwise(ends)])
     normal, right = products[:, :-1, :-1], products[:, :-1, -1]
     middle = (np.arange(_CHUNKS) + 0.5) / _CHUNKS * pixels.grid.size
     curvature, gradient = _eliminate(normal, right, 3)
@@ -167,6 +158,45 @@ def _near_by_chunk(below, share, position, slit, weight, courses, every, chunks)
             near[place[part[i]]] = i
             place[part[i]] += 1
     return near, ends
+
+
+@compiled(any_order=True)
+def _chunk_products(near, ends, profiles, scales, nuisance, residual, weight):
+    """Weighted products of what shape and brightness leave in the pixels, chunk by chunk: (chunks, m, m).
+
+    near, ends
+        From `_near_by_chunk`.
+    profiles : ndarray (sources, 4, near)
+        Of each source and its derivatives by centre, ln width and tail.
+    scales, nuisance, residual, weight
+        In all pixels, as for `chunk_equations`.
+
+    The columns: the three derivatives of all sources together, each source, their pedestal, nuisance and residual.
+    """
+    sources, others = len(scales), len(nuisance)
+    count = 5 + sources + others
+    products, columns = np.zeros((ends.size - 1, count, count)), np.empty(count)
+    for chunk in range(ends.size - 1):
+        own = products[chunk]
+        for j in range(ends[chunk], ends[chunk + 1]):
+            i = near[j]
+            columns[:3], columns[3 + sources] = 0.0, 0.0
+            for source in range(sources):
+                scale = scales[source, i]
+                for k in range(3):
+                    columns[k] += scale * profiles[source, 1 + k, j]
+                columns[3 + source] = scale * profiles[source, 0, j]
+                columns[3 + sources] += scale
+            for k in range(others):
+                columns[4 + sources + k] = nuisance[k, i]
+            columns[count - 1] = residual[i]
+            for a in range(count):
+                weighted = weight[i] * columns[a]
+                for b in range(a + 1):
+                    own[a, b] += weighted * columns[b]
+        for a in range(count):
+            own[:a, a] = own[a, :a]
+    return products
 
 
 def _eliminate(normal, right, keep):

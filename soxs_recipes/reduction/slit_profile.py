@@ -92,13 +92,13 @@ class SlitProfile:
         """Profile in every pixel [1/arcsec], averaged over the pixel, of unit integral over the slit."""
         return self.averages(pixels).values(pixels)
 
-    def with_derivatives(self, pixels: OrderPixels) -> tuple[np.ndarray, np.ndarray]:
-        """`evaluate`, and its derivatives (3, pixels) by centre [1/arcsec^2], ln width and tail [1/arcsec].
+    def with_derivatives(self, pixels: OrderPixels, which: np.ndarray) -> np.ndarray:
+        """`evaluate` and its derivatives by centre [1/arcsec^2], ln width and tail [1/arcsec]: (4, n).
 
-        That the integral over the slit changes, too, is left out: it changes the amplitude only.
+        In the pixels `which` (n,) int. That the integral over the slit changes, too, is left out: it changes the
+        amplitude only.
         """
-        result = self.averages(pixels).with_derivatives(pixels)
-        return result[0], result[1:]
+        return self.averages(pixels).with_derivatives(pixels, which)
 
     def averages(self, pixels: OrderPixels) -> ProfileAverages:
         """Tables for `evaluate` and `with_derivatives`, of these pixels or some of them."""
@@ -190,11 +190,11 @@ class ProfileAverages:
         """Profile in every pixel [1/arcsec]."""
         return averages(pixels.slit, pixels.position, pixels.footprint, *self.tables())
 
-    def with_derivatives(self, pixels: OrderPixels) -> np.ndarray:
-        """The same and its derivatives by centre [1/arcsec^2], ln width and tail [1/arcsec]: (4, pixels)."""
+    def with_derivatives(self, pixels: OrderPixels, which: np.ndarray) -> np.ndarray:
+        """The same in the pixels `which`, and its derivatives: as `SlitProfile.with_derivatives`."""
         table = np.stack([*self._values, *self._table.derivatives()], axis=1)
         places = pixels.slit, pixels.position, pixels.footprint
-        return averages_with_derivatives(*places, self.courses, table, self._table.blurs[:2])
+        return averages_with_derivatives(*places, which, self.courses, table, self._table.blurs[:2])
 
 
 class _AverageTable:

@@ -68,14 +68,16 @@ def averages(slit, position, footprint, courses, table, sizes):
 
 
 @compiled(any_order=True)
-def averages_with_derivatives(slit, position, footprint, courses, table, sizes):
-    """The same in row 0, and its derivatives by centre [1/arcsec^2], ln width and tail [1/arcsec]: (4, pixels).
+def averages_with_derivatives(slit, position, footprint, which, courses, table, sizes):
+    """The same in row 0, and its derivatives by centre [1/arcsec^2], ln width and tail [1/arcsec]: (4, n).
 
-    Further columns of the table: derivatives by u of columns 0, 1 and 3, and the derivative by tail.
+    In the pixels `which` (n,). Further columns of the table: derivatives by u of columns 0, 1 and 3, and the
+    derivative by tail.
     """
-    result = np.empty((4, slit.size))
+    result = np.empty((4, which.size))
     half, per_bin = table.shape[0] // 2, 2.0 / (courses.shape[0] - 1)
-    for i in range(slit.size):
+    for n in range(which.size):
+        i = which[n]
         inverse = _course(courses, position[i], 1)
         u = (slit[i] - _course(courses, position[i], 0)) * inverse
         blur = (footprint[i] * inverse) ** 2
@@ -88,10 +90,10 @@ def averages_with_derivatives(slit, position, footprint, courses, table, sizes):
         slope += (low[7] + share * (high[7] - low[7])) * (position[i] * per_bin - 1.0)
         factor = inverse * _course(courses, position[i], 2)
         value = _average(slit[i], position[i], footprint[i], courses, table, sizes)
-        result[0, i] = value
-        result[1, i] = -slope * inverse * factor
-        result[2, i] = -value - (u * slope + 2.0 * blur * by_size) * factor
-        result[3, i] = (low[8] + share * (high[8] - low[8])) * factor
+        result[0, n] = value
+        result[1, n] = -slope * inverse * factor
+        result[2, n] = -value - (u * slope + 2.0 * blur * by_size) * factor
+        result[3, n] = (low[8] + share * (high[8] - low[8])) * factor
     return result
 
 

@@ -112,12 +112,15 @@ def test_tables_are_as_good_as_the_profile_itself(pixels, seed):
 @pytest.mark.parametrize("name", ["centre", "log_width", "tail"])
 def test_derivatives_are_those_of_the_profile(pixels, name, seed):
     profile = _profile(pixels.grid.size) if seed is None else _corrected(pixels.grid.size, seed)
-    values, derivatives = profile.with_derivatives(pixels)
+    which = np.arange(3, pixels.slit.size)
+    values, *derivatives = profile.with_derivatives(pixels, which)
+    assert np.array_equal(values, profile.evaluate(pixels)[which])
     found = derivatives[("centre", "log_width", "tail").index(name)]
     step = 1e-3
     truth = (profile.moved(**{name: step}).evaluate(pixels) - profile.moved(**{name: -step}).evaluate(pixels)) / (
         2 * step
     )
+    truth = truth[which]
     # A change of the whole is the amplitude's.
     left = found - truth
     left -= values * (left @ values) / (values @ values)
