@@ -13,9 +13,9 @@ from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
 from soxs_recipes.errors import AlgorithmError
 from soxs_recipes.reduction.banded_kernels import (
     banded_inverse,
-    bandwidth,
     fill_terms,
     normal_equations,
+    spans,
     spline_and_derivatives,
     spline_sums,
 )
@@ -69,7 +69,7 @@ class SplineBasis:
         values : ndarray (4, n)
         """
         terms = spline_terms([self], [x], [np.ones(np.size(x))])
-        return terms.first[:, 0], terms.values[:, 0].T
+        return terms.first[:, 0], terms.values.T
 
     def fill(self, x: np.ndarray, factor: np.ndarray, first: np.ndarray, values: np.ndarray) -> None:
         """Fill `first` (n,) int32 and `values` (n, 4) with the same times a factor (n,)."""
@@ -148,7 +148,7 @@ class SplineTerms:
     ----------
     first : ndarray (pixels, splines) int32
         First of the four coefficients.
-    values : ndarray (pixels, splines, 4)
+    values : ndarray (pixels, 4 * splines)
     """
 
     first: np.ndarray
@@ -164,9 +164,9 @@ def spline_terms(
 ) -> SplineTerms:
     """Terms of splines at their places (pixels,), each times a factor (pixels,)."""
     first = np.empty((np.size(places[0]), len(bases)), np.int32)
-    values = np.empty((*first.shape, _DEGREE + 1))
+    values = np.empty((len(first), 4 * len(bases)))
     for k, (basis, place, factor) in enumerate(zip(bases, places, factors, strict=True)):
-        basis.fill(place, factor, first[:, k], values[:, k])
+        basis.fill(place, factor, first[:, k], values[:, 4 * k : 4 * k + 4])
     return SplineTerms(first, values)
 
 
@@ -205,9 +205,11 @@ class BandedSystem:
     def accumulate(self, weight: np.ndarray, data: np.ndarray) -> None:
         """Set up the equations for pixels with weights 1/variance (0 leaves a pixel out)."""
         terms = self._terms
-        width = bandwidth(terms.first, self._ranks)
+        place, width = spans(terms.first, self._ranks)
+        # Small integers are sorted in linear time.
+        order = np.argsort(place.astype(np.uint16 if self.size < 1 << 16 else np.int32), kind="stable")
         self.band, self.right = normal_equations(
-            terms.first, terms.values, self._ranks, weight, data, self.size, width
+            place, order, terms.first, terms.values, self._ranks, weight, data, self.size, width
         )
 
     def release(self) -> None:

@@ -8,13 +8,15 @@ from soxs_recipes.compiled import compiled
 
 __all__ = [
     "banded_inverse",
-    "bandwidth",
     "covariances",
     "fill_terms",
     "normal_equations",
+    "spans",
     "spline_and_derivatives",
     "spline_sums",
 ]
+
+_ROWS = 128  # whose products are summed at once
 
 
 @compiled
@@ -76,61 +78,55 @@ def spline_and_derivatives(knots, cubics, x):
 
 
 @compiled
-def bandwidth(first, ranks):
-    """Largest distance in rank of two coefficients that share a pixel; arguments as for `normal_equations`."""
-    widest = 0
+def spans(first, ranks):
+    """Where each pixel lies among the knots, and how far apart in rank coefficients are that share a pixel.
+
+    Arguments as for `normal_equations`. Pixels between the same knots have the same place (pixels,) int32, which
+    rises along the order.
+    """
+    widest, place = 0, np.empty(first.shape[0], np.int32)
     for i in range(first.shape[0]):
         low, high = ranks[0, first[i, 0]], ranks[0, first[i, 0] + 3]
+        place[i] = first[i, 0]
         for s in range(1, first.shape[1]):
             low, high = min(low, ranks[s, first[i, s]]), max(high, ranks[s, first[i, s] + 3])
+            place[i] += first[i, s]
         widest = max(widest, high - low)
-    return widest
+    return place, widest
 
 
 @compiled
-def _send(block, rank, band):
-    """Add the products of the splines' coefficients, of these ranks (splines, 4), to the band, and clear them."""
-    for s in range(rank.shape[0]):
-        for r in range(s + 1):
-            for a in range(4):
-                for b in range(4):
-                    if r < s or b <= a:
-                        low, high = min(rank[s, a], rank[r, b]), max(rank[s, a], rank[r, b])
-                        band[low, high - low] += block[s, r, a, b]
-    block[:] = 0.0
+def _send(products, first, ranks, band, right):
+    """Add products of the columns of splines, and the data behind them, to the places of their coefficients."""
+    columns = products.shape[0] - 1
+    for a in range(columns):
+        rank = ranks[a // 4, first[a // 4] + a % 4]
+        right[rank] += products[columns, a]
+        for b in range(a + 1):
+            other = ranks[b // 4, first[b // 4] + b % 4]
+            band[min(rank, other), abs(rank - other)] += products[a, b]
 
 
-@compiled(any_order=True)
-def _add_products(values, weight, block):
-    """Add the weighted products of what a pixel's coefficients (splines, 4) leave in it."""
-    for r in range(values.shape[0]):
-        first, second, third, fourth = values[r, 0], values[r, 1], values[r, 2], values[r, 3]
-        for s in range(r, values.shape[0]):
-            for a in range(4):
-                own, row = weight * values[s, a], block[s, r, a]
-                row[0] += own * first
-                row[1] += own * second
-                row[2] += own * third
-                row[3] += own * fourth
-
-
-@compiled(any_order=True)
-def normal_equations(first, values, ranks, weight, data, size, width):
+@compiled
+def normal_equations(place, order, first, values, ranks, weight, data, size, width):
     """Weighted normal equations of splines whose coefficients stand in one sequence.
 
-    Products of pixels that follow each other between the same knots are summed first, then sent to their places.
+    Pixels between the same knots share their coefficients: their products are matrices of a few rows, which are
+    summed before they are sent to their places.
 
     Parameters
     ----------
+    place, order : ndarray (pixels,) int32, int
+        From `spans`, and in which order pixels of one place follow each other.
     first : ndarray (pixels, splines) int32
-    values : ndarray (pixels, splines, 4)
+    values : ndarray (pixels, 4 * splines)
         What the four coefficients of each spline from the first on leave in each pixel.
     ranks : ndarray (splines, most) int32
         Rank of each coefficient.
     weight, data : ndarray (pixels,)
         Weight 0 leaves a pixel out.
     size, width : int
-        Number of coefficients and `bandwidth`.
+        Number of coefficients, and how far apart two that share a pixel can be.
 
     Returns
     -------
@@ -138,29 +134,23 @@ def normal_equations(first, values, ranks, weight, data, size, width):
         band[i, k] is the element of the matrix in row i + k and column i.
     right : ndarray (size,)
     """
-    splines = first.shape[1]
+    columns = values.shape[1]
     band, right = np.zeros((size, width + 1)), np.zeros(size)
-    block, rank = np.zeros((splines, splines, 4, 4)), np.zeros((splines, 4), np.int64)
-    here = np.full(splines, -1, np.int32)
-    for i in range(weight.size):
+    rows, filled, here = np.empty((_ROWS, columns + 1)), 0, -1
+    for i in order:
         if not weight[i] > 0:
             continue
-        same = True
-        for s in range(splines):
-            same &= first[i, s] == here[s]
-        if not same:
-            if here[0] >= 0:
-                _send(block, rank, band)
-            for s in range(splines):
-                here[s] = first[i, s]
-                for a in range(4):
-                    rank[s, a] = ranks[s, here[s] + a]
-        _add_products(values[i], weight[i], block)
-        for s in range(splines):
-            for a in range(4):
-                right[rank[s, a]] += weight[i] * data[i] * values[i, s, a]
-    if here[0] >= 0:
-        _send(block, rank, band)
+        if filled == _ROWS or (filled > 0 and place[i] != place[here]):
+            _send(rows[:filled].T @ rows[:filled], first[here], ranks, band, right)
+            filled = 0
+        here = i
+        root = np.sqrt(weight[i])
+        for k in range(columns):
+            rows[filled, k] = root * values[i, k]
+        rows[filled, columns] = root * data[i]
+        filled += 1
+    if filled > 0:
+        _send(rows[:filled].T @ rows[:filled], first[here], ranks, band, right)
     return band, right
 
 
@@ -173,7 +163,7 @@ def spline_sums(first, values, coefficients):
         for i in range(first.shape[0]):
             total = 0.0
             for a in range(4):
-                total += values[i, s, a] * own[first[i, s] + a]
+                total += values[i, 4 * s + a] * own[first[i, s] + a]
             result[s, i] = total
     return result
 
