@@ -58,10 +58,10 @@ class HduSpan:
     end: int
 
 
-def header_end(content: bytes, start: int = 0) -> int:
+def header_end(content: bytes | memoryview, start: int = 0) -> int:
     """Offset just behind the header block that holds END, -1 when there is none in `content`."""
     for block in range(start, min(len(content), start + BLOCK * _HEADER_BLOCKS_MAX), BLOCK):
-        piece = content[block : block + BLOCK]
+        piece = bytes(content[block : block + BLOCK])
         position = piece.find(b"END" + b" " * 5)
         while position >= 0:
             if position % _CARD == 0:
@@ -113,12 +113,12 @@ def clean_header(raw: bytes) -> fits.Header:
         return fits.Header(kept)
 
 
-def scan_hdus(content: bytes, name: str, cap: int) -> list[HduSpan]:
+def scan_hdus(content: bytes | memoryview, name: str, cap: int) -> list[HduSpan]:
     """All HDUs of `content`, with sizes proved against its length.
 
     Parameters
     ----------
-    content : bytes
+    content : bytes or memoryview
     name : str
         For messages.
     cap : int
@@ -129,17 +129,17 @@ def scan_hdus(content: bytes, name: str, cap: int) -> list[HduSpan]:
     UnprocessableData
         Not FITS, END missing, illegal BITPIX or NAXIS, or data that the header declares and the file lacks.
     """
-    if not content.startswith(b"SIMPLE"):
+    if content[:6] != b"SIMPLE":
         cause = "is empty" if not content else "does not begin as FITS"
         raise UnprocessableData(f"{name}: {cause}; get the file again")
     spans, start = [], 0
-    while start < len(content) and (not spans or content.startswith(b"XTENSION", start)):
+    while start < len(content) and (not spans or content[start : start + 8] == b"XTENSION"):
         behind = header_end(content, start)
         if behind < 0:
             raise UnprocessableData(
                 f"{name}: header of HDU {len(spans)} has no END (truncated); get the file again"
             )
-        header = cards_that_begin(content[start:behind], _STRUCTURE)
+        header = cards_that_begin(bytes(content[start:behind]), _STRUCTURE)
         size = _declared_size(header, name, len(spans), cap)
         missing = behind + size - len(content)
         if missing > 0:
@@ -214,7 +214,7 @@ def verify_checksums(content: bytes, span: HduSpan, name: str) -> None:
     _log.warning("%s: header was changed after its CHECKSUM; the data are as written", name)
 
 
-def data_md5(content: bytes, spans: list[HduSpan]) -> str:
+def data_md5(content: bytes | memoryview, spans: list[HduSpan]) -> str:
     """DATAMD5: MD5 over the data units with padding, in HDU order."""
     digest = hashlib.md5(usedforsecurity=False)
     view = memoryview(content)

@@ -95,7 +95,8 @@ def read_raw(path: str | os.PathLike, expected_bytes: int = EXPECTED_FRAME_BYTES
         if _is_image(span.header):
             verify_checksums(content, span, str(path))
             data = _image(content, span, path, index, cap)
-            primary, own = (clean_header(content[part.start : part.data]) for part in (spans[0], span))
+            own = clean_header(content[span.start : span.data])
+            primary = clean_header(content[: spans[0].data]) if index else own
             return RawFrame(path, _merged_header(primary, own, index), data)
     raise UnprocessableData(f"{path}: holds no 2-D image in its {len(spans)} HDUs")
 

@@ -68,7 +68,7 @@ def write_product(
     return write_bytes_atomic(path, product_bytes(hdus, header))
 
 
-def product_bytes(hdus: Sequence[fits.hdu.base._BaseHDU], header: fits.Header | None = None) -> bytearray:
+def product_bytes(hdus: Sequence[fits.hdu.base._BaseHDU], header: fits.Header | None = None) -> memoryview:
     """The bytes of a product, signed."""
     listed = [_signable(hdu) for hdu in hdus]
     if not listed or not isinstance(listed[0], fits.PrimaryHDU):
@@ -85,14 +85,13 @@ def product_bytes(hdus: Sequence[fits.hdu.base._BaseHDU], header: fits.Header | 
         _announce_long_strings(hdu.header)
     stream = io.BytesIO()
     fits.HDUList(listed).writeto(stream, output_verify="silentfix")
-    content = bytearray(stream.getbuffer())
-    stream.close()
+    content = stream.getbuffer()
     spans = scan_hdus(content, "product", 1 << 40)
     _patch(content, spans[0], "DATAMD5", data_md5(content, spans))
     for span in spans:
-        datasum = ones_complement_sum(memoryview(content)[span.data : span.end])
+        datasum = ones_complement_sum(content[span.data : span.end])
         _patch(content, span, "DATASUM", str(datasum))
-        total = ones_complement_sum(memoryview(content)[span.start : span.data], datasum)
+        total = ones_complement_sum(content[span.start : span.data], datasum)
         _patch(content, span, "CHECKSUM", encoded_checksum(total))
     return content
 
@@ -114,10 +113,10 @@ def _announce_long_strings(header: fits.Header) -> None:
         header["LONGSTRN"] = ("OGIP 1.0", "The OGIP long string convention is used")
 
 
-def _patch(content: bytearray, span: HduSpan, key: str, value: str) -> None:
+def _patch(content: memoryview, span: HduSpan, key: str, value: str) -> None:
     """Replace the card of `key`, which the header is known to hold."""
     for offset in range(span.start, span.data, 80):
-        if content[offset : offset + 9].decode("ascii") == f"{key:<8}=":
+        if bytes(content[offset : offset + 9]).decode("ascii") == f"{key:<8}=":
             card = fits.Card(key, value, span.header.comments[key])
             content[offset : offset + 80] = card.image.encode("ascii")
             return
@@ -129,7 +128,7 @@ def write_text_atomic(path: str | os.PathLike, text: str) -> Path:
     return write_bytes_atomic(path, text.encode("utf-8"))
 
 
-def write_bytes_atomic(path: str | os.PathLike, content: bytes | bytearray) -> Path:
+def write_bytes_atomic(path: str | os.PathLike, content: bytes | memoryview) -> Path:
     """Write bytes, whole or not at all; InputError as `write_product`."""
     path = Path(path)
     temporary = path.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
@@ -147,7 +146,7 @@ def write_bytes_atomic(path: str | os.PathLike, content: bytes | bytearray) -> P
     return path
 
 
-def _write_durably(path: Path, content: bytes | bytearray) -> None:
+def _write_durably(path: Path, content: bytes | memoryview) -> None:
     with path.open("xb") as stream:
         stream.write(content)
         stream.flush()

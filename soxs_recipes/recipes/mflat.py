@@ -385,13 +385,13 @@ def _wavelengths(curve, solution, ranges, axis, factor):
 def _qc(result, scales):
     import numpy as np
 
-    from soxs_recipes.data.quality import QualityFlag
+    from soxs_recipes.data.quality import QualityFlag, is_usable
 
     frame, table = result.master.frame, result.edges.table
     orders = table.order_image(frame.shape, margin=-_INNER)
-    inside = orders > 0
-    low = inside & ((frame.quality & np.int32(QualityFlag.LOW_SENSITIVITY)) != 0)
-    cold = inside & ~frame.usable
+    inside = np.nonzero(orders)
+    orders, quality = orders[inside], frame.quality[inside]
+    low, cold = (quality & np.int32(QualityFlag.LOW_SENSITIVITY)) != 0, ~is_usable(quality)
     light, background = result.light[inside], result.scattered.data[inside]
     time = max(frame.meta.exposure_time, 1e-3)
     samples = result.edges.samples
@@ -406,32 +406,34 @@ def _qc(result, scales):
         "BKG FRAC": 100.0 * float(np.median(background) / max(np.median(light), 1.0)),
         "N LOW SENS": int(low.sum()),
         "COLDPIX NUM": int(cold.sum()),
-        "COLDPIX FRAC": float(cold.sum() / max(inside.sum(), 1)),
+        "COLDPIX FRAC": float(cold.sum() / max(cold.size, 1)),
     }
     qc = [QCParameter(name, value) for name, value in values.items()]
-    qc += _pixel_qc(result, inside, None)
+    pixels = np.stack([light, frame.data[inside], frame.variance[inside]]), quality
+    qc += _pixel_qc(*pixels, None)
     for trace in table.traces:
-        qc += _pixel_qc(result, orders == trace.order, trace.order)
+        qc += _pixel_qc(*(values[..., orders == trace.order] for values in pixels), trace.order)
     return qc + _edge_qc(result.edges, scales) + _blaze_qc(result.master.blazes)
 
 
-def _pixel_qc(result, chosen, order):
+def _pixel_qc(pixels, quality, order):
+    """QC of some pixels: `pixels` are light, flat and its variance (3, n)."""
     import numpy as np
 
-    from soxs_recipes.data.quality import QualityFlag
+    from soxs_recipes.data.quality import QualityFlag, is_usable
 
-    frame = result.master.frame
-    if not chosen.any():
+    if not quality.size:
         return []
-    light = np.percentile(result.light[chosen], (10, 50, 90))
-    unlit = (frame.quality[chosen] & np.int32(QualityFlag.NO_FLAT)) != 0
+    light = np.percentile(pixels[0], (10, 50, 90))
+    unlit = (quality & np.int32(QualityFlag.NO_FLAT)) != 0
     values = {"ORDEXP10": light[0], "ORDEXP50": light[1], "ORDEXP90": light[2], "NO FLAT FRAC": unlit.mean()}
-    good = chosen & frame.usable
+    good = is_usable(quality)
     if good.any():
-        relative = frame.variance[good] / frame.data[good] ** 2
-        loss = 1.0 - 1.0 / np.sqrt(1.0 + _EXAMPLE_SIGNAL * np.median(relative))
-        values["INNER ORDER PIX MEAN"] = frame.data[good].mean(dtype=np.float64)
-        values["FLAT NOISE"] = 100.0 * np.sqrt(np.median(relative))
+        _, flat, variance = pixels[:, good]
+        relative = np.median(variance / flat**2)
+        loss = 1.0 - 1.0 / np.sqrt(1.0 + _EXAMPLE_SIGNAL * relative)
+        values["INNER ORDER PIX MEAN"] = flat.mean(dtype=np.float64)
+        values["FLAT NOISE"] = 100.0 * np.sqrt(relative)
         values["NOISE COST"] = 100.0 * loss
     return [QCParameter(name, float(value), order) for name, value in values.items()]
 

@@ -178,11 +178,11 @@ def _lit_exposures(frames, lit, subtracted):
 
 def _levels(frames, lit, subtracted) -> np.ndarray:
     """Robust ratio of each exposure to their mean, mean 1."""
-    index = np.flatnonzero(lit)
-    usable = np.logical_and.reduce([is_usable(frame.quality.ravel()[index]) for frame in frames])
+    place = np.nonzero(lit)
+    usable = np.logical_and.reduce([is_usable(frame.quality[place]) for frame in frames])
     if usable.sum() >= 100:
-        index = index[usable]
-    place = np.unravel_index(index[:: max(1, index.size // 200_000)], lit.shape)
+        place = tuple(index[usable] for index in place)
+    place = tuple(index[:: max(1, index.size // 200_000)] for index in place)
     values = np.stack([frame.data[place] - subtracted[place] for frame in frames])
     ordered = values.copy()
     reference = 0.5 * (ranked(ordered, (len(frames) - 1) // 2) + ordered[len(frames) // 2]).astype(np.float64)
