@@ -99,7 +99,10 @@ class PreparedFrame:
 
         from soxs_recipes.data.quality import QualityFlag
 
-        lost = np.count_nonzero(self.frame.quality & np.int32(QualityFlag.NO_DATA)) / self.frame.quality.size
+        quality, bit = self.frame.quality, np.int32(QualityFlag.NO_DATA)
+        if not np.bitwise_or.reduce(quality, axis=None) & bit:
+            return ""
+        lost = np.count_nonzero(quality & bit) / quality.size
         if lost < _LOST_FRACTION:
             return ""
         return f"{self.frame.meta.name}: {100 * lost:.0f} % of the pixels were not read"
@@ -166,6 +169,8 @@ def prepare_detailed(
     `pattern` is what a master dark in the making will keep of the reference pixels; `linearity` are the curves of
     the amplifiers, applied before anything but the electronic level.
     """
+    import numpy as np
+
     from soxs_recipes.fits_files import read_raw
     from soxs_recipes.reduction import preparation as pixels
 
@@ -190,7 +195,7 @@ def prepare_detailed(
         curves=linearity,
     )
     if bad_pixels is not None:
-        frame = frame.with_arrays(quality=frame.quality | _fitting_map(bad_pixels, frame, path))
+        np.bitwise_or(frame.quality, _fitting_map(bad_pixels, frame, path), out=frame.quality)
     if bias is not None:
         frame = _subtracted(frame, bias, 1.0, path)
         if not report.subtracted and bias.level:

@@ -312,8 +312,9 @@ def with_poisson_noise(frame: Frame, model: np.ndarray | None = None) -> Frame:
     """
     if model is None:
         model = local_signal(frame.data, frame_noise(frame))
-    model = np.asarray(model, dtype=np.float32)
-    return frame.with_arrays(variance=frame.variance + np.maximum(model, np.float32(0.0)))
+    variance = np.maximum(np.asarray(model, dtype=np.float32), np.float32(0.0))
+    variance += frame.variance
+    return frame.with_arrays(variance=variance)
 
 
 def subtract_master(frame: Frame, master: Frame, scale: float = 1.0) -> Frame:
