@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import BSpline
-from scipy.linalg import eigh
+from scipy.linalg import cho_factor, cho_solve, eigh
 
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.order_table import OrderTable
@@ -23,6 +23,7 @@ _WIDEST_MARGIN = 10.0  # px that are kept clear of an edge where there is room
 _NARROWEST_MARGIN = 3.0
 _MOST_PIXELS = 600_000  # more add nothing to a surface of a hundred coefficients
 _FEWEST_CELLS = 12
+_REWEIGHTINGS = 3
 
 
 class ScatteredLight(NamedTuple):
@@ -185,36 +186,53 @@ def _penalised_fit(surface, along, across, mean, error):
     # Cells of many pixels see structure finer than any surface: their errors are not below a tenth of the median.
     error = np.hypot(error, 0.3 * np.median(error))
     weight, scale = error**-2.0, 1.0
-    huber = np.ones_like(mean)
-    for _ in range(4):
-        solution, inverse, chi2, freedom = _least_score(design, penalty, mean, weight * huber)
+    solution, inverse, chi2, freedom, smoothness = _least_score(design, penalty, mean, weight)
+    for number in range(_REWEIGHTINGS):
         pull = np.abs(mean - design @ solution) / error
         scale = max(1.0, 1.4826 * float(np.median(pull)))
         huber = np.minimum(1.0, 2.5 * scale / np.maximum(pull, 1e-12))
         huber = np.where(pull > 8.0 * scale, 0.0, huber)
+        if number < _REWEIGHTINGS - 1:  # the smoothness hardly changes: it is chosen anew at the end
+            solution = _solution(design, penalty, mean, weight * huber, smoothness)
+        else:
+            solution, inverse, chi2, freedom, _ = _least_score(design, penalty, mean, weight * huber)
+    pull = np.abs(mean - design @ solution) / error
+    scale = max(1.0, 1.4826 * float(np.median(pull)))
     return solution, inverse * max(1.0, scale**2, chi2 / max(freedom, 1.0))
 
 
-def _least_score(design, penalty, mean, weight):
+def _normal_equations(design, mean, weight):
+    """(matrix, right side), the matrix with a ridge that keeps it from being singular."""
     root = np.sqrt(weight)
     weighted = design * root[:, None]
     normal = weighted.T @ weighted
-    target = weighted.T @ (root * mean)
-    size = normal.shape[0]
+    ridge = 1e-7 * np.trace(normal) / normal.shape[0]
+    return normal + ridge * np.eye(normal.shape[0]), weighted.T @ (root * mean)
+
+
+def _solution(design, penalty, mean, weight, smoothness):
+    """Coefficients with a smoothness in units of the normal matrix."""
+    normal, target = _normal_equations(design, mean, weight)
+    strength = smoothness * np.trace(normal) / np.trace(penalty)
+    return cho_solve(cho_factor(normal + strength * penalty, check_finite=False), target, check_finite=False)
+
+
+def _least_score(design, penalty, mean, weight):
+    """Coefficients, their covariance, chi^2, degrees of freedom and smoothness of least score."""
+    normal, target = _normal_equations(design, mean, weight)
     # A cell's weight in units of the normal matrix makes the smoothing parameter free of units.
     unit = np.trace(normal) / np.trace(penalty)
-    ridge = 1e-7 * np.trace(normal) / size
     # In the modes that both matrices share every smoothness costs one division.
-    stiffness, modes = eigh(penalty, normal + ridge * np.eye(size), driver="gvd", check_finite=False)
+    stiffness, modes = eigh(penalty, normal, driver="gvd", check_finite=False)
     coordinates = modes.T @ target
     total = float((weight * mean**2).sum())
     best = None
-    for exponent in np.arange(-7.0, 3.5, 0.5):
-        shrink = 1.0 / (1.0 + unit * 10.0**exponent * np.maximum(stiffness, 0.0))
+    for smoothness in 10.0 ** np.arange(-7.0, 3.5, 0.5):
+        shrink = 1.0 / (1.0 + unit * smoothness * np.maximum(stiffness, 0.0))
         chi2 = max(total - float((coordinates**2 * shrink * (2.0 - shrink)).sum()), 1e-300)
         freedom = max(mean.size - float(shrink.sum()), 1.0)
         score = mean.size * chi2 / freedom**2
         if best is None or score < best[0]:
-            best = (score, shrink, chi2, freedom)
-    _, shrink, chi2, freedom = best
-    return modes @ (shrink * coordinates), (modes * shrink) @ modes.T, chi2, freedom
+            best = (score, shrink, chi2, freedom, smoothness)
+    _, shrink, chi2, freedom, smoothness = best
+    return modes @ (shrink * coordinates), (modes * shrink) @ modes.T, chi2, freedom, smoothness
