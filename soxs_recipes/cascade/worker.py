@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import logging
@@ -16,6 +15,8 @@ import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
+
+from soxs_recipes.memory import return_freed
 
 __all__ = ["call_recipe", "draw_plots", "peak_megabytes", "serve", "warm_up"]
 
@@ -208,8 +209,7 @@ def _reset_peak() -> None:
     # What is left are modules and masters that are kept: looking through them again and again took a tenth of the
     # time of plots.
     gc.freeze()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    return_freed()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

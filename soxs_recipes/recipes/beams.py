@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from soxs_recipes.data.qc import QCDefinition, QCParameter
 from soxs_recipes.errors import AlgorithmError, InputError, UnprocessableData
 from soxs_recipes.instrument.times import observation_mjd
+from soxs_recipes.memory import return_freed
 from soxs_recipes.recipes.declarations import Parameter
 from soxs_recipes.recipes.preparation import forget_masters
 from soxs_recipes.recipes.spectroscopy import (
@@ -30,11 +31,12 @@ from soxs_recipes.recipes.spool import Shelf
 from soxs_recipes.recipes.two_dimensional import BEAM_ERRORS
 
 if TYPE_CHECKING:
+    from soxs_recipes.data.frame import Frame
     from soxs_recipes.recipes.inputs import Inputs
     from soxs_recipes.recipes.outputs import Outputs
     from soxs_recipes.reduction.beam_combination import Beam
     from soxs_recipes.reduction.beams import BeamPattern, Shot, SlitSamples, Subtraction
-    from soxs_recipes.reduction.difference import Difference, DifferenceResult
+    from soxs_recipes.reduction.difference import Difference, DifferenceFit, DifferenceResult
 
 __all__ = ["BEAM_PARAMETERS", "BEAM_QC", "BeamSequence", "header_number", "reduce_beams", "shots_of"]
 
@@ -245,6 +247,7 @@ class _Bench:
         self._ready.clear()
         self.geometry.forget_maps()
         forget_masters()
+        return_freed()
         for index in left:
             name = self.sequence.paths[index].name
             self.inputs.mark_partial(f"{name} is left out: no exposure of another beam goes with it")
@@ -262,24 +265,21 @@ class _Bench:
         self._ready = {index: ready for index, ready in self._ready.items() if index in wanted}
         shots = self.sequence.shots
         negative = shots[subtraction.minus[0]].offset if subtraction.both else math.nan
-        samples = difference_samples(
-            pixels.difference,
-            pixels.location.maps,
-            self.axis,
-            flat=self.flat,
-            grids=self.grids,
-            settings=self.settings,
-            slit_grid=self.cells,
-            offsets=(shots[subtraction.plus].offset, negative),
-        )
+        offsets = shots[subtraction.plus].offset, negative
+        samples = difference_samples(self._fits(pixels), self.cells, offsets)
         return _Looked(subtraction, samples, pixels)
 
-    def extract(self, item: _Looked, pattern: BeamPattern) -> tuple[_Pixels, DifferenceResult]:
-        """Spectra of the beams of one difference."""
+    def _fits(self, pixels: _Pixels) -> list[DifferenceFit]:
+        from soxs_recipes.reduction.difference import set_up_difference
+
+        maps, common = pixels.location.maps, {"flat": self.flat, "grids": self.grids, "settings": self.settings}
+        return set_up_difference(pixels.difference, maps, self.axis, **common)
+
+    def extract(self, item: _Looked, pattern: BeamPattern) -> tuple[Frame, Location, DifferenceResult]:
+        """Spectra of the beams of one difference; the difference and where it lies, without its maps."""
         from soxs_recipes.reduction.beams import beam_sources
         from soxs_recipes.reduction.difference import extract_difference
 
-        pixels = item.take(self._shelf)
         choice, signs = beam_sources(
             item.samples,
             self.cells,
@@ -288,19 +288,21 @@ class _Bench:
             keep_place=self.settings.forced_position is not None,
             keep_width=self.settings.forced_fwhm is not None,
         )
+        pixels = item.take(self._shelf)
+        fits = self._fits(pixels)
+        frame, location, flexure = pixels.difference.frame, replace(pixels.location, maps=None), pixels.flexure
+        del pixels  # the fits need the room
         result = extract_difference(
-            pixels.difference,
-            pixels.location.maps,
+            frame,
+            fits,
             self.axis,
             bands={order.number: order.band for order in self.inputs.arm.orders},
-            flat=self.flat,
-            grids=self.grids,
             settings=self.settings,
             choice=choice,
             signs=signs,
-            flexure=pixels.flexure,
+            flexure=flexure,
         )
-        return pixels, result
+        return frame, location, result
 
     def name(self, subtraction: Subtraction) -> str:
         """The difference in words."""
@@ -365,14 +367,15 @@ def _reduced(
     from soxs_recipes.recipes.object_products import object_qc
 
     try:
-        pixels, result = bench.extract(item, pattern)
+        frame, location, result = bench.extract(item, pattern)
     except (AlgorithmError, UnprocessableData) as error:
         bench.inputs.mark_partial(f"left out: {bench.name(item.subtraction)}: {error}")
         return None
-    qc = object_qc(None, pixels.location, bench.geometry, result.result)
+    qc = object_qc(None, location, bench.geometry, result.result)
     qc.append(QCParameter("SKY RATIO", result.sky_ratio))
     result = replace(result, result=result.result.without_fits())
-    _add_images(outputs, bench, item.subtraction, pixels.difference, result, qc)
+    return_freed()
+    _add_images(outputs, bench, item.subtraction, frame, result, qc)
     return item.subtraction, result.without_images(), qc
 
 
@@ -463,7 +466,7 @@ def _sequence_qc(results, beams: Sequence[Beam], pattern: BeamPattern, lost: int
     return qc
 
 
-def _add_images(outputs, bench: _Bench, pair: Subtraction, difference, result: DifferenceResult, qc) -> None:
+def _add_images(outputs, bench: _Bench, pair: Subtraction, frame: Frame, result: DifferenceResult, qc) -> None:
     """The difference without what is left of the sky, and that rest.
 
     The rest's ERRS is the noise without the beams' own photons: both together hold all that an extraction starts
@@ -471,7 +474,7 @@ def _add_images(outputs, bench: _Bench, pair: Subtraction, difference, result: D
     """
     from soxs_recipes.fits_files import image_hdus
 
-    frame, path = difference.frame, bench.sequence.paths[pair.plus]
+    path = bench.sequence.paths[pair.plus]
     counted = [path, *(bench.sequence.paths[index] for index in pair.minus)]
     common = {"reference": path, "used": counted, "qc": qc}
     inner = result.result

@@ -37,6 +37,7 @@ __all__ = [
     "DifferenceResult",
     "difference_samples",
     "extract_difference",
+    "set_up_difference",
     "slit_cells",
     "subtract_exposures",
 ]
@@ -262,7 +263,7 @@ class DifferenceFit(OrderFit):
         self._object_photons = sum(factor * np.abs(light) for factor, light in zip(factors, lights, strict=True))
 
 
-def difference_samples(
+def set_up_difference(
     difference: Difference,
     maps: PixelMaps,
     dispersion_axis: int,
@@ -270,11 +271,29 @@ def difference_samples(
     flat: Frame | None,
     grids: list[OrderGrid],
     settings: ExtractionSettings,
-    slit_grid: np.ndarray,
-    offsets: tuple[float, float],
+) -> list[DifferenceFit]:
+    """Fits of the orders of a difference; they hold of it and of the maps all that they need.
+
+    UnprocessableData when no order holds usable pixels.
+    """
+
+    def make(pixels, *arrays):
+        return DifferenceFit(
+            pixels,
+            *arrays,
+            photons=pixels.take(difference.photons),
+            subtracted=pixels.take(difference.subtracted),
+            scale=difference.scale,
+        )
+
+    frame = difference.frame
+    return set_up_fits(frame, maps, dispersion_axis, frame.variance, flat, grids, settings, make)
+
+
+def difference_samples(
+    fits: Sequence[DifferenceFit], slit_grid: np.ndarray, offsets: tuple[float, float]
 ) -> SlitSamples:
     """Light of a difference along the slit, for `beams.find_pattern`; `offsets` of both beams [arcsec]."""
-    fits = _fits(difference, maps, dispersion_axis, flat, grids, settings)
     values, weights = [], []
     for fit in fits:
         fit.estimate_sky()
@@ -292,28 +311,12 @@ def slit_cells(half_length: float) -> np.ndarray:
     return _CELL * np.arange(-count, count + 1)
 
 
-def _fits(difference, maps, axis, flat, grids, settings):
-    def make(pixels, *arrays):
-        return DifferenceFit(
-            pixels,
-            *arrays,
-            photons=pixels.take(difference.photons),
-            subtracted=pixels.take(difference.subtracted),
-            scale=difference.scale,
-        )
-
-    frame = difference.frame
-    return set_up_fits(frame, maps, axis, frame.variance, flat, grids, settings, make)
-
-
 def extract_difference(
-    difference: Difference,
-    maps: PixelMaps,
+    frame: Frame,
+    fits: list[DifferenceFit],
     dispersion_axis: int,
     *,
     bands: Mapping[int, str],
-    flat: Frame | None,
-    grids: list[OrderGrid],
     settings: ExtractionSettings,
     choice: TargetChoice,
     signs: Sequence[float],
@@ -323,23 +326,21 @@ def extract_difference(
 
     Parameters
     ----------
+    frame : Frame
+        The difference.
+    fits : list of DifferenceFit
+        From `set_up_difference`.
     choice : TargetChoice
         From `beams.beam_sources`, as `signs`.
     flexure : float [px]
         By how much the subtracted exposure is shifted along the dispersion axis against the maps.
-
-    Raises
-    ------
-    UnprocessableData
-        No order holds usable pixels.
     """
-    fits = _fits(difference, maps, dispersion_axis, flat, grids, settings)
     for fit in fits:
         direction = _direction(fit.pixels, dispersion_axis)
         fit.signs = list(signs)
         if abs(flexure) > 0.02:
             fit.offsets = [0.0 if sign > 0 else -direction * flexure for sign in signs]
-    traces, hits = fit_sources(difference.frame, fits, choice, settings)
+    traces, hits = fit_sources(frame, fits, choice, settings)
     correlation: list[np.ndarray] = []
 
     def spectra(fit, band, shared):
@@ -348,12 +349,12 @@ def extract_difference(
         sources = range(len(choice.sources))
         return [order_spectrum(fit, k, band, aperture=settings.aperture, shared_variance=shared) for k in sources]
 
-    result = collect_result(difference.frame, fits, choice, traces, hits, bands, settings, spectra)
+    result = collect_result(frame, fits, choice, traces, hits, bands, settings, spectra)
     beams = [_beam(fits, result.orders, 1.0)]
     if choice.beams > 1:
-        beams.append(_beam(fits, result.others[0], -1.0 / difference.scale))
+        beams.append(_beam(fits, result.others[0], -1.0 / fits[0].scale))
         result = replace(result, others=result.others[1:])
-    background = difference.frame.variance.copy()
+    background = frame.variance.copy()
     for fit in fits:
         fit.pixels.put(background, fit.base_variance + fit.sky_photons())
     return DifferenceResult(result, tuple(beams), tuple(correlation), _sky_ratio(fits), background)

@@ -11,6 +11,7 @@ from soxs_recipes.reduction.beams import Shot, beam_sources, find_pattern, pair_
 from soxs_recipes.reduction.difference import (
     difference_samples,
     extract_difference,
+    set_up_difference,
     slit_cells,
     subtract_exposures,
 )
@@ -42,21 +43,22 @@ def reduce(exposures, subtractions, offsets, settings=SETTINGS, change=None, fle
         difference = change(difference) if change else difference
         beams = (offsets[pair.plus], offsets[pair.minus[0]] if pair.both else np.nan)
         common = {"flat": scene.flat, "grids": grids, "settings": settings}
-        samples.append(difference_samples(difference, scene.maps, axis, slit_grid=CELLS, offsets=beams, **common))
+        samples.append(difference_samples(set_up_difference(difference, scene.maps, axis, **common), CELLS, beams))
         ready.append(difference)
     pattern = find_pattern(samples, CELLS, 0.0, tolerance=2.0)
     beams, correlations, results = [], {}, []
     for number, (pair, difference, sample) in enumerate(zip(subtractions, ready, samples, strict=True)):
         choice, signs = beam_sources(sample, CELLS, pattern, maximum_sources=2, keep_place=False, keep_width=False)
+        fits = set_up_difference(difference, scene.maps, axis, **common)
         result = extract_difference(
-            difference,
-            scene.maps,
+            difference.frame,
+            fits,
             axis,
             bands={1: "a", 2: "b"},
             choice=choice,
             signs=signs,
             flexure=flexure,
-            **common,
+            settings=settings,
         )
         times = [exposure[1].meta.exposure_time for exposure in exposures]
         parts = {pair.plus: (1.0, times[pair.plus])}
