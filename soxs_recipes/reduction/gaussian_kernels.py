@@ -182,7 +182,10 @@ def _row_sums(weights, target, across, light, level, slope, sums, pulls):
 
 @compiled(any_order=True)
 def _normal_equations(target, weights, x0, y0, p, mean, inverse, across, up, normal, gradient):
-    """Lower half of the normal matrix (9, 9), gradient (9,), and chi-square (returned), prior included."""
+    """Lower half of the normal matrix (9, 9), gradient (9,), and chi-square (returned), prior included.
+
+    The profiles are those of `p` already.
+    """
     k = up.shape[1]
     middle = 0.5 * (k - 1)
     for i in range(_PARAMETERS):
@@ -193,7 +196,6 @@ def _normal_equations(target, weights, x0, y0, p, mean, inverse, across, up, nor
     f = np.empty(_FUNCTIONS)
     f[3] = 1.0
     sums, pulls, number = np.empty((_FUNCTIONS, _FUNCTIONS)), np.empty(_FUNCTIONS), np.empty(_PARAMETERS)
-    _profiles(x0, y0, p, across, up)
     for r in range(k):
         v = (r - middle) / middle
         light = p[FLUX] * up[0, r]
@@ -395,6 +397,7 @@ def fit_round(data, usable, base, x0, y0, image, marks, parameters, damping, set
             if settled[n]:
                 break
             _bounded(p, step, trial)
+            _profiles(x0[n], y0[n], trial, across, up)
             new_chi = _normal_equations(
                 target, weights, x0[n], y0[n], trial, mean[n], inverse[n], across, up, new_normal, new_gradient
             )

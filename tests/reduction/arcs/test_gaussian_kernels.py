@@ -22,6 +22,7 @@ def model(p):
 def normal_equations(target, weights, mean, inverse):
     normal, gradient = np.zeros((9, 9)), np.zeros(9)
     work = np.empty((3, SIZE, SIZE)), np.empty((3, SIZE))
+    kernels._profiles(*CORNER, PARAMETERS, *work)
     chi = kernels._normal_equations(target, weights, *CORNER, PARAMETERS, mean, inverse, *work, normal, gradient)
     return np.tril(normal) + np.tril(normal, -1).T, gradient, chi
 
