@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 from scipy.special import erf
 
+from soxs_recipes.reduction.detection_kernels import filtered_frame, local_maxima
 from soxs_recipes.reduction.line_centres import FWHM_PER_SIGMA
 
 __all__ = ["Peaks", "detect_peaks"]
@@ -76,39 +76,28 @@ def detect_peaks(
     """
     sigma = max(fwhm, 1.6) / FWHM_PER_SIGMA
     good = usable & np.isfinite(data) & np.isfinite(variance)
-    values = np.where(good, data, 0.0).astype(np.float32)
-    filtered, weight = _filtered(values, good, sigma, int(2 * round(0.5 * _BACKGROUND_WIDTH * max(fwhm, 1.6)) + 1))
-    noise = _noise(variance, good, sigma)
-    core = ndimage.maximum_filter(filtered, size=3, mode="constant", cval=np.inf)
-    candidates = (filtered >= core) & (filtered > threshold * noise) & (weight > 0.6)
-    rows, columns = np.nonzero(candidates)
+    data, variance = (np.ascontiguousarray(image, dtype=np.float32) for image in (data, variance))
+    filtered, weight = filtered_frame(data, good, _kernel(sigma), round(0.5 * _BACKGROUND_WIDTH * max(fwhm, 1.6)))
+    typical = float(np.median(variance[good])) if good.any() else 1.0
+    area = 4.0 * np.pi * sigma**2
+    rows, columns, noise = local_maxima(filtered, weight, variance, good, typical, area, threshold)
     if rows.size == 0:
         return Peaks(*(np.zeros(0) for _ in range(4)))
-    spot = ~_is_lone_pixel(values, good, rows, columns, _lone_share(fwhm))
-    rows, columns = rows[spot], columns[spot]
-    flux = filtered[rows, columns].astype(np.float64) * 4.0 * np.pi * sigma**2
+    spot = ~_is_lone_pixel(data, good, rows, columns, _lone_share(fwhm))
+    rows, columns, noise = rows[spot], columns[spot], noise[spot]
+    flux = filtered[rows, columns].astype(np.float64) * area
     brightest = np.argsort(-flux, kind="stable")[:limit]
-    rows, columns, flux = rows[brightest], columns[brightest], flux[brightest]
+    rows, columns, flux, noise = rows[brightest], columns[brightest], flux[brightest], noise[brightest]
     y = rows + _parabola(filtered, rows, columns, 0)
     x = columns + _parabola(filtered, rows, columns, 1)
-    return Peaks(x, y, flux, (filtered[rows, columns] / noise[rows, columns]).astype(np.float64))
+    return Peaks(x, y, flux, filtered[rows, columns] / noise)
 
 
-def _filtered(values, good, sigma, box):
-    """Zero-sum filtered frame, and the share of the Gaussian kernel that fell on good pixels."""
-    smooth = ndimage.gaussian_filter(values, sigma, mode="constant", truncate=3.5)
-    mean = ndimage.uniform_filter(values, box, mode="constant")
-    seen = good.astype(np.float32)
-    border = ndimage.gaussian_filter(seen, sigma, mode="constant", truncate=3.5)
-    share = ndimage.uniform_filter(seen, box, mode="constant")
-    return smooth / np.maximum(border, 0.3) - mean / np.maximum(share, 0.1), border
-
-
-def _noise(variance, good, sigma):
-    """1 sigma of the filtered frame: the kernel's square sum times the local variance."""
-    typical = float(np.median(variance[good])) if good.any() else 1.0
-    local = ndimage.uniform_filter(np.where(good, variance, typical).astype(np.float32), 5, mode="nearest")
-    return np.sqrt(np.maximum(local, 1.0e-6) / (4.0 * np.pi * sigma**2))
+def _kernel(sigma):
+    """A Gaussian out to 3.5 sigma, of sum 1."""
+    reach = int(3.5 * sigma + 0.5)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return kernel / kernel.sum()
 
 
 def _lone_share(fwhm):
