@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from soxs_recipes.compiled import compiled
 from soxs_recipes.reduction.banded import (
     BandedSystem,
     SplineBasis,
@@ -198,8 +199,18 @@ class JointModel:
 
     def per_bin(self, pixel_values: np.ndarray) -> np.ndarray:
         """Sum over pixels of values shared out to the bins they overlap."""
-        low = np.floor(self._position).astype(np.int64)
-        share = self._position - low
-        summed = np.bincount(low + 1, pixel_values * (1.0 - share), minlength=self.bins + 2)
-        summed += np.bincount(low + 2, pixel_values * share, minlength=self.bins + 2)
-        return summed[1 : self.bins + 1]
+        return _shared_sums(self._position, pixel_values, self.bins)
+
+
+@compiled
+def _shared_sums(position, values, bins):
+    """Sums of values in bins, each value shared out to the two bins about its position; (bins,)."""
+    result = np.zeros(bins)
+    for i in range(position.size):
+        low = int(np.floor(position[i]))
+        share = position[i] - low
+        if 0 <= low < bins:
+            result[low] += values[i] * (1.0 - share)
+        if -1 <= low < bins - 1:
+            result[low + 1] += values[i] * share
+    return result
