@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.special import ndtr
 
 from soxs_recipes.compiled import compiled
 
@@ -15,7 +16,11 @@ _TRIALS = 25
 _ROUNDS = 3
 _FARTHEST = 6.0  # sigma from the edge beyond which light is whole or none
 _OUTLIER = 6.0
-_NORMAL = 1.0 / math.sqrt(2.0 * math.pi)
+# The normal distribution at even steps; between them its series to the third order is good to 1e-9.
+_NODES = 64  # a sigma
+_PLACES = np.arange(-_FARTHEST * _NODES, _FARTHEST * _NODES + 1) / _NODES
+_CUMULATIVE = ndtr(_PLACES)
+_DENSITY = np.exp(-0.5 * _PLACES**2) / math.sqrt(2.0 * math.pi)
 
 
 @compiled
@@ -98,13 +103,16 @@ def _step(inward, columns, parameters, prediction, rows):
     """
     edge, blur, plateau, slope, level = parameters
     cumulative, density = np.empty(columns + 1), np.empty(columns + 1)
-    way = 1.0 if inward[columns - 1] > inward[0] else -1.0
+    way, sharpness = 1.0 if inward[columns - 1] > inward[0] else -1.0, 1.0 / blur
     for start in range(0, inward.size, columns):
         for k in range(columns + 1):
-            z = (inward[start] + way * (k - 0.5) - edge) / blur
-            near = abs(z) < _FARTHEST
-            density[k] = _NORMAL * math.exp(-0.5 * z * z) if near else 0.0
-            cumulative[k] = 0.5 * (1.0 + math.erf(z * math.sqrt(0.5))) if near else 0.5 + math.copysign(0.5, z)
+            z = min(max((inward[start] + way * (k - 0.5) - edge) * sharpness, -_FARTHEST), _FARTHEST)
+            node = int((z + _FARTHEST) * _NODES + 0.5)
+            place = node / _NODES - _FARTHEST
+            d, curve = z - place, place * place - 1.0
+            bend = place * (place * place - 3.0)
+            density[k] = _DENSITY[node] * (1.0 - d * (place - d * (0.5 * curve - d * bend / 6.0)))
+            cumulative[k] = _CUMULATIVE[node] + _DENSITY[node] * d * (1.0 - d * (0.5 * place - d * curve / 6.0))
         for k in range(columns):
             beyond = inward[start + k] - edge
             lower = beyond - 0.5 * way
