@@ -21,6 +21,7 @@ __all__ = ["find_bad_pixels", "local_level"]
 # Expected false flags of each kind on a clean frame, as a fraction of its pixels.
 _FALSE_FRACTION = 1e-6
 _BLOCK = 32
+_NOTHING = np.float32(0.0)
 _INVALID_BLOCK_FRACTION = 0.2
 
 
@@ -32,6 +33,7 @@ def find_bad_pixels(
     level: np.ndarray | None = None,
     noise_scale: float = 1.0,
     false_fraction: float = _FALSE_FRACTION,
+    poisson: np.ndarray | np.float32 = _NOTHING,
 ) -> np.ndarray:
     """Quality bits of the pixels that misbehave.
 
@@ -53,6 +55,8 @@ def find_bad_pixels(
         Measured over stated variance of the frames.
     false_fraction : float
         Of each kind of flag, on clean frames.
+    poisson : ndarray (ny, nx) [e-^2]
+        Variance that all frames have besides their own: of a smooth level's charge.
 
     Returns
     -------
@@ -69,9 +73,9 @@ def find_bad_pixels(
     if level is None:
         level = local_level(master.data, master.quality)
     sigma = deviation_sigma * float(np.sqrt(noise_scale))
-    quality = _deviating(frames[0], combination, level, sigma, false_fraction)
+    quality = _deviating(frames[0].variance + poisson, combination, level, sigma, false_fraction)
     if len(frames) > 1:
-        quality |= _fluctuating(frames, combination, level, noise_scale, false_fraction)
+        quality |= _fluctuating(frames, combination, level, noise_scale, false_fraction, poisson)
     return quality
 
 
@@ -124,11 +128,15 @@ def _spread(coarse: np.ndarray, shape: tuple[int, int], block: int) -> np.ndarra
 
 
 def _deviating(
-    frame: Frame, combination: Combination, level: np.ndarray, deviation_sigma: float, false_fraction: float
+    variance: np.ndarray,
+    combination: Combination,
+    level: np.ndarray,
+    deviation_sigma: float,
+    false_fraction: float,
 ) -> np.ndarray:
     master = combination.frame
     chance = -float(ndtri(0.5 * false_fraction))
-    limit = np.maximum(np.float32(deviation_sigma**2) * frame.variance, np.float32(chance**2) * master.variance)
+    limit = np.maximum(np.float32(deviation_sigma**2) * variance, np.float32(chance**2) * master.variance)
     deviation = master.data - level
     far = np.nonzero(np.square(deviation) > limit)
     far = tuple(index[(master.quality[far] & np.int32(UNUSABLE)) == 0] for index in far)
@@ -138,12 +146,12 @@ def _deviating(
 
 
 def _fluctuating(
-    frames: Sequence[Frame], combination: Combination, level: np.ndarray, noise_scale: float, false_fraction: float
+    frames: Sequence[Frame], combination: Combination, level, noise_scale: float, false_fraction: float, poisson
 ) -> np.ndarray:
     """NOISY and DEAD bits from chi-square about the mean."""
     master = combination.frame
     quality = np.zeros(master.shape, np.int32)
-    chi_square, degrees, constant = _chi_square(frames, combination, level, noise_scale)
+    chi_square, degrees, constant = _chi_square(frames, combination, level, noise_scale, poisson)
     pixels = np.array([np.count_nonzero(degrees == number) for number in range(degrees.max() + 1)])
     if not pixels[1:].any():
         return quality
@@ -161,12 +169,12 @@ def _fluctuating(
 
 
 def _chi_square(
-    frames: Sequence[Frame], combination: Combination, level: np.ndarray, noise_scale: float
+    frames: Sequence[Frame], combination: Combination, level: np.ndarray, noise_scale: float, poisson
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Chi-square about the mean without the worst frame, its degrees of freedom, and whether all values agree."""
     mean = combination.frame.data
     # What stands above the local level is charge, whose Poisson noise is no misbehaviour.
-    charge = np.maximum(mean - level, np.float32(0.0))
+    charge = np.maximum(mean - level, np.float32(0.0)) + np.float32(noise_scale) * poisson
     chi_square, degrees = np.empty(mean.shape, np.float32), np.empty(mean.shape, np.int16)
     constant = np.empty(mean.shape, bool)
     for rows in row_chunks(mean.shape):

@@ -19,6 +19,7 @@ _TRUNCATED_VARIANCE = 0.97334  # of a normal deviate, within 3 sigma
 _CONVERGED = 1e-7
 _SAMPLE_PIXELS = 600_000
 _SPECTRUM_ROWS = 1024
+_NOTHING = np.float32(0.0)
 
 
 def thinned(values: np.ndarray) -> np.ndarray:
@@ -74,15 +75,21 @@ def frame_noises(frames: Sequence[Frame], combination: Combination) -> list[floa
     return [float(np.sqrt(max(variance, 0.0))) for variance in own]
 
 
-def noise_scale(frames: Sequence[Frame], combination: Combination) -> float:
-    """Measured over expected variance of single frames, from their scatter about the mean; 1 for one frame."""
+def noise_scale(
+    frames: Sequence[Frame], combination: Combination, poisson: np.ndarray | np.float32 = _NOTHING
+) -> float:
+    """Measured over expected variance of single frames, from their scatter about the mean; 1 for one frame.
+
+    `poisson` (ny, nx) is a variance that all frames have besides their own.
+    """
     count = len(frames)
     if count < 2:
         return 1.0
     rows = _sample(frames[0].shape)
     complete = (combination.count == count)[rows]
     mean = combination.frame.data[rows]
-    pulls = [((frame.data[rows] - mean) / np.sqrt(frame.variance[rows]))[complete] for frame in frames]
+    besides = np.broadcast_to(poisson, frames[0].shape)[rows]
+    pulls = [((frame.data[rows] - mean) / np.sqrt(frame.variance[rows] + besides))[complete] for frame in frames]
     measured = truncated_variance(np.concatenate(pulls)) * count / (count - 1.0)
     return measured if measured > 0 else 1.0
 

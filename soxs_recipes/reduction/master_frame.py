@@ -106,9 +106,11 @@ def build_master(
     """
     combination = combine_frames(frames, clip_sigma=clip_sigma)
     level = local_level(combination.frame.data, combination.frame.quality)
+    poisson = np.float32(0.0)
     if collects_charge:
-        frames, combination = _with_charge(frames, combination, np.maximum(level, np.float32(0.0)))
-    scale = noise_scale(frames, combination)
+        poisson = np.maximum(level, np.float32(0.0))
+        combination = _with_charge(combination, poisson)
+    scale = noise_scale(frames, combination, poisson)
     # Flags first take the noise as measured, then decide what is charge.
     measured = _scaled(combination, scale)
     quality = find_bad_pixels(
@@ -117,6 +119,7 @@ def build_master(
         deviation_sigma=deviation_sigma,
         level=level,
         noise_scale=scale,
+        poisson=poisson,
     )
     master = measured.frame
     if collects_charge:
@@ -125,7 +128,7 @@ def build_master(
         master = master.with_arrays(variance=master.variance + charge / np.maximum(combination.count, 1))
     noises = tuple(frame_noises(frames, combination))
     peak = pattern_peak(frames[0].data - master.data, combination.count == len(frames))
-    meta = replace(master.meta, read_noise=_read_noise(frames, scale, level, collects_charge))
+    meta = replace(master.meta, read_noise=_read_noise(frames[0], scale, poisson))
     master = master.with_arrays(quality=master.quality | quality, meta=meta)
     denoised = denoise_master(master, weight_floor=WEIGHT_FLOOR if denoise else 1.0)
     return MasterFrame(
@@ -140,14 +143,11 @@ _STATIC_BITS = np.int32(
 )
 
 
-def _with_charge(
-    frames: Sequence[Frame], combination: Combination, charge: np.ndarray
-) -> tuple[list[Frame], Combination]:
-    """Poisson variance of a smooth level added to frames and combination."""
-    frames = [frame.with_arrays(variance=frame.variance + charge) for frame in frames]
+def _with_charge(combination: Combination, charge: np.ndarray) -> Combination:
+    """Poisson variance of a smooth level added to a combination."""
     master = combination.frame
     variance = master.variance + charge / np.maximum(combination.count, 1)
-    return frames, Combination(master.with_arrays(variance=variance), combination.count)
+    return Combination(master.with_arrays(variance=variance), combination.count)
 
 
 def _scaled(combination: Combination, scale: float) -> Combination:
@@ -155,13 +155,12 @@ def _scaled(combination: Combination, scale: float) -> Combination:
     return Combination(master.with_arrays(variance=master.variance * np.float32(scale)), combination.count)
 
 
-def _read_noise(frames: Sequence[Frame], scale: float, level: np.ndarray, collects_charge: bool) -> float:
+def _read_noise(frame: Frame, scale: float, poisson: np.ndarray | np.float32) -> float:
     """Read noise [e-] of one frame, quantisation and Poisson noise taken away."""
-    meta = frames[0].meta
-    variance = scale * float(np.median(thinned(frames[0].variance))) - meta.gain**2 / 12.0
-    if collects_charge:
-        variance -= max(float(np.median(thinned(level))), 0.0)
-    return float(np.sqrt(variance)) if variance > 0 else meta.read_noise
+    charge = float(np.median(thinned(np.asarray(poisson))))
+    own = float(np.median(thinned(frame.variance)))
+    variance = scale * (own + charge) - frame.meta.gain**2 / 12.0 - charge
+    return float(np.sqrt(variance)) if variance > 0 else frame.meta.read_noise
 
 
 def _statistics(denoised, combination: Combination, noises, scale: float, peak: float) -> MasterStatistics:
