@@ -202,7 +202,7 @@ class MasterFlat(Recipe):
             Product("BKG_FLAT_<ARM>", "scattered light of a mean exposure"),
         ),
         qc=_QC,
-        algorithm_version=4,
+        algorithm_version=5,
     )
 
     def process(self, inputs, parameters, outputs):

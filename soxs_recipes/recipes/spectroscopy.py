@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from soxs_recipes.recipes.inputs import Inputs
     from soxs_recipes.recipes.user_arcs import MeasuredArc
     from soxs_recipes.reduction.extraction import ExposureResult, ExtractionSettings
+    from soxs_recipes.reduction.flexure import SkyPixels
     from soxs_recipes.reduction.order_pixels import OrderGrid
     from soxs_recipes.reduction.slit_ends import EdgeShift
     from soxs_recipes.reduction.zero_point import SkyLines, SkySpectrum, ZeroPoint
@@ -90,6 +91,9 @@ class Geometry:
     _unshifted: dict[tuple[int, int], PixelMaps] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _sky_pixels: dict[tuple[int, int], tuple[Sequence[OrderGrid], list[SkyPixels]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def maps(self, inputs: Inputs, shape: tuple[int, int], shift: tuple[float, float] = (0.0, 0.0)) -> PixelMaps:
         """Pixel maps of an exposure shifted by (dx, dy) [px]; those without a shift are kept for the next."""
@@ -99,9 +103,23 @@ class Geometry:
             self._unshifted[shape] = self._maps(inputs, shape, shift)
         return self._unshifted[shape]
 
+    def sky_pixels(self, inputs: Inputs, maps: PixelMaps, grids: Sequence[OrderGrid]) -> list[SkyPixels]:
+        """Where the sky is read; on maps without a shift kept for the next exposure."""
+        from soxs_recipes.reduction.flexure import sky_pixels
+
+        shape = maps.order.shape
+        if maps is not self._unshifted.get(shape):
+            return sky_pixels(maps, grids, inputs.arm.dispersion_axis)
+        kept_grids, places = self._sky_pixels.get(shape, (None, []))
+        if kept_grids is not grids:
+            places = sky_pixels(maps, grids, inputs.arm.dispersion_axis)
+            self._sky_pixels[shape] = grids, places
+        return places
+
     def forget_maps(self) -> None:
         """Let go of the maps that are kept."""
         self._unshifted.clear()
+        self._sky_pixels.clear()
 
     def _maps(self, inputs, shape, shift) -> PixelMaps:
         from soxs_recipes.reduction.pixel_maps import pixel_maps
@@ -335,7 +353,8 @@ def measure_flexure(
     from soxs_recipes.reduction.slit_ends import edge_shift
 
     frame = exposure.frame
-    spectra = sky_spectra(frame, maps, grids, inputs.arm.dispersion_axis, base_variance=exposure.base_variance)
+    places = geometry.sky_pixels(inputs, maps, grids)
+    spectra = sky_spectra(frame, places, base_variance=exposure.base_variance)
     edges = None
     if geometry.table is not None:
         edges = edge_shift(frame, geometry.table, maps, spectra, base_variance=exposure.base_variance)

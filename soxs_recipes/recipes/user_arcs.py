@@ -102,14 +102,15 @@ def _measure(inputs: Inputs, path: Path, geometry: Geometry) -> MeasuredArc:
 def _through_slit(inputs: Inputs, exposure: Exposure, geometry: Geometry, time: float) -> MeasuredArc:
     """As the sky is measured: lines all along the slit, and its ends in their light."""
     from soxs_recipes.reduction.extraction import make_grids
-    from soxs_recipes.reduction.flexure import sky_spectra, zero_point_of_spectra
+    from soxs_recipes.reduction.flexure import sky_pixels, sky_spectra, zero_point_of_spectra
     from soxs_recipes.reduction.slit_ends import edge_shift
     from soxs_recipes.reduction.wave_drift import ArcShift
 
     frame, axis = exposure.frame, inputs.arm.dispersion_axis
     maps = geometry.maps(inputs, frame.shape)
     grids = make_grids(maps, axis)
-    spectra = sky_spectra(frame, maps, grids, axis, base_variance=exposure.base_variance)
+    places = sky_pixels(maps, grids, axis)
+    spectra = sky_spectra(frame, places, base_variance=exposure.base_variance)
     ends = None
     if geometry.table is not None:
         ends = edge_shift(frame, geometry.table, maps, spectra, base_variance=exposure.base_variance)
@@ -123,7 +124,7 @@ def _through_slit(inputs: Inputs, exposure: Exposure, geometry: Geometry, time: 
         raise UnprocessableData("no line of the lamps is seen")
     parts = [
         zero_point_of_spectra(
-            sky_spectra(frame, maps, grids, axis, base_variance=exposure.base_variance, slit_range=part),
+            sky_spectra(frame, places, base_variance=exposure.base_variance, slit_range=part),
             lines,
             **settings,
         ).shift

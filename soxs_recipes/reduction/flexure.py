@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from soxs_recipes.compiled import compiled
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.pixel_maps import PixelMaps
 from soxs_recipes.data.quality import is_usable
-from soxs_recipes.reduction.order_pixels import OrderGrid, cut_order
+from soxs_recipes.reduction.order_pixels import OrderGrid, OrderPixels, cut_order
 from soxs_recipes.reduction.sky_model import first_sky
 from soxs_recipes.reduction.sky_template import template_shift
 from soxs_recipes.reduction.zero_point import (
@@ -23,7 +23,7 @@ from soxs_recipes.reduction.zero_point import (
     measure_lines,
 )
 
-__all__ = ["sky_spectra", "template_shifts", "zero_point_of_spectra"]
+__all__ = ["SkyPixels", "sky_pixels", "sky_spectra", "template_shifts", "zero_point_of_spectra"]
 
 _WIDE = 6.0  # bins of the slit's image from which lines are no longer single
 _NARROW = 1.0  # bins: no slit is narrower
@@ -115,29 +115,49 @@ def _by_template(spectra, lines, **settings) -> LineResiduals | None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class SkyPixels:
+    """The pixels of an order that show the sky, and how its lines run.
+
+    Attributes
+    ----------
+    pixels : OrderPixels
+        Without those at the slit's ends.
+    direction, tilt
+        As in `SkySpectrum`.
+    """
+
+    pixels: OrderPixels
+    direction: float
+    tilt: np.ndarray | float
+
+
+def sky_pixels(maps: PixelMaps, grids: Sequence[OrderGrid], dispersion_axis: int) -> list[SkyPixels]:
+    """Where `sky_spectra` looks; orders outside the maps are left out."""
+    present, found = set(maps.orders), []
+    for grid in grids:
+        if grid.order in present:
+            pixels = cut_order(maps, grid, dispersion_axis, edge_margin=2.0)
+            found.append(SkyPixels(pixels, *_run_of_lines(maps, pixels, dispersion_axis)))
+    return found
+
+
 def sky_spectra(
     frame: Frame,
-    maps: PixelMaps,
-    grids: Sequence[OrderGrid],
-    dispersion_axis: int,
+    places: Sequence[SkyPixels],
     *,
     base_variance: np.ndarray,
     slit_range: tuple[float, float] | None = None,
 ) -> list[SkySpectrum]:
-    """Sky of every order as the median along the slit, with its error; orders outside the maps are left out.
+    """Sky of every order as the median along the slit, with its error.
 
     `slit_range` (low, high) [arcsec] takes a part of the slit alone.
     """
-    present = set(maps.orders)
-    return [
-        _sky_spectrum(frame, maps, grid, dispersion_axis, base_variance, slit_range)
-        for grid in grids
-        if grid.order in present
-    ]
+    return [_sky_spectrum(frame, place, base_variance, slit_range) for place in places]
 
 
-def _sky_spectrum(frame, maps, grid, dispersion_axis, base_variance, slit_range) -> SkySpectrum:
-    pixels = cut_order(maps, grid, dispersion_axis, edge_margin=2.0)
+def _sky_spectrum(frame, place: SkyPixels, base_variance, slit_range) -> SkySpectrum:
+    pixels, grid = place.pixels, place.pixels.grid
     good = is_usable(frame.quality.take(pixels.index))
     if slit_range is not None:
         good &= (pixels.slit > slit_range[0]) & (pixels.slit < slit_range[1])
@@ -145,9 +165,9 @@ def _sky_spectrum(frame, maps, grid, dispersion_axis, base_variance, slit_range)
     error = _median_errors(
         pixels.index[good], pixels.nearest[good], pixels.footprint[good], base_variance.ravel(), sky
     )
-    spectrum = SkySpectrum(grid.order, grid.wavelength, grid.bin_width, sky, error)
-    direction, tilt = _run_of_lines(maps, pixels, dispersion_axis)
-    return replace(spectrum, direction=direction, tilt=tilt)
+    return SkySpectrum(
+        grid.order, grid.wavelength, grid.bin_width, sky, error, direction=place.direction, tilt=place.tilt
+    )
 
 
 @compiled

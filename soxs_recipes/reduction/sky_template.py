@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
+from soxs_recipes.compiled import compiled
+
 __all__ = ["TemplateShift", "template_shift"]
 
 _CHUNK = 128  # bins that share one brightness and one sloping background
@@ -72,25 +74,37 @@ def _gains(sky, error, position, brightness, width, shifts):
     size = sky.size // _CHUNK * _CHUNK
     if size == 0 or position.size == 0:
         return np.zeros(shifts.size)
-    weight = (1.0 / error[:size] ** 2).reshape(-1, _CHUNK)
-    data = sky[:size].reshape(-1, _CHUNK)
-    # Outliers of a robust sky (a bad column, a hit) must not lead.
-    ramp = np.broadcast_to(np.linspace(-1.0, 1.0, _CHUNK), data.shape)
-    basis = [np.ones_like(data), ramp]
-    gains = np.zeros(shifts.size)
+    sky, weight = np.ascontiguousarray(sky[:size]), 1.0 / error[:size] ** 2
     templates = _shifted_templates(size, position, brightness, width, shifts)
-    for k, template in enumerate(templates):
-        scaled = template.reshape(-1, _CHUNK) / max(template.max(), 1e-30)
-        design = np.stack([*basis, scaled], axis=2)
-        weighted = (design * weight[:, :, None]).transpose(0, 2, 1)
-        normal = weighted @ design
+    return np.array([_gain(sky, weight, template / max(template.max(), 1e-30)) for template in templates])
+
+
+@compiled
+def _gain(sky, weight, template):
+    """Fall of chi^2, summed over chunks, when a template, where it helps, is added to sloping backgrounds."""
+    gain = 0.0
+    for first in range(0, sky.size, _CHUNK):
+        normal, target = np.zeros((3, 3)), np.zeros(3)
+        for k in range(_CHUNK):
+            basis = (1.0, 2.0 * k / (_CHUNK - 1.0) - 1.0, template[first + k])
+            for i in range(3):
+                target[i] += weight[first + k] * basis[i] * sky[first + k]
+                for j in range(i + 1):
+                    normal[i, j] += weight[first + k] * basis[i] * basis[j]
         # A chunk with a bin or two of use determines less than three unknowns, whatever its scale.
-        normal += (1e-9 * np.trace(normal, axis1=1, axis2=2) + 1e-30)[:, None, None] * np.eye(3)
-        solution = np.linalg.solve(normal, weighted @ data[:, :, None])[..., 0]
-        spread = np.linalg.inv(normal)[:, 2, 2]
-        gain = np.where(solution[:, 2] > 0, solution[:, 2] ** 2 / spread, 0.0)
-        gains[k] = gain.sum()
-    return gains
+        ridge = 1e-9 * (normal[0, 0] + normal[1, 1] + normal[2, 2]) + 1e-30
+        # What the background leaves of template and light, by elimination.
+        for i in range(2):
+            pivot = normal[i, i] + ridge
+            for j in range(i + 1, 3):
+                share = normal[j, i] / pivot
+                target[j] -= share * target[i]
+                for k in range(i + 1, j + 1):
+                    normal[j, k] -= share * normal[k, i]
+        left = normal[2, 2] + ridge
+        if target[2] > 0:
+            gain += target[2] ** 2 / left
+    return gain
 
 
 def _shifted_templates(size, position, brightness, width, shifts):

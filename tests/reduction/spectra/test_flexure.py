@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from soxs_recipes.reduction.extraction import make_grids
-from soxs_recipes.reduction.flexure import sky_spectra, template_shifts, zero_point_of_spectra
+from soxs_recipes.reduction.flexure import sky_pixels, sky_spectra, template_shifts, zero_point_of_spectra
 from soxs_recipes.reduction.line_positions import line_positions
 from soxs_recipes.reduction.slit_ends import edge_shift
 from soxs_recipes.reduction.zero_point import SkyLines
@@ -28,7 +28,7 @@ def lines_of(scene, rng=None, scatter=0.0):
 def spectra_of(scene):
     axis = scene.recipe.dispersion_axis
     grids = make_grids(scene.maps, axis)
-    return sky_spectra(scene.frame, scene.maps, grids, axis, base_variance=scene.base_variance)
+    return sky_spectra(scene.frame, sky_pixels(scene.maps, grids, axis), base_variance=scene.base_variance)
 
 
 def zero_point(scene, lines, **options):
