@@ -73,9 +73,16 @@ def find_bad_pixels(
     if level is None:
         level = local_level(master.data, master.quality)
     sigma = deviation_sigma * float(np.sqrt(noise_scale))
-    quality = _deviating(frames[0].variance + poisson, combination, level, sigma, false_fraction)
+    variance = frames[0].variance + poisson
+    quality = _deviating(variance, combination, level, sigma, false_fraction)
     if len(frames) > 1:
-        quality |= _fluctuating(frames, combination, level, noise_scale, false_fraction, poisson)
+        chi_square, degrees, constant = _chi_square(frames, combination, level, noise_scale, poisson)
+        quality |= _noisy(chi_square, degrees, false_fraction)
+        # All values equal: how probable that is depends on how many units the noise spans.
+        noise = np.sqrt(noise_scale * float(np.median(thinned(variance))))
+        span = np.sqrt(2.0 * np.pi) * noise / frames[0].meta.gain
+        if span > 1.0 and (len(frames) - 1) * np.log(span) > -np.log(0.1 * false_fraction):
+            quality[(degrees > 0) & constant] |= np.int32(QualityFlag.DEAD)
     return quality
 
 
@@ -128,15 +135,11 @@ def _spread(coarse: np.ndarray, shape: tuple[int, int], block: int) -> np.ndarra
 
 
 def _deviating(
-    variance: np.ndarray,
-    combination: Combination,
-    level: np.ndarray,
-    deviation_sigma: float,
-    false_fraction: float,
+    variance: np.ndarray, combination: Combination, level: np.ndarray, sigma: float, false_fraction: float
 ) -> np.ndarray:
     master = combination.frame
     chance = -float(ndtri(0.5 * false_fraction))
-    limit = np.maximum(np.float32(deviation_sigma**2) * variance, np.float32(chance**2) * master.variance)
+    limit = np.maximum(np.float32(sigma**2) * variance, np.float32(chance**2) * master.variance)
     deviation = master.data - level
     far = np.nonzero(np.square(deviation) > limit)
     far = tuple(index[(master.quality[far] & np.int32(UNUSABLE)) == 0] for index in far)
@@ -145,26 +148,16 @@ def _deviating(
     return quality
 
 
-def _fluctuating(
-    frames: Sequence[Frame], combination: Combination, level, noise_scale: float, false_fraction: float, poisson
-) -> np.ndarray:
-    """NOISY and DEAD bits from chi-square about the mean."""
-    master = combination.frame
-    quality = np.zeros(master.shape, np.int32)
-    chi_square, degrees, constant = _chi_square(frames, combination, level, noise_scale, poisson)
+def _noisy(chi_square: np.ndarray, degrees: np.ndarray, false_fraction: float) -> np.ndarray:
+    """NOISY bits from chi-square about the mean."""
+    quality = np.zeros(chi_square.shape, np.int32)
     pixels = np.array([np.count_nonzero(degrees == number) for number in range(degrees.max() + 1)])
-    if not pixels[1:].any():
-        return quality
-    limits = np.array([np.inf, *(chdtri(number, false_fraction) for number in range(1, pixels.size))])
-    limits *= _variance_scale(chi_square, degrees, pixels)
-    large = np.nonzero(chi_square > limits.min())
-    large = tuple(index[chi_square[large] > limits[degrees[large]]] for index in large)
-    quality[large] = np.int32(QualityFlag.NOISY)
-    # All values equal: how probable that is depends on how many units the noise spans.
-    gain = frames[0].meta.gain
-    span = np.sqrt(2.0 * np.pi) * np.sqrt(noise_scale * float(np.median(thinned(frames[0].variance)))) / gain
-    if span > 1.0 and (len(frames) - 1) * np.log(span) > -np.log(0.1 * false_fraction):
-        quality[(degrees > 0) & constant] |= np.int32(QualityFlag.DEAD)
+    if pixels[1:].any():
+        limits = np.array([np.inf, *(chdtri(number, false_fraction) for number in range(1, pixels.size))])
+        limits *= _variance_scale(chi_square, degrees, pixels)
+        large = np.nonzero(chi_square > limits.min())
+        large = tuple(index[chi_square[large] > limits[degrees[large]]] for index in large)
+        quality[large] = np.int32(QualityFlag.NOISY)
     return quality
 
 
