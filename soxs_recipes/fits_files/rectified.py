@@ -107,21 +107,23 @@ def _correlation(image: RectifiedImage, ending: str) -> fits.ImageHDU:
 def read_rectified_images(path: str | Path) -> list[RectifiedImage]:
     """Read what `rectified_hdus` made, in the file's order; InputError when it holds no such image."""
     with open_product(path) as hdus:
-        endings = [found[1] for hdu in hdus if (found := re.fullmatch(r"FLUX(|_\d+)", hdu.name))]
-        images = [_image(hdus, ending, path) for ending in endings if f"COVER{ending}" in hdus]
+        held = {hdu.name: hdu for hdu in hdus}  # a list of HDUs searches its names anew each time
+        endings = [found[1] for name in held if (found := re.fullmatch(r"FLUX(|_\d+)", name))]
+        images = [_image(hdus, held, ending, path) for ending in endings if f"COVER{ending}" in held]
     if not images:
         raise InputError(f"{path}: holds no straightened image")
     return images
 
 
-def _image(hdus: fits.HDUList, ending: str, path) -> RectifiedImage:
+def _image(hdus: fits.HDUList, held: dict[str, fits.hdu.base._BaseHDU], ending: str, path) -> RectifiedImage:
     def plane(name, dtype=np.float32):
-        return native_array(find_extension(hdus, f"{name}{ending}", path).data, dtype)
+        hdu = held.get(f"{name}{ending}") or find_extension(hdus, f"{name}{ending}", path)
+        return native_array(hdu.data, dtype)
 
-    header = hdus[f"FLUX{ending}"].header
+    header = held[f"FLUX{ending}"].header
     flux, errors, sums = plane("FLUX"), plane("ERRS", np.float64), plane("ERRSUM", np.float64)
     blank = np.isnan(errors)
-    sky = plane("SKY") if f"SKY{ending}" in hdus else None
+    sky = plane("SKY") if f"SKY{ending}" in held else None
     return RectifiedImage(
         order=int(header.get("ORDER", 0)),
         band=str(header.get("BAND", "")),

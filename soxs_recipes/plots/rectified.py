@@ -11,7 +11,7 @@ from matplotlib.colors import AsinhNorm, Normalize
 from matplotlib.figure import Figure
 
 from soxs_recipes.data.rectified_image import RectifiedImage
-from soxs_recipes.plots.style import INK, MUTED, new_figure, robust_limits
+from soxs_recipes.plots.style import INK, MUTED, new_figure, robust_limits, set_margins
 
 __all__ = ["figure_rectified", "figure_rectified_orders"]
 
@@ -27,9 +27,8 @@ _UNITS = {
 
 def figure_rectified(image: RectifiedImage, title: str) -> Figure:
     """The merged image in stretches of wavelength, each with its mean along the slit."""
-    figure, axes = new_figure(
-        title, rows=_PANELS, columns=2, size=(13, 9), layout="constrained", width_ratios=(9, 1)
-    )
+    figure, axes = new_figure(title, rows=_PANELS, columns=2, size=(13, 9), width_ratios=(9, 1))
+    place = _close_up(figure, _PANELS, 2, across=0.2)
     norm = _stretch(image)
     first, last = np.flatnonzero(image.known.any(axis=0))[[0, -1]]
     limits = np.linspace(first, last + 1, _PANELS + 1).astype(int)
@@ -38,8 +37,8 @@ def figure_rectified(image: RectifiedImage, title: str) -> Figure:
         _profile(axes[row, 1], image, slice(begin, end), axes[row, 0])
     axes[-1, 0].set_xlabel("wavelength [nm, vacuum]")
     axes[-1, 1].set_xlabel("mean", fontsize=8)
-    figure.supylabel("slit position [arcsec]", fontsize=9, color=INK)
-    bar = figure.colorbar(shown, ax=axes[:, 1], pad=0.02, fraction=0.4, aspect=40)
+    figure.supylabel("slit position [arcsec]", fontsize=9, color=INK, x=0.006)
+    bar = figure.colorbar(shown, cax=place)
     bar.set_label(f"a row of {image.slit_step:g} arcsec [{_UNITS.get(image.unit, image.unit)}]", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     return figure
@@ -49,9 +48,8 @@ def figure_rectified_orders(images: Sequence[RectifiedImage], title: str) -> Fig
     """One strip an order: signal over error, or, of a flat, the relative response."""
     columns = 1 if len(images) <= 6 else 2
     rows = -(-len(images) // columns)
-    figure, axes = new_figure(
-        title, rows=rows, columns=columns, size=(13, max(1.15 * rows + 1.0, 5.0)), layout="constrained"
-    )
+    figure, axes = new_figure(title, rows=rows, columns=columns, size=(13, max(1.15 * rows + 1.0, 5.0)))
+    place = _close_up(figure, rows, columns, across=0.45)
     values = [_over_error(image) for image in images]
     inner = [_away_from_ends(image, value) for image, value in zip(images, values, strict=True)]
     norm = _common_stretch(inner, is_flat=images[0].unit == "")
@@ -64,11 +62,21 @@ def figure_rectified_orders(images: Sequence[RectifiedImage], title: str) -> Fig
         axis.set_visible(False)
     for axis in axes[-1]:
         axis.set_xlabel("wavelength [nm, vacuum]")
-    figure.supylabel("slit position [arcsec]", fontsize=9, color=INK)
-    bar = figure.colorbar(shown, ax=axes, pad=0.01, fraction=0.03, aspect=50)
+    figure.supylabel("slit position [arcsec]", fontsize=9, color=INK, x=0.006)
+    bar = figure.colorbar(shown, cax=place)
     bar.set_label("relative" if images[0].unit == "" else "signal / error of a bin", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     return figure
+
+
+def _close_up(figure: Figure, rows: int, columns: int, *, across: float) -> Axes:
+    """Little room between the axes of a grid, `across` [inches] between columns; axes of a colour bar."""
+    margins = _, right, bottom, top = (0.65, 1.0, 0.55, 0.45)
+    set_margins(figure, rows, columns, margins, (across, 0.35))
+    width, height = figure.bbox.size / figure.dpi
+    return figure.add_axes(
+        (1.0 - (right - 0.15) / width, bottom / height, 0.2 / width, 1.0 - (bottom + top) / height)
+    )
 
 
 def _strip(axis: Axes, image: RectifiedImage, columns: slice, norm: Normalize, values: np.ndarray | None = None):

@@ -38,6 +38,7 @@ __all__ = [
     "robust_limits",
     "save_pdf",
     "save_png",
+    "set_margins",
     "shade_bands",
     "show_image",
 ]
@@ -151,12 +152,24 @@ def _size_inches(figure: Figure | SubFigure) -> tuple[float, float]:
 
 def _set_margins(figure: Figure, rows: int, columns: int, *, tight: bool, bars: bool) -> None:
     """Room about the axes; rows that share their x axis stand close."""
-    width, height = _size_inches(figure)
     left, right, bottom, top = _MARGINS
     bar = _BAR if bars else 0.0
-    right += bar
+    gaps = _GAP_ACROSS + bar, _GAP_TIGHT if tight else _GAP_DOWN
+    set_margins(figure, rows, columns, (left, right + bar, bottom, top), gaps)
+
+
+def set_margins(
+    figure: Figure | SubFigure,
+    rows: int,
+    columns: int,
+    margins: tuple[float, float, float, float],
+    gaps: tuple[float, float],
+) -> None:
+    """Place a grid of axes: margins (left, right, bottom, top) and gaps (across, down) in inches."""
+    width, height = _size_inches(figure)
+    left, right, bottom, top = margins
+    across, down = gaps
     inner_width, inner_height = width - left - right, height - bottom - top
-    across, down = _GAP_ACROSS + bar, _GAP_TIGHT if tight else _GAP_DOWN
     figure.subplots_adjust(
         left=left / width,
         right=1.0 - right / width,
