@@ -240,10 +240,7 @@ class DifferenceFit(OrderFit):
             return super()._broadening(position)
         if not self._shapes:
             return np.zeros(self.data.size)
-        level, slope, curvature = self._shapes
-        extra = level * (self.change.illumination_at(self.pixels) - 1.0)
-        extra += slope * self.change.shift_at(self.pixels)
-        return extra + curvature * self.change.broadening_at(self.pixels)
+        return self.change.sky_change(self.pixels, *self._shapes)
 
     @property
     def ratio(self) -> float:

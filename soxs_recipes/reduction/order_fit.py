@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import maximum_filter1d, median_filter
 
+from soxs_recipes.compiled import compiled
 from soxs_recipes.reduction.banded import SplineBasis
 from soxs_recipes.reduction.flux_shrinkage import flux_information, shrunk_flux
 from soxs_recipes.reduction.joint_fit import JointModel, JointSolution
@@ -30,6 +31,7 @@ _LINE_ERROR = 0.3  # Same where the object's spectrum bends within a bin: narrow
 _MEDIAN_EFFICIENCY = 0.6  # of first fluxes, against means
 _COURSE = 7  # bins
 _DISAGREEMENT = 5.0  # sigma of a pixel
+_SKY_ERROR = 0.01  # Share of the rest by which the model may be wrong then.
 _MODEL_ERROR = 0.03  # Share of the object's light by which the profile may be wrong while outliers are sought.
 
 
@@ -303,14 +305,13 @@ class OrderFit:
         return self._tolerance
 
     def _judged_tolerance(self) -> np.ndarray:
-        objects = np.abs(self.solution.objects).sum(axis=0)
-        sharp = np.zeros(self.data.size)
-        for light, flux, first in zip(self.solution.objects, self.solution.flux, self.first_fluxes, strict=True):
+        shares = []
+        for flux, first in zip(self.solution.flux, self.first_fluxes, strict=True):
             # A hit makes the fitted flux bend, too; the first flux, of medians, hardly.
             bend = np.minimum(_sharpness(flux) * np.abs(flux), _sharpness(first) * np.abs(first))
-            share = self.pixels.interpolate(bend / np.maximum(np.abs(flux), 1e-9))
-            sharp += share * np.abs(light)
-        return _MODEL_ERROR * objects + _LINE_ERROR * sharp + 0.01 * np.abs(self.model - objects)
+            shares.append(_MODEL_ERROR + _LINE_ERROR * bend / np.maximum(np.abs(flux), 1e-9))
+        shares = np.array(shares).reshape(-1, self.pixels.grid.size)
+        return _tolerances(*self.pixels.place, shares, self.solution.objects, self.model, _SKY_ERROR)
 
     def above_course(self) -> tuple[np.ndarray, np.ndarray]:
         """Data above sky and the objects' course over several bins [e-], and their noise with errors of both."""
@@ -393,6 +394,29 @@ class OrderFit:
             self._scale(source),
             other_light=self._other_light(source),
         )
+
+
+@compiled
+def _tolerances(below, share, errors, objects, model, sky_error):
+    """Errors of the model [e-] in every pixel: shares of the light of each object, and of all the rest.
+
+    below, share
+        As from `order_pixels.bins_around`.
+    errors : ndarray (sources, bins)
+    objects : ndarray (sources, pixels) [e-]
+    model : ndarray (pixels,) [e-]
+    """
+    result = np.empty(model.size)
+    last = errors.shape[1] - 1
+    for i in range(model.size):
+        a, b = below[i], min(below[i] + 1, last)
+        total, light = 0.0, 0.0
+        for source in range(len(objects)):
+            own = abs(objects[source, i])
+            light += own
+            total += own * (errors[source, a] + share[i] * (errors[source, b] - errors[source, a]))
+        result[i] = total + sky_error * abs(model[i] - light)
+    return result
 
 
 def _sharpness(flux: np.ndarray) -> np.ndarray:

@@ -200,6 +200,16 @@ class SkyDistortion:
         """Half the change of squared line width in every pixel [bins^2]."""
         return self._sum(self.broadening, pixels)
 
+    def sky_change(
+        self, pixels: OrderPixels, sky: np.ndarray, slope: np.ndarray, curvature: np.ndarray
+    ) -> np.ndarray:
+        """By how much a sky with this slope and curvature along the order is changed [e-], in every pixel (n,)."""
+        along = _along_order(self.bins, 3)
+        courses = np.zeros((3, self.bins, _TERMS))
+        for course, terms in zip(courses, (self.illumination[:, None], self.shift, self.broadening), strict=True):
+            course[:, : len(terms)] = along[:, : terms.shape[1]] @ terms.T
+        return _slit_changes(*pixels.place, pixels.slit, self.half_slit, courses, sky, slope, curvature)
+
     def _sum(self, coefficients, pixels):
         """Series along the order, per polynomial of the slit."""
         if not coefficients.any():
@@ -306,6 +316,23 @@ def _slit_series(below, share, slit, half_slit, courses):
         for k in range(courses.shape[1]):
             total += polynomials[k] * (courses[a, k] + share[i] * (courses[b, k] - courses[a, k]))
         result[i] = total
+    return result
+
+
+@compiled
+def _slit_changes(below, share, slit, half_slit, courses, sky, slope, curvature):
+    """Sum of three series as those of `_slit_series`, courses (3, bins, terms), times sky, slope and curvature."""
+    result, polynomials, series = np.empty(slit.size), np.empty(3), np.empty(3)
+    last = courses.shape[1] - 1
+    for i in range(slit.size):
+        _slit_polynomials(slit[i], half_slit, polynomials)
+        a, b = below[i], min(below[i] + 1, last)
+        for n in range(3):
+            series[n] = 0.0
+            for k in range(courses.shape[2]):
+                low, high = courses[n, a, k], courses[n, b, k]
+                series[n] += polynomials[k] * (low + share[i] * (high - low))
+        result[i] = series[0] * sky[i] + series[1] * slope[i] + series[2] * curvature[i]
     return result
 
 

@@ -5,7 +5,14 @@ import pytest
 from numpy.polynomial.legendre import legvander
 from scipy.interpolate import CubicSpline
 
-from soxs_recipes.reduction.order_pixels import OrderGrid, OrderPixels, between_bins, bins_around
+from soxs_recipes.reduction.order_pixels import (
+    OrderGrid,
+    OrderPixels,
+    between_bins,
+    bins_around,
+    cut_order,
+    make_order_grid,
+)
 from soxs_recipes.reduction.sky_model import (
     SkyDistortion,
     binned_median,
@@ -120,3 +127,16 @@ def test_without_light_the_priors_hold_the_distortion():
     assert not _flat(kept).any()
     back = fit_distortion(pixels, 0.0 * noise, 0.0 * noise, *shapes, truth)
     assert np.allclose(_flat(back), 0.0)
+
+
+def test_a_changed_sky_is_the_sum_of_its_three_changes(scene_of):
+    scene = scene_of(noise=False, length=200)
+    pixels = cut_order(scene.maps, make_order_grid(scene.maps, 1, 0), 0)
+    rng = np.random.default_rng(6)
+    bins, size = pixels.grid.size, pixels.slit.size
+    own = SkyDistortion(rng.normal(size=3), rng.normal(size=(3, 4)), rng.normal(size=(2, 3)), 6.0, bins)
+    sky, slope, curvature = rng.normal(size=(3, size))
+    truth = sky * (own.illumination_at(pixels) - 1.0) + slope * own.shift_at(pixels)
+    truth += curvature * own.broadening_at(pixels)
+    assert size > 2000
+    assert np.allclose(own.sky_change(pixels, sky, slope, curvature), truth, atol=1e-9)
