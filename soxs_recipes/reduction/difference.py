@@ -295,7 +295,7 @@ def difference_samples(
     for fit in fits:
         fit.estimate_sky()
         residual = np.where(fit.good, (fit.data - fit.model) / fit.sensitivity, np.nan)
-        steep = np.interp(fit.pixels.position, np.arange(fit.binned_sky.size), np.abs(np.gradient(fit.binned_sky)))
+        steep = fit.pixels.interpolate(np.abs(np.gradient(fit.binned_sky)))
         value, weight = slit_samples(fit.pixels, residual, fit.variance / fit.sensitivity**2 + steep**2, slit_grid)
         values.append(value)
         weights.append(weight)
