@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soxs_recipes.errors import AlgorithmError, UnprocessableData
+from soxs_recipes.memory import return_freed
+from soxs_recipes.recipes.preparation import forget_masters
 from soxs_recipes.recipes.spectroscopy import (
     Exposure,
     Geometry,
@@ -220,6 +222,7 @@ class Series:
         """Locate and extract an exposure, keep what comparing needs; one that defies it is left out and named."""
         with or_left_out(self._extractor.inputs, exposure):
             self._add(exposure)
+        return_freed()
 
     def _add(self, exposure: Exposure) -> None:
         import numpy as np
@@ -265,6 +268,10 @@ class Series:
         else:
             self.hits = [np.zeros(item.shape, dtype=bool) for item in self._residuals]
         self._residuals.clear()
+        # Everything is prepared and located; the fits to come need the room.
+        self._extractor.geometry.forget_maps()
+        forget_masters()
+        return_freed()
 
     def refit(self, number: int, state: ExposureState) -> tuple[Exposure, Location, ExposureResult]:
         """An exposure extracted again with all that the series has shown."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from soxs_recipes.memory import return_freed
 from soxs_recipes.recipes.base import Recipe
 from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter
 from soxs_recipes.recipes.object_declarations import (
@@ -174,6 +175,7 @@ def _add_products(inputs, parameters, outputs, geometry, extracted: Iterable[_Ex
         own = [*qc, *time_qc(inputs, item.used, other_arm)]
         exposure, result, its_own = item.exposure, item.result.without_fits(), item.used
         del item  # its fits are large, and the next one is made when it is asked for
+        return_freed()
         add_images(inputs, outputs, exposure, result, own, its_own)
         results.append(result.without_images())
         times.append(max(exposure.frame.meta.exposure_time, 1e-3))
