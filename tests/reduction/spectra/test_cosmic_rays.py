@@ -111,3 +111,16 @@ def test_a_pixel_between_masked_ones_is_left_alone(blank):
     assert _narrow(image, sigma, usable)[100, 100]
     usable[[99, 101], 100] = False
     assert not _narrow(image, sigma, usable)[100, 100]
+
+
+def test_hits_that_were_subtracted_are_found_by_their_sign(blank):
+    image, sigma, usable, rng = blank
+    _hit(image, rng, 100)
+    image[200, 50:60] += 2000.0
+    usable[::7, ::5] = False
+    for find in (lambda light, **how: narrow_hits(light, sigma, usable, image.shape[1], **how),
+                 lambda light, **how: find_cosmic_rays(light, sigma, usable, **how)):  # fmt: skip
+        hits = find(image)
+        assert hits.sum() > 50
+        assert np.array_equal(find(-image, sign=-1.0), hits)
+        assert not (find(image, sign=-1.0) & hits).any()

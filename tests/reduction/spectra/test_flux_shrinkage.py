@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import uniform_filter1d
 
 from soxs_recipes.reduction import flux_shrinkage
 from soxs_recipes.reduction.flux_shrinkage import flux_information, shrunk_flux
@@ -111,3 +112,10 @@ def test_information_is_that_of_the_normal_equations():
     variance = np.linalg.inv(design.T @ (design * weight[:20, None]))[0, 0]
     assert found[0] == pytest.approx(1.0 / variance, rel=1e-9)
     assert found[2] == 0.0
+
+
+@pytest.mark.parametrize(("size", "width"), [(40, 1), (40, 3), (40, 31), (40, 40), (41, 40), (5, 5)])
+def test_running_sums_are_mirrored_at_the_ends(size, width):
+    values = np.random.default_rng(10).normal(size=size)
+    truth = uniform_filter1d(values, width, mode="mirror") * width
+    assert np.allclose(flux_shrinkage._running_sum(values, width), truth)
