@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 import subprocess
 import zlib
@@ -47,7 +48,8 @@ def file_bytes(path: Path, cap: int, first: int | None = None) -> bytes:
                 return _unpack_gzip(path, stream, cap, first)
             if magic[:2] == _LZW_MAGIC:
                 return _unpack_lzw_file(path, magic, cap, first)
-            content = stream.read(first if first is not None else cap + 1)
+            # Room is made for all that is asked for: no more than there is.
+            content = stream.read(first if first is not None else min(cap, os.fstat(stream.fileno()).st_size) + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     return _within_cap(path, content, cap, first)

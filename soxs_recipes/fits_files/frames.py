@@ -52,7 +52,11 @@ def image_hdus(frame: Frame, unit: str = "electron") -> list[fits.hdu.base._Base
         if card.keyword in _PRIMARY_META:
             primary.header.append(card)
     primary.header["NCOMBINE"] = (frame.meta.combined, "raw frames that went in")
-    hdus = [primary, errors, fits.ImageHDU(frame.quality.astype(np.int32), quality_header(), name="QUAL")]
+    hdus = [
+        primary,
+        errors,
+        fits.ImageHDU(np.asarray(frame.quality, dtype=np.int32), quality_header(), name="QUAL"),
+    ]
     if frame.shared_variance is not None:
         shared = fits.ImageHDU(np.asarray(frame.shared_variance, dtype=np.float32), name="SHARED")
         shared.header["BUNIT"] = ("electron2" if unit == "electron" else "", "variance that comes from masters")

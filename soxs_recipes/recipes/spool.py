@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HELD_BYTES", "Shelf", "Spool"]
 
-HELD_BYTES = 100_000_000  # what may wait in memory
+HELD_BYTES = 20_000_000  # what may wait in memory: the peak of a call counts it
 _LEAST_BYTES = 1_000_000  # smaller arrays are not worth a file
 _KINDS = ("f", "i")
 
