@@ -331,6 +331,7 @@ def reduce_beams(
                 )
             _combine(inputs, parameters, outputs, sequence, pattern, reduced, len(looked))
             return
+    del bench, looked  # they hold images
     inputs.note("the target is in the exposures that should show sky: they are taken for those of the object")
     reduce_beams(inputs, parameters, outputs, turned)
 
