@@ -71,15 +71,17 @@ def profile_table(profiles: Mapping[int, SlitProfile]):
             "ORDER": np.array(orders, np.int16),
             "BINS": np.array([p.bins for p in kept], np.int32),
             "TAIL": np.array([p.tail for p in kept]),
+            "OPTICS": np.array([p.optics for p in kept]),
             "CENTRE": np.array([padded(p.centre, _TERMS) for p in kept]),
             "LOG_WIDTH": np.array([padded(p.log_width, _TERMS) for p in kept]),
             "STEP": np.array([p.correction_step for p in kept]),
             "CORRECTION": np.array([padded(none if p.correction is None else p.correction, size) for p in kept]),
         },
-        {"CENTRE": "arcsec"},
+        {"CENTRE": "arcsec", "OPTICS": "arcsec2"},
         {
             "BINS": "wavelength bins of the order",
             "TAIL": "1/beta of the Moffat function",
+            "OPTICS": "variance of the optics' blur",
             "CENTRE": "Legendre coefficients along the order",
             "LOG_WIDTH": "same, of ln(FWHM / arcsec)",
             "STEP": "knots of the correction, in FWHM",
@@ -106,6 +108,7 @@ def read_profiles(path: str | Path) -> dict[int, SlitProfile]:
             int(table["BINS"][row]),
             correction.reshape(-1, 2) if correction.size else None,
             float(table["STEP"][row]),
+            float(table["OPTICS"][row]),
         )
     return profiles
 

@@ -45,7 +45,9 @@ _PREVIEWS = 5
 _SETTLED = 0.003  # arcsec, of ln width and of the tail: far less than the joint fit moves a profile
 _SEARCHED = 4  # px beyond a pixel
 _ROUNDS = 4
+_FAINTER = 0.2  # of a source's light: neighbours that leave its wings alone
 _MORE_ROUNDS = 4
+_FAINTER = 0.2  # of a source's light: neighbours that leave its wings alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +372,7 @@ def _preview_profiles(fits, starts, choice, settings):
                 [fit.profiles[source] for fit in fits],
                 equations,
                 start=starts[source],
-                **_freedom(settings, is_target=source < choice.beams),
+                **_freedom(settings, choice, source),
             )
             for fit, profile in zip(fits, moved, strict=True):
                 settled &= profile.differs(fit.profiles[source]) < _SETTLED
@@ -456,13 +458,13 @@ def _iterate(frame, fits, starts, choice, settings, hits):
                 fit.refine_distortion()
         shared = _one_shape(choice, settings)
         if shared:
-            _refine_shape(fits, starts, shared, settings)
+            _refine_shape(fits, starts, shared, choice, settings)
         for source in range(len(choice.sources)):
             quality = _refine_profile(
                 fits,
                 starts,
                 source,
-                _freedom(settings, is_target=source < choice.beams, is_shaped=source in shared),
+                _freedom(settings, choice, source, is_shaped=source in shared),
                 correct=round_number >= 1,
             )
             if source == 0:
@@ -501,9 +503,9 @@ def _one_shape(choice: TargetChoice, settings: ExtractionSettings) -> range:
     return range(choice.beams if several else 0)
 
 
-def _refine_shape(fits, starts, shared, settings) -> None:
+def _refine_shape(fits, starts, shared, choice, settings) -> None:
     """Widen all sources of one shape together."""
-    freedom = {**_freedom(settings, is_target=True), "fit_centre": False}
+    freedom = {**_freedom(settings, choice, 0), "fit_centre": False, "fit_tail": settings.asked.frees_tail}
     if not freedom["fit_width"] and not freedom["fit_tail"]:
         return
     moved, _ = update_profiles(
@@ -512,20 +514,26 @@ def _refine_shape(fits, starts, shared, settings) -> None:
         start=starts[0],
         **freedom,
     )
-    for fit, shape in zip(fits, moved, strict=True):
+    for fit, found in zip(fits, moved, strict=True):
+        shape = {name: getattr(found, name) for name in ("log_width", "tail", "optics")}
         fit.profiles = [
-            replace(profile, log_width=shape.log_width, tail=shape.tail) if k in shared else profile
-            for k, profile in enumerate(fit.profiles)
+            replace(profile, **shape) if k in shared else profile for k, profile in enumerate(fit.profiles)
         ]
 
 
-def _freedom(settings: ExtractionSettings, *, is_target: bool, is_shaped: bool = False) -> dict[str, bool]:
+def _freedom(
+    settings: ExtractionSettings, choice: TargetChoice, source: int, *, is_shaped: bool = False
+) -> dict[str, bool]:
     """Which of a profile's parameters may follow the data; `is_shaped` means that its shape is found already."""
-    width = not is_shaped and not (is_target and settings.holds_width)
+    is_target = source < choice.beams
+    # Wings over another source's core would take its light, in turns.
+    least = _FAINTER * choice.sources[source].brightness
+    bright = [s for k, s in enumerate(choice.sources) if k == source or s.brightness > least]
+    has_wings = settings.asked.frees_tail and not _is_blended(bright, bright.index(choice.sources[source]))
     return {
         "fit_centre": not (is_target and settings.holds_position),
-        "fit_width": width,
-        "fit_tail": not is_shaped and settings.asked.frees_tail,
+        "fit_width": not is_shaped and not (is_target and settings.holds_width),
+        "fit_tail": not is_shaped and has_wings,
     }
 
 

@@ -1,10 +1,10 @@
 """Where an object runs along the slit and how wide it is, in all orders together.
 
-Every order's pixels, cut into chunks along the order, give normal equations for (centre, ln width, tail) about the
-present profile, with amplitude and sky pedestal eliminated. One ridge regression over all chunks then moves a
-common course (low order in wavelength: atmospheric dispersion, seeing) and what each order adds to it. Orders with
-signal follow their own trace, orders without follow the others, and with no signal at all the start is kept: the
-ladder of fallbacks is the prior.
+Every order's pixels, cut into chunks along the order, give normal equations for (centre, ln width, tail, optics)
+about the present profile, with amplitude and sky pedestal eliminated. One ridge regression over all chunks then
+moves a common course (low order in wavelength: atmospheric dispersion, seeing) and what each order adds to it.
+Orders with signal follow their own trace, orders without follow the others, and with no signal at all the start is
+kept: the ladder of fallbacks is the prior.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.polynomial.legendre import legval, legvander
 
 from soxs_recipes.compiled import compiled
 from soxs_recipes.reduction.order_pixels import OrderGrid, OrderPixels
-from soxs_recipes.reduction.slit_profile import TAIL_RANGE, ProfileAverages, SlitProfile
+from soxs_recipes.reduction.slit_profile import OPTICS_RANGE, TAIL_RANGE, ProfileAverages, SlitProfile
 
 __all__ = ["ChunkEquations", "TraceQuality", "chunk_equations", "start_profiles", "update_profiles"]
 
@@ -30,18 +30,20 @@ _CENTRE_ORDER_PRIORS = (0.10, 0.08, 0.05, 0.03)
 _WIDTH_PRIORS = (0.4, 0.3)  # ln width: constant, slope against ln wavelength
 _WIDTH_ORDER_PRIORS = (0.04, 0.03, 0.02)
 _TAIL_PRIOR = 0.1
+_OPTICS_PRIOR = 0.012  # arcsec^2
+_SHAPE = 4  # centre, ln width, tail, optics
 _HELD = 1e12  # 1/prior^2 of what may not move
 _SEEING_SLOPE = -0.2
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkEquations:
-    """Normal equations of (centre, ln width, tail) in the chunks of one order.
+    """Normal equations of (centre, ln width, tail, optics) in the chunks of one order.
 
     Attributes
     ----------
-    curvature : ndarray (chunks, 3, 3)
-    gradient : ndarray (chunks, 3)
+    curvature : ndarray (chunks, 4, 4)
+    gradient : ndarray (chunks, 4)
     position : ndarray (chunks,) [bins]
     wavelength : ndarray (chunks,) [nm]
     """
@@ -127,7 +129,7 @@ def chunk_equations(
     )
     normal, right = products[:, :-1, :-1], products[:, :-1, -1]
     middle = (np.arange(_CHUNKS) + 0.5) / _CHUNKS * pixels.grid.size
-    curvature, gradient = _eliminate(normal, right, 3)
+    curvature, gradient = _eliminate(normal, right, _SHAPE)
     wavelength = np.interp(middle, np.arange(pixels.grid.size), pixels.grid.wavelength)
     return ChunkEquations(curvature, gradient, middle, wavelength)
 
@@ -166,29 +168,30 @@ def _chunk_products(near, ends, profiles, scales, nuisance, residual, weight):
 
     near, ends
         From `_near_by_chunk`.
-    profiles : ndarray (sources, 4, near)
-        Of each source and its derivatives by centre, ln width and tail.
+    profiles : ndarray (sources, 5, near)
+        Of each source and its derivatives by centre, ln width, tail and optics.
     scales, nuisance, residual, weight
         In all pixels, as for `chunk_equations`.
 
-    The columns: the three derivatives of all sources together, each source, their pedestal, nuisance and residual.
+    The columns: the four derivatives of all sources together, each source, their pedestal, nuisance and residual.
     """
     sources, others = len(scales), len(nuisance)
-    count = 5 + sources + others
+    pedestal = _SHAPE + sources
+    count = pedestal + others + 2
     products, columns = np.zeros((ends.size - 1, count, count)), np.empty(count)
     for chunk in range(ends.size - 1):
         own = products[chunk]
         for j in range(ends[chunk], ends[chunk + 1]):
             i = near[j]
-            columns[:3], columns[3 + sources] = 0.0, 0.0
+            columns[:_SHAPE], columns[pedestal] = 0.0, 0.0
             for source in range(sources):
                 scale = scales[source, i]
-                for k in range(3):
+                for k in range(_SHAPE):
                     columns[k] += scale * profiles[source, 1 + k, j]
-                columns[3 + source] = scale * profiles[source, 0, j]
-                columns[3 + sources] += scale
+                columns[_SHAPE + source] = scale * profiles[source, 0, j]
+                columns[pedestal] += scale
             for k in range(others):
-                columns[4 + sources + k] = nuisance[k, i]
+                columns[pedestal + 1 + k] = nuisance[k, i]
             columns[count - 1] = residual[i]
             for a in range(count):
                 weighted = weight[i] * columns[a]
@@ -230,7 +233,7 @@ def update_profiles(
     start : list of SlitProfile
         What the priors pull towards.
     fit_centre, fit_width, fit_tail : bool
-        Which of the three may move.
+        Which may move; the optics go with the tail.
     """
     layout = _Layout(equations)
     precision = layout.precision(centre=fit_centre, width=fit_width, tail=fit_tail)
@@ -254,16 +257,16 @@ class _Layout:
         self.wavelength = np.stack([equation.wavelength for equation in equations])
         self.low, self.high = self.wavelength.min(), self.wavelength.max()
         self.reference = float(np.median(self.wavelength))
-        self.common = len(_CENTRE_PRIORS) + len(_WIDTH_PRIORS) + 1
+        self.common = len(_CENTRE_PRIORS) + len(_WIDTH_PRIORS) + 2
         self.own = len(_CENTRE_ORDER_PRIORS) + len(_WIDTH_ORDER_PRIORS)
         self.size = self.common + self.own * len(equations)
         self.transfer = self._transfer()
 
     def precision(self, *, centre=True, width=True, tail=True):
         """1/prior^2 of the unknowns; what shall not move is held."""
-        free = [centre] * len(_CENTRE_PRIORS) + [width] * len(_WIDTH_PRIORS) + [tail]
+        free = [centre] * len(_CENTRE_PRIORS) + [width] * len(_WIDTH_PRIORS) + [tail] * 2
         free += ([centre] * len(_CENTRE_ORDER_PRIORS) + [width] * len(_WIDTH_ORDER_PRIORS)) * len(self.wavelength)
-        common = np.array([*_CENTRE_PRIORS, *_WIDTH_PRIORS, _TAIL_PRIOR])
+        common = np.array([*_CENTRE_PRIORS, *_WIDTH_PRIORS, _TAIL_PRIOR, _OPTICS_PRIOR])
         own = np.array([*_CENTRE_ORDER_PRIORS, *_WIDTH_ORDER_PRIORS])
         values = np.concatenate([common, np.tile(own, len(self.wavelength))]) ** -2.0
         return np.where(free, values, _HELD)
@@ -275,11 +278,11 @@ class _Layout:
         return legvander(tau, len(_CENTRE_PRIORS) - 1), width
 
     def _transfer(self):
-        """(orders, chunks, 3, unknowns): how the unknowns move centre, ln width and tail in the chunks."""
-        matrix = np.zeros((*self.wavelength.shape, 3, self.size))
+        """(orders, chunks, 4, unknowns): how the unknowns move centre, ln width, tail and optics in the chunks."""
+        matrix = np.zeros((*self.wavelength.shape, _SHAPE, self.size))
         a, b = len(_CENTRE_PRIORS), len(_CENTRE_PRIORS) + len(_WIDTH_PRIORS)
         matrix[:, :, 0, :a], matrix[:, :, 1, a:b] = self._courses(self.wavelength)
-        matrix[:, :, 2, b] = 1.0
+        matrix[:, :, 2, b] = matrix[:, :, 3, b + 1] = 1.0
         centre, width = (legvander(_MIDDLES, len(p) - 1) for p in (_CENTRE_ORDER_PRIORS, _WIDTH_ORDER_PRIORS))
         for order, rows in enumerate(matrix):
             first = self.common + order * self.own
@@ -293,9 +296,10 @@ class _Layout:
             np.array([[legval(_MIDDLES, one.centre), legval(_MIDDLES, one.log_width)] for one in group])
             for group in (profiles, start)
         )
-        tail = np.array([profile.tail - first.tail for profile, first in zip(profiles, start, strict=True)])
+        pairs = zip(profiles, start, strict=True)
+        shape = np.array([[one.tail - first.tail, one.optics - first.optics] for one, first in pairs])
         target = np.empty(self.transfer.shape[:3])
-        target[:, :, :2], target[:, :, 2] = np.swapaxes(now - before, 1, 2), tail[:, None]
+        target[:, :, :2], target[:, :, 2:] = np.swapaxes(now - before, 1, 2), shape[:, None]
         design, target = self.transfer.reshape(-1, self.size), target.ravel()
         if not np.any(target):
             return np.zeros(self.size)
@@ -314,13 +318,14 @@ class _Layout:
         swell = width @ step[a:b] + own[:, c:] @ courses[:, : self.own - c].T
         to_coefficients = np.linalg.pinv(courses).T
         shift, swell = np.clip(shift, -0.5, 0.5) @ to_coefficients, np.clip(swell, -0.4, 0.4) @ to_coefficients
-        fatter = np.clip(step[b], -0.15, 0.15)
+        fatter, blur = np.clip(step[b], -0.15, 0.15), np.clip(step[b + 1], -0.025, 0.025)
         return [
             replace(
                 profile,
                 centre=_add(profile.centre, more),
                 log_width=_add(profile.log_width, wider),
                 tail=float(np.clip(profile.tail + fatter, *TAIL_RANGE)),
+                optics=float(np.clip(profile.optics + blur, *OPTICS_RANGE)),
             )
             for profile, more, wider in zip(profiles, shift, swell, strict=True)
         ]

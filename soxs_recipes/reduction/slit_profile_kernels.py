@@ -69,12 +69,12 @@ def averages(slit, position, footprint, courses, table, sizes):
 
 @compiled(any_order=True)
 def averages_with_derivatives(slit, position, footprint, which, courses, table, sizes):
-    """The same in row 0, and its derivatives by centre [1/arcsec^2], ln width and tail [1/arcsec]: (4, n).
+    """The same in row 0, then derivatives by centre [1/arcsec^2], ln width, tail and optics [1/arcsec]: (5, n).
 
-    In the pixels `which` (n,). Further columns of the table: derivatives by u of columns 0, 1 and 3, and the
-    derivative by tail.
+    In the pixels `which` (n,). Further columns of the table: derivatives by u of columns 0, 1 and 3, and those by
+    tail and optics.
     """
-    result = np.empty((4, which.size))
+    result = np.empty((5, which.size))
     half, per_bin = table.shape[0] // 2, 2.0 / (courses.shape[0] - 1)
     for n in range(which.size):
         i = which[n]
@@ -94,6 +94,7 @@ def averages_with_derivatives(slit, position, footprint, which, courses, table, 
         result[1, n] = -slope * inverse * factor
         result[2, n] = -value - (u * slope + 2.0 * blur * by_size) * factor
         result[3, n] = (low[8] + share * (high[8] - low[8])) * factor
+        result[4, n] = (low[9] + share * (high[9] - low[9])) * factor
     return result
 
 

@@ -36,6 +36,7 @@ class Recipe:
     lit_until: float = np.inf  # row from which there is no object
     fwhm: float = 3.0
     beta: float | None = None  # Moffat; None is a Gaussian
+    optics: float = 0.0  # px, sigma of a blur behind the slit
     position: float = 0.35  # arcsec
     drift: float = 0.25  # arcsec along an order
     others: tuple = ()  # (position, relative brightness, relative width)
@@ -97,9 +98,11 @@ class OrderLight:
         row, s = self.row(along, across), self.slit(along, across)
         inside = np.abs(s) <= SLIT / 2
         sky = self.sky(row) * (1 + r.illumination * s / 5.5)
-        objects = self.flux(row) * profile((s - self.trace(row)) / SCALE, r.fwhm, r.beta)
+        objects = self.flux(row) * profile((s - self.trace(row)) / SCALE, r.fwhm, r.beta, r.optics)
         for position, factor, width in r.others:
-            objects = objects + factor * self.flux(row) * profile((s - position) / SCALE, r.fwhm * width, r.beta)
+            objects = objects + factor * self.flux(row) * profile(
+                (s - position) / SCALE, r.fwhm * width, r.beta, r.optics
+            )
         return np.where(inside, sky, 0.0), np.where(inside, objects, 0.0)
 
 
@@ -129,8 +132,12 @@ class Scene:
         return replace(self, frame=self.frame.with_arrays(data=np.asarray(data, np.float32)))
 
 
-def profile(x, fwhm, beta=None):
-    """Unit integral per px, x in px."""
+def profile(x, fwhm, beta=None, optics=0.0):
+    """Unit integral per px, x in px; blurred by optics [px]."""
+    if optics > 0:
+        nodes, weights = np.polynomial.hermite_e.hermegauss(9)
+        pairs = zip(nodes, weights / weights.sum(), strict=True)
+        return sum(w * profile(x - n * optics, fwhm, beta) for n, w in pairs)
     if beta is None:
         sigma = fwhm / 2.3548
         return np.exp(-0.5 * (x / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))

@@ -95,8 +95,8 @@ def test_a_pair_taken_for_one_source_is_not_right(pair):
     ids=["source", "polynomial"],
 )
 def test_a_supernova_on_its_galaxy_at_a_given_place(scene_of, width_of, asked, bound):
-    # Three times as bright, 3.4 arcsec wide and 0.85 arcsec aside; profiles with wings.
-    scene = scene_of(seed=1, drift=0.0, beta=4.0, others=((1.2, 3.0, 4.0),))
+    # Three times as bright, 3.4 arcsec wide and 0.85 arcsec aside; profiles with wings and a blurred core.
+    scene = scene_of(seed=1, drift=0.0, fwhm=2.4, beta=4.0, optics=0.8, others=((1.2, 3.0, 4.0),))
     result = extract(scene, asked, forced_position=0.35)
     assert len(result.choice.sources) == (2 if asked.host_degree < 0 else 1)
     pulls, ratio, _ = judged(scene, result.orders)
@@ -143,7 +143,7 @@ def test_the_profile_of_another_exposure_serves(scene_of):
 
 def test_the_other_beam_of_a_difference_is_fitted_too(scene_of, width_of):
     here = scene_of(seed=1, length=800, position=2.0, flux_level=1000.0)
-    there = scene_of(seed=2, length=800, position=-2.0, flux_level=1000.0)
+    there = scene_of(seed=2, length=800, position=-2.0, flux_level=2000.0)
     counted = 2.0 * here.base_variance + here.sky + there.mean
     lined = there.frame.data - there.sky + here.sky  # one night's airglow in both
     scene = replace(

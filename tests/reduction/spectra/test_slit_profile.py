@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.interpolate import BSpline
+from scipy.optimize import least_squares
 
+from soxs_recipes.reduction import slit_profile
 from soxs_recipes.reduction.order_pixels import cut_order, make_order_grid
 from soxs_recipes.reduction.slit_profile import SlitProfile, fit_correction, moffat
 from soxs_recipes.reduction.slit_profile_kernels import PARTS, correction_products
@@ -84,10 +86,11 @@ def _directly(profile, pixels):
     """The average over every pixel by quadrature on the profile itself, up to its integral over the slit."""
     fwhm, t = profile.fwhm_at(pixels.position), profile.scaled(pixels.position)
     distance = pixels.slit - profile.centre_at(pixels.position)
+    image = slit_profile._images([1.0 / np.median(fwhm)], profile.tail, profile.optics, on_pixels=False)[0]
     nodes, weights = np.array([-1, 0, 1]) * np.sqrt(0.15), np.array([5, 8, 5]) / 18
     return (
         sum(
-            w * profile._at((distance + n * pixels.footprint) / fwhm, t)
+            w * profile._at((distance + n * pixels.footprint) / fwhm, t, image)
             for n, w in zip(nodes, weights, strict=True)
         )
         / fwhm
@@ -109,13 +112,13 @@ def test_tables_are_as_good_as_the_profile_itself(pixels, seed):
 
 
 @pytest.mark.parametrize("seed", [None, 3])
-@pytest.mark.parametrize("name", ["centre", "log_width", "tail"])
+@pytest.mark.parametrize("name", ["centre", "log_width", "tail", "optics"])
 def test_derivatives_are_those_of_the_profile(pixels, name, seed):
     profile = _profile(pixels.grid.size) if seed is None else _corrected(pixels.grid.size, seed)
     which = np.arange(3, pixels.slit.size)
     values, *derivatives = profile.with_derivatives(pixels, which)
     assert np.array_equal(values, profile.evaluate(pixels)[which])
-    found = derivatives[("centre", "log_width", "tail").index(name)]
+    found = derivatives[("centre", "log_width", "tail", "optics").index(name)]
     step = 1e-3
     truth = (profile.moved(**{name: step}).evaluate(pixels) - profile.moved(**{name: -step}).evaluate(pixels)) / (
         2 * step
@@ -163,3 +166,52 @@ def test_sums_for_a_correction_are_those_of_plain_algebra(pixels):
         assert own.shape[1] > 20
         assert np.allclose(products[here], np.tril(weighted @ own.T), rtol=1e-6, atol=1e-9)
         assert np.allclose(right[here], weighted @ data[near][part == here], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("tail", [0.05, 0.25, 0.4])
+@pytest.mark.parametrize("size", [0.15, 0.25, 0.35])
+def test_an_image_is_a_moffat_function_blurred_by_optics_of_unit_width(size, tail):
+    image = slit_profile._images([size], tail, 0.64, on_pixels=False)[0]
+    step = slit_profile._DISTANCE[1]
+    assert 2 * np.interp(-0.5, -image / image[0], slit_profile._DISTANCE) == pytest.approx(1.0, abs=3e-3)
+    assert image.sum() * 2 * step - image[0] * step == pytest.approx(1.0, abs=3e-3)
+    # A pixel widens it by its own variance, which in the core is a twelfth of its square.
+    wide = slit_profile._images([size], tail, 0.64)[0]
+    curvature = 2.0 * (image[20] - image[0]) / slit_profile._DISTANCE[20] ** 2
+    assert wide[0] - image[0] == pytest.approx(0.5 * curvature * size**2 / 12.0, rel=0.15)
+
+
+def _star_through_slit(distance, seeing, optics, pixel, beta=4.0):
+    """Light of a star along a slit of 1 arcsec, blurred by optics and pixels [arcsec], of unit integral."""
+    alpha = 0.5 * seeing / np.sqrt(2 ** (1 / beta) - 1)
+    fine = np.arange(-15.0, 15.0, 0.01)
+    across, weights = np.polynomial.legendre.leggauss(40)
+    light = ((1 + ((0.5 * across[:, None]) ** 2 + fine**2) / alpha**2) ** -beta * weights[:, None]).sum(0)
+    offsets = np.arange(-300, 301) * 0.01
+    kernel = np.exp(-0.5 * (offsets / max(optics, 1e-3)) ** 2)
+    light = np.convolve(light, kernel / kernel.sum(), mode="same")
+    box = (np.abs(offsets) < 0.5 * pixel).astype(float)
+    light = np.convolve(light, box / box.sum(), mode="same")
+    return np.interp(distance, fine, light / (light.sum() * 0.01))
+
+
+@pytest.mark.parametrize("optics", [0.1, 0.5, 0.8, 1.0])
+@pytest.mark.parametrize("seeing", [0.6, 0.9, 1.5])
+def test_light_of_a_star_behind_the_slit_is_told_from_the_sky(seeing, optics):
+    pixel = 0.28
+    place = np.arange(-20, 21) * pixel + 0.05
+    truth = _star_through_slit(place, seeing, optics * pixel, pixel)
+
+    def design(parameters):
+        fwhm = np.exp(parameters[0])
+        image = slit_profile._images([pixel / fwhm], *parameters[1:])[0]
+        shape = np.interp(np.abs(place) / fwhm, slit_profile._DISTANCE, image) / fwhm
+        return np.stack([shape, np.ones(place.size)], axis=1)
+
+    def left(parameters):
+        matrix = design(parameters)
+        return matrix @ np.linalg.lstsq(matrix, truth, rcond=None)[0] - truth
+
+    best = least_squares(left, [np.log(seeing), 0.2, 0.64], bounds=([-3, 0.02, 0.0], [3, 0.55, 1.7])).x
+    flux = np.linalg.lstsq(design(best), truth, rcond=None)[0][0]
+    assert flux == pytest.approx(1.0, abs=4e-4)
