@@ -51,6 +51,7 @@ def test_edges_scatter_about_the_truth_as_their_errors_say(way):
 
 def test_hits_and_masked_pixels_have_no_part():
     inward, value, truth = steps(200, 1, 0.01)
+    clean = fitted(inward, value, np.ones(value.shape, bool), 0.01)[1]
     rng = np.random.default_rng(5)
     usable = rng.random(value.shape) > 0.05
     value[~usable] = 50.0
@@ -60,6 +61,7 @@ def test_hits_and_masked_pixels_have_no_part():
     pulls = (parameters[:, 0] - truth[:, 0]) / error
     assert converged.mean() > 0.97
     assert np.abs(pulls[converged]).max() < 6.0
+    assert np.median(error) < 1.2 * np.median(clean)
 
 
 def test_a_block_without_pixels_does_not_converge():
