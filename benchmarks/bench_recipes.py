@@ -68,7 +68,7 @@ def run(command: str, sof: Path, products: Path) -> Measured:
         seconds,
         usage.ru_utime + usage.ru_stime,
         start_up(command),
-        usage.ru_maxrss / 1024,
+        usage.ru_maxrss * 1024e-6,
         io_floor(sof, products),
         os.waitstatus_to_exitcode(status),
     )

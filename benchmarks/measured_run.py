@@ -66,7 +66,7 @@ def run_measured(
         watcher.join()
     cost.seconds = time.monotonic() - started
     cost.cpu_seconds = usage.ru_utime + usage.ru_stime
-    cost.peak_mb = max(cost.peak_mb, usage.ru_maxrss / 1024.0)
+    cost.peak_mb = max(cost.peak_mb, usage.ru_maxrss * 1024e-6)
     cost.exit_code = os.waitstatus_to_exitcode(status)
     return cost
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from soxs_recipes.memory import return_freed
+from soxs_recipes.memory import keep_images_apart, return_freed
 
 __all__ = ["call_recipe", "draw_plots", "peak_megabytes", "serve", "warm_up"]
 
@@ -173,6 +173,7 @@ def serve(connection: Connection, target: str) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    keep_images_apart()
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with_parent, args=(parent.sentinel,), daemon=True).start()
@@ -215,9 +216,9 @@ def _reset_peak() -> None:
 
 
 def peak_megabytes() -> float:
-    """Peak resident memory since `_reset_peak`."""
+    """Peak resident memory since `_reset_peak` [MB]."""
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/self/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024.0
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024e-6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    return peak * (1e-6 if sys.platform == "darwin" else 1024e-6)

@@ -178,6 +178,7 @@ class _Bench:
         self.cells = slit_cells(0.5 * inputs.arm.slit_length + 0.5)
         self.flat = self.grids = None
         self._ready: dict[int, tuple[Exposure, Location]] = {}
+        self._with_maps: set[int] = set()
 
     def __enter__(self) -> _Bench:
         return self
@@ -185,11 +186,15 @@ class _Bench:
     def __exit__(self, *_: object) -> None:
         self._shelf.close()
 
-    def exposure(self, index: int) -> tuple[Exposure, Location]:
-        """A prepared exposure and its location; the last two stay in memory."""
+    def exposure(self, index: int, *, subtracted: bool = False) -> tuple[Exposure, Location]:
+        """A prepared exposure and its location; the last two stay in memory.
+
+        One that is only subtracted needs no maps: they make up half of what it takes.
+        """
         from soxs_recipes.reduction.extraction import make_grids
 
-        if index not in self._ready:
+        ready = self._ready.get(index)
+        if ready is None or (ready[1].maps is None and not subtracted):
             path = self.sequence.paths[index]
             table = self.geometry.table if self.parameters["subtract-background"] else None
             try:
@@ -203,6 +208,9 @@ class _Bench:
             location = locate_exposure(
                 self.inputs, exposure, self.geometry, self.grids, correct=self.parameters["correct-flexure"]
             )
+            if subtracted and index not in self._with_maps:
+                location = replace(location, maps=None)
+            self._ready.pop(index, None)
             while len(self._ready) >= 2:
                 self._ready.pop(next(iter(self._ready)))
             self._ready[index] = (exposure, location)
@@ -213,7 +221,7 @@ class _Bench:
         from soxs_recipes.reduction.difference import subtract_exposures
 
         plus, location = self.exposure(subtraction.plus)
-        others = [self.exposure(index) for index in subtraction.minus]
+        others = [self.exposure(index, subtracted=True) for index in subtraction.minus]
         difference = subtract_exposures(
             (plus.frame, plus.base_variance),
             [(exposure.frame, exposure.base_variance) for exposure, _ in others],
@@ -230,6 +238,7 @@ class _Bench:
         usable, looked = list(range(len(self.sequence.paths))), {}
         while usable:
             subtractions, left = self.sequence.rule(usable)
+            self._with_maps = {subtraction.plus for subtraction in subtractions}
             try:
                 for number, subtraction in enumerate(subtractions):
                     if subtraction not in looked:

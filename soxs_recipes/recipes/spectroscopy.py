@@ -141,14 +141,15 @@ class Location:
 
     Attributes
     ----------
-    maps : PixelMaps
+    maps : PixelMaps or None
+        None where they are let go.
     zero_point : ZeroPoint or None
         None where the shift was known beforehand.
     edges : EdgeShift or None
     applied : (along, across) [px]
     """
 
-    maps: PixelMaps = field(repr=False)
+    maps: PixelMaps | None = field(repr=False)
     zero_point: ZeroPoint | None
     edges: EdgeShift | None
     applied: tuple[float, float]
