@@ -6,7 +6,7 @@ kept beside the source, or in the user's cache where that folder is not writable
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, update_wrapper
 from types import FunctionType
 from typing import Any, overload
@@ -35,29 +35,44 @@ class Compiled:
 
     @cached_property
     def machine_code(self) -> Callable[..., Any]:
-        """Numba's dispatcher of the function."""
+        """Numba's dispatcher of the function, its code kept for the next process."""
         import numba
 
-        options = {
-            "nogil": True,
-            "error_model": "numpy",
-            "fastmath": set(_ANY_ORDER) if self._any_order else False,
-        }
-        function = self._with_compiled_names()
+        called = self._called()
+        # Which copy of a called function runs, and whether it is merged into its caller, depends on what was
+        # compiled before: with sums in any order, so would the last bits.
+        options = self._options(any_order=self._any_order and not called)
+        function = self._with_names(called)
         try:
             return numba.njit(cache=True, **options)(function)
         except RuntimeError:  # no folder is writable: compile anew in each process
             return numba.njit(**options)(function)
 
-    def _with_compiled_names(self) -> FunctionType:
-        """The function, the compiled functions that it calls in numba's form."""
+    @cached_property
+    def part(self) -> Callable[..., Any]:
+        """Numba's dispatcher for callers, with whose code it is kept; sums in the order that is written."""
+        import numba
+
+        return numba.njit(**self._options(any_order=False))(self._with_names(self._called()))
+
+    @staticmethod
+    def _options(*, any_order: bool) -> dict[str, Any]:
+        return {"nogil": True, "error_model": "numpy", "fastmath": any_order and set(_ANY_ORDER)}
+
+    def _called(self) -> dict[str, Compiled]:
+        """The compiled functions that the function calls, by name."""
         original = self._function
-        names = dict(original.__globals__)
-        for name in original.__code__.co_names:
-            if isinstance(names.get(name), Compiled):
-                if names[name]._function.__module__ != original.__module__:
-                    raise TypeError(f"{original.__qualname__} calls {name}, which is compiled in another module")
-                names[name] = names[name].machine_code
+        names = {name: original.__globals__.get(name) for name in original.__code__.co_names}
+        called = {name: value for name, value in names.items() if isinstance(value, Compiled)}
+        for name, value in called.items():
+            if value._function.__module__ != original.__module__:
+                raise TypeError(f"{original.__qualname__} calls {name}, which is compiled in another module")
+        return called
+
+    def _with_names(self, called: Mapping[str, Compiled]) -> FunctionType:
+        """The function, what it calls in numba's form."""
+        original = self._function
+        names = original.__globals__ | {name: value.part for name, value in called.items()}
         copy = FunctionType(
             original.__code__, names, original.__name__, original.__defaults__, original.__closure__
         )
@@ -77,7 +92,8 @@ def compiled(function: FunctionType | None = None, *, any_order: bool = False) -
     function : function
         Loops over arrays; what numba's nopython mode takes.
     any_order : bool
-        Let sums be taken in any order: faster, their last bits depend on the processor.
+        Let sums be taken in any order: faster, their last bits depend on the processor. Of a function that calls
+        other compiled ones or is called by them, sums are taken as written.
 
     Returns
     -------
