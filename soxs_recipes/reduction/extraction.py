@@ -45,7 +45,6 @@ _PREVIEWS = 5
 _SETTLED = 0.003  # arcsec, of ln width and of the tail: far less than the joint fit moves a profile
 _SEARCHED = 4  # px beyond a pixel
 _ROUNDS = 4
-_FAINTER = 0.2  # of a source's light: neighbours that leave its wings alone
 _MORE_ROUNDS = 4
 _FAINTER = 0.2  # of a source's light: neighbours that leave its wings alone
 
