@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -72,6 +73,13 @@ def test_what_should_not_happen_is_told_too(esorex, failure, code, bias_sof, tmp
     assert ("ZeroDivisionError" in done.stderr) == (code == 1)
 
 
+AS_FROM_A_TERMINAL = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 def test_ctrl_c_ends_both_with_one_line(esorex, bias_sof, tmp_path):
     """The key reaches EsoRex and its Python alike."""
     (tmp_path / "plugins").mkdir()
@@ -80,6 +88,8 @@ def test_ctrl_c_ends_both_with_one_line(esorex, bias_sof, tmp_path):
     words = [str(esorex.program), "soxs_mbias", str(bias_sof())]
     environment = esorex.environment(recipes=tmp_path / "plugins")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # As from a terminal: what a shell starts in the background has the key ignored, and so have its children.
+    words = [sys.executable, "-c", AS_FROM_A_TERMINAL, *words]
     with subprocess.Popen(words, cwd=tmp_path, env=environment, start_new_session=True, **pipes) as process:
         assert any("waiting" in line for line in process.stdout)
         os.killpg(process.pid, signal.SIGINT)
