@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from soxs_recipes.memory import keep_images_apart, return_freed
+from soxs_recipes.memory import keep_freed, return_freed
 
 __all__ = ["call_recipe", "draw_plots", "peak_megabytes", "serve", "warm_up"]
 
@@ -173,7 +173,7 @@ def serve(connection: Connection, target: str) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    keep_images_apart()
+    keep_freed()
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with_parent, args=(parent.sentinel,), daemon=True).start()
