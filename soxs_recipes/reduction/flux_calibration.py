@@ -29,7 +29,7 @@ class ExtinctionCurve:
 
 
 def response_at(
-    response: Response, order: np.ndarray | int, wavelength: np.ndarray
+    response: Response, order: np.ndarray | int, wavelength: np.ndarray, bin_width: np.ndarray | float = 0.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Response between its samples.
 
@@ -39,11 +39,14 @@ def response_at(
     order : int or ndarray (n,) int
         Which order each wavelength belongs to.
     wavelength : ndarray (n,) [nm]
+    bin_width : ndarray (n,) or float [nm]
+        A bin that holds an end of the samples is reached. They end on bins of the standard, so that no bin of
+        another exposure comes and goes with the last digits of its wavelength.
 
     Returns
     -------
     value : ndarray (n,) float64
-        Straight lines in the logarithm; 0 where the response holds no sample of the order around.
+        Straight lines in the logarithm, the ends held; 0 where the response holds no sample of the order around.
     relative_error : ndarray (n,) float64
         0 where value is 0.
     quality : ndarray (n,) int32
@@ -51,6 +54,7 @@ def response_at(
     """
     wavelength = np.asarray(wavelength, dtype=np.float64)
     order = np.broadcast_to(np.asarray(order), wavelength.shape)
+    lower, upper = wavelength - 0.5 * np.asarray(bin_width), wavelength + 0.5 * np.asarray(bin_width)
     value, relative = np.zeros(wavelength.shape), np.zeros(wavelength.shape)
     quality = np.full(wavelength.shape, int(QualityFlag.NO_DATA | QualityFlag.EXTRAPOLATED), dtype=np.int32)
     for number in np.unique(order):
@@ -59,7 +63,7 @@ def response_at(
             continue
         samples = samples[np.argsort(response.wavelength[samples])]
         grid = response.wavelength[samples]
-        chosen = np.flatnonzero((order == number) & (wavelength >= grid[0]) & (wavelength <= grid[-1]))
+        chosen = np.flatnonzero((order == number) & (upper >= grid[0]) & (lower <= grid[-1]))
         at = wavelength[chosen]
         value[chosen] = np.exp(np.interp(at, grid, np.log(response.response[samples])))
         relative[chosen] = np.interp(at, grid, response.error[samples] / response.response[samples])
@@ -97,7 +101,7 @@ def flux_calibrate(
     if not exposure_time > 0:
         raise ValueError(f"exposure time must be above 0 s, not {exposure_time}")
     order = spectrum.order
-    value, relative, quality = response_at(response, order, spectrum.wavelength)
+    value, relative, quality = response_at(response, order, spectrum.wavelength, spectrum.bin_width)
     scale = value * extinction.factor(spectrum.wavelength, airmass) / exposure_time
     quality = (spectrum.quality | quality).astype(np.int32)
     if isinstance(spectrum, MergedSpectrum):

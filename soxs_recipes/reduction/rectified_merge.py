@@ -51,7 +51,7 @@ def flux_calibrate_image(
     if image.unit != "electron" or not exposure_time > 0:
         raise ValueError(f"needs electrons and a time above 0 s, not {image.unit!r} and {exposure_time}")
     wavelength = image.wavelength
-    value, relative, quality = response_at(response, image.order, wavelength)
+    value, relative, quality = response_at(response, image.order, wavelength, image.wavelength_step)
     scale = value * extinction.factor(wavelength, airmass) / (exposure_time * image.wavelength_step)
     return image.scaled(scale, relative, quality, FLUX_UNIT)
 

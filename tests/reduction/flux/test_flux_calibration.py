@@ -91,6 +91,21 @@ def test_out_of_reach_is_no_data(response):
     assert np.all(np.isinf(missing.variance))
 
 
+@pytest.mark.parametrize("moved", [-0.4, -1e-6, 0.0, 1e-6, 0.4])
+def test_the_bins_that_hold_the_responses_ends_are_reached(response, moved):
+    width = 0.125
+    counts = order_spectrum(source, edges=(450.0 - 1.5 * width, 550.0 + 1.5 * width), bins=803)
+    counts = replace(counts, wavelength=counts.wavelength + moved * width)
+    spectrum = flux_calibrate(counts, response, EXTINCTION, 1.5, 200.0)
+    reached = np.isfinite(spectrum.variance)
+    assert reached[1:-1].all()
+    assert not reached[0]
+    assert not reached[-1]
+    value, relative, _ = response_at(response, 2, counts.wavelength[[1, -2]], width)
+    assert value == pytest.approx(1.0 / sensitivity(np.array([450.0, 550.0]), 2), rel=0.02)
+    assert relative == pytest.approx(0.02)
+
+
 def test_bins_without_information_stay_so(response):
     counts = order_spectrum(source)
     variance = counts.variance.copy()
