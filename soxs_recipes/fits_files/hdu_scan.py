@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import re
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
 from soxs_recipes.errors import UnprocessableData
+from soxs_recipes.fits_files.checksums import ones_complement_sum
 
 __all__ = [
     "BLOCK",
     "HduSpan",
     "cards_that_begin",
     "clean_header",
-    "data_md5",
-    "encoded_checksum",
     "header_end",
-    "ones_complement_sum",
     "scan_hdus",
     "stated",
     "verify_checksums",
@@ -178,16 +173,6 @@ def _declared_size(header: fits.Header, name: str, index: int, cap: int) -> int:
     return size
 
 
-def ones_complement_sum(content: bytes | memoryview, total: int = 0) -> int:
-    """32-bit ones' complement sum of `content` (length a multiple of 4), as FITS checksums use it."""
-    words = np.frombuffer(content, dtype=">u4")
-    # 2^32 words fit a 64-bit sum before it can overflow.
-    total += int(words.sum(dtype=np.uint64))
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
-
-
 def verify_checksums(content: bytes, span: HduSpan, name: str) -> None:
     """Compare DATASUM and CHECKSUM with what is there; without them nothing is proved.
 
@@ -212,41 +197,3 @@ def verify_checksums(content: bytes, span: HduSpan, name: str) -> None:
     if not declared.isdigit():
         raise UnprocessableData(f"{name}: CHECKSUM does not agree with the file: header or data are damaged")
     _log.warning("%s: header was changed after its CHECKSUM; the data are as written", name)
-
-
-def data_md5(content: bytes | memoryview, spans: list[HduSpan]) -> str:
-    """DATAMD5: MD5 over the data units with padding, in HDU order."""
-    digest = hashlib.md5(usedforsecurity=False)
-    view = memoryview(content)
-    for span in spans:
-        digest.update(view[span.data : span.end])
-    return digest.hexdigest()
-
-
-def encoded_checksum(total: int) -> str:
-    """CHECKSUM string that makes an HDU of sum `total` (computed with sixteen "0") add up to all ones.
-
-    FITS standard 4.0, appendix J (Seaman, Pence & Rots).
-    """
-    value = 0xFFFFFFFF ^ total
-    columns = [_character_quartet((value >> shift) & 0xFF) for shift in (24, 16, 8, 0)]
-    text = "".join(chr(columns[byte][place]) for place in range(4) for byte in range(4))
-    # The value field begins with a quote, which moves the string by one byte against the 32-bit words.
-    return text[-1] + text[:-1]
-
-
-def _character_quartet(byte: int) -> list[int]:
-    quotient, remainder = divmod(byte, 4)
-    quartet = [quotient + remainder + 48, quotient + 48, quotient + 48, quotient + 48]
-    forbidden = set(range(58, 65)) | set(range(91, 97))
-    while forbidden & set(quartet):
-        for first, second in _pairs():
-            if quartet[first] in forbidden or quartet[second] in forbidden:
-                quartet[first] += 1
-                quartet[second] -= 1
-    return quartet
-
-
-def _pairs() -> Iterator[tuple[int, int]]:
-    yield 0, 1
-    yield 2, 3

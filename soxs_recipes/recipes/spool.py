@@ -76,8 +76,8 @@ class _Waiting:
     def restored(self):
         import numpy as np
 
-        with self.path.open("rb") as stream:
-            data = np.load(stream, allow_pickle=False)
+        # Read as it is written out, piece by piece, it needs no room of its own; nameless, the file stays as long.
+        data = np.load(self.path, mmap_mode="r", allow_pickle=False)
         self.path.unlink(missing_ok=True)
         return self.kind(data, self.header)
 

@@ -14,7 +14,8 @@ from astropy.io import fits
 
 from soxs_recipes.errors import InputError
 from soxs_recipes.fits_files import read_raw, table_hdu, write_product, write_text_atomic
-from soxs_recipes.fits_files.hdu_scan import encoded_checksum, ones_complement_sum, scan_hdus
+from soxs_recipes.fits_files.checksums import encoded_checksum, ones_complement_sum
+from soxs_recipes.fits_files.hdu_scan import scan_hdus
 
 
 def some_hdus(seed: int = 0):
@@ -34,6 +35,25 @@ def test_checksums_are_what_astropy_expects(tmp_path):
                 for hdu in hdus:
                     assert hdu.verify_checksum() == 1
                     assert hdu.verify_datasum() == 1
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8", "i2", "i4", "i8", "u1", "u2", ">f4", ">i2"])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (0, 4), (300, 401)])
+def test_pixels_of_every_kind_are_written_and_add_up(tmp_path, kind, shape):
+    """Those that are turned round in pieces, larger than one piece, and those that astropy writes."""
+    data = np.random.default_rng(5).integers(0, 200, shape).astype(kind)
+    turned = np.asfortranarray(data)
+    path = write_product(tmp_path / "a.fits", [fits.PrimaryHDU(data), fits.ImageHDU(turned, name="TURNED")])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with fits.open(path, checksum=True) as hdus:
+            hdus.verify("exception")
+            for hdu in hdus:
+                assert hdu.verify_checksum() == 1
+                assert hdu.verify_datasum() == 1
+                if data.size:
+                    assert np.array_equal(hdu.data, data)
+    assert path.stat().st_size % 2880 == 0
 
 
 def test_every_checksum_can_be_encoded():
