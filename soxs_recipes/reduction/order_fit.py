@@ -29,6 +29,7 @@ __all__ = ["OrderFit"]
 _REJECTION = 6.0  # sigma
 _LINE_ERROR = 0.3  # Same where the object's spectrum bends within a bin: narrow emission lines must survive.
 _MEDIAN_EFFICIENCY = 0.6  # of first fluxes, against means
+_PREVIEWED = 3  # each n-th pixel tells of a profile before the first joint fit
 _COURSE = 7  # bins
 _DISAGREEMENT = 5.0  # sigma of a pixel
 _SKY_ERROR = 0.01  # Share of the rest by which the model may be wrong then.
@@ -221,12 +222,15 @@ class OrderFit:
             np.stack([self.profile_values(number) for number in range(len(fluxes))]),
             source,
             _REJECTION,
+            _PREVIEWED,
         )
         # Where the rough sky of a bin is too low its flux is too high: with that noise in the scale, the two
         # together would look like a wider source.
-        information = _MEDIAN_EFFICIENCY * self._information(source, weight)
+        information = _MEDIAN_EFFICIENCY * _PREVIEWED * self._information(source, weight)
         scale = self.pixels.interpolate(shrunk_flux(fluxes[source], information)) * self.sensitivity
-        return chunk_equations(self.pixels, self.profile_averages(source), residual, weight, scale, every=3)
+        return chunk_equations(
+            self.pixels, self.profile_averages(source), residual, weight, scale, every=_PREVIEWED
+        )
 
     def place_knots(self) -> None:
         """Choose the sky's knots from the binned sky and its noise."""
@@ -392,6 +396,7 @@ class OrderFit:
             self.residual,
             self.weight,
             self._scale(source),
+            known=(self.profile_averages(source), self.profile_values(source)),
             other_light=self._other_light(source),
         )
 

@@ -134,6 +134,10 @@ class OrderPixels:
         What the slit covers in this order.
     shape : (ny, nx)
         Of the frame.
+    ends : (low, high) [arcsec]
+        Outermost slit positions of pixels, 0 among them.
+    sizes : (least, largest, mean) [arcsec]
+        Of the footprints; 1, 0 and 1 without pixels.
     """
 
     grid: OrderGrid
@@ -143,6 +147,8 @@ class OrderPixels:
     footprint: np.ndarray
     slit_range: tuple[float, float]
     shape: tuple[int, int]
+    ends: tuple[float, float] = field(init=False, repr=False)
+    sizes: tuple[float, float, float] = field(init=False, repr=False)
     _below: np.ndarray = field(init=False, repr=False)
     _share: np.ndarray = field(init=False, repr=False)
 
@@ -150,6 +156,10 @@ class OrderPixels:
         below, share = bins_around(self.position, self.grid.size)
         object.__setattr__(self, "_below", below)
         object.__setattr__(self, "_share", share)
+        slit, size = self.slit, self.footprint
+        object.__setattr__(self, "ends", (float(slit.min(initial=0.0)), float(slit.max(initial=0.0))))
+        mean = float(size.mean()) if size.size else 1.0
+        object.__setattr__(self, "sizes", (float(size.min(initial=1.0)), float(size.max(initial=0.0)), mean))
 
     @property
     def order(self) -> int:

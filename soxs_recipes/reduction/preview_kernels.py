@@ -80,6 +80,7 @@ def first_weights(
     profiles: np.ndarray,
     source: int,
     rejection: float,
+    every: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Residuals about the first model and the weights of pixels that it explains.
 
@@ -99,16 +100,18 @@ def first_weights(
     source : int
         Whose light may be wrong by 2 percent.
     rejection : float [sigma]
+    every : int
+        Only each n-th pixel is looked at.
 
     Returns
     -------
     residual, weight : ndarray (pixels,) [e-], [e-^-2]
-        Data minus model; 1/variance, 0 where masked or hit.
+        Data minus model; 1/variance, 0 where masked or hit. Both 0 where it was not looked.
     """
     below, share = place
-    residual, weight = np.empty(data.size), np.zeros(data.size)
+    residual, weight = np.zeros(data.size), np.zeros(data.size)
     last = fluxes.shape[1] - 1
-    for i in range(data.size):
+    for i in range(0, data.size, every):
         a, b, part = below[i], min(below[i] + 1, last), share[i]
         sky = (skies[0, a] + part * (skies[0, b] - skies[0, a])) * sensitivity[i]
         steep = (skies[1, a] + part * (skies[1, b] - skies[1, a])) * sensitivity[i]

@@ -36,7 +36,9 @@ _TAIL_STEP, _OPTICS_STEP = 0.02, 0.002
 _MOST_OPTICS = 0.72  # of an image's squared width
 _FWHM = 2.3548200450309493  # of a Gaussian's sigma
 _DISTANCE = np.arange(1921) / 160.0  # FWHM, on which images are made
-_FREQUENCY = np.pi * np.arange(_DISTANCE.size) / _DISTANCE[-1]
+# A Moffat function holds nothing finer than a tenth of its width: this many times wider steps tell its transform.
+_COARSER = 8
+_FREQUENCY = np.pi * np.arange(_DISTANCE[::_COARSER].size) / _DISTANCE[-1]
 _REACH = 2.2  # FWHM on either side that the empirical correction covers.
 TAIL_RANGE = (0.02, 0.55)  # 1/beta of the Moffat function: near-Gaussian ... beta 1.8
 OPTICS_RANGE = (0.0, 0.13)  # arcsec^2
@@ -54,20 +56,23 @@ def moffat(distance: np.ndarray, fwhm: np.ndarray | float, tail: float) -> np.nd
     return norm / alpha * np.exp(-beta * np.log1p((distance / alpha) ** 2))
 
 
-def _images(sizes: np.ndarray, tail: float, optics: float, *, on_pixels: bool = True) -> np.ndarray:
+def _images(
+    sizes: np.ndarray, tail: float | np.ndarray, optics: float | np.ndarray, *, on_pixels: bool = True
+) -> np.ndarray:
     """Images of unit FWHM at `_DISTANCE`: a Moffat function blurred by optics and averaged over pixels.
 
-    `sizes` (n,) are those of a pixel in FWHM, the variance `optics` is in squares of it.
+    `sizes` (n,) are those of a pixel in FWHM, the variance `optics` is in squares of it; tail and optics are the
+    same for all or (n, 1).
     """
     size = np.asarray(sizes)[:, None]
     share = np.minimum(optics * (_FWHM * size) ** 2, _MOST_OPTICS)
     # Widths add in quadrature but for the tail: fitted to blurred Moffat functions, good to 0.2 % of the width.
     inner = np.sqrt(1.0 - share) * (1.0 - tail * share * (0.544 + 0.136 * share))
-    transform = dct(moffat(_DISTANCE, inner, tail), 1)
+    transform = dct(moffat(_DISTANCE[::_COARSER], inner, tail), 1)
     transform *= np.exp(-0.5 * share * (_FREQUENCY / _FWHM) ** 2)
     if on_pixels:
         transform *= np.sinc(0.5 / np.pi * size * _FREQUENCY)
-    return idct(transform, 1)
+    return idct(transform * _COARSER, 1, _DISTANCE.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +214,10 @@ class ProfileAverages:
         self.courses = np.empty((profile.bins + 1, 3))
         self.courses[:-1].T[:] = centre, inverse, 1.0 / integral
         self.courses[-1] = self.courses[-2]
-        ends = np.array([[pixels.slit.min(initial=0.0)], [pixels.slit.max(initial=0.0)]])
-        smallest = (pixels.footprint.min(initial=1.0) * inverse.min()) ** 2
-        largest = (pixels.footprint.max(initial=0.0) * inverse.max()) ** 2
+        sizes, ends = pixels.sizes, np.array(pixels.ends)[:, None]
+        smallest, largest = (sizes[0] * inverse.min()) ** 2, (sizes[1] * inverse.max()) ** 2
         blurs = np.linspace(smallest, max(largest, smallest + 1e-9), 3)
-        pixel = float(pixels.footprint.mean()) if pixels.footprint.size else 1.0
-        self._table = _AverageTable(profile, float(np.abs((ends - centre) * inverse).max()), blurs, pixel)
+        self._table = _AverageTable(profile, float(np.abs((ends - centre) * inverse).max()), blurs, sizes[2])
         self._values = self._table.values()
 
     def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -271,11 +274,11 @@ class _AverageTable:
         """By u of the average, its derivative by size and what the end adds; by the tail and the optics."""
         first, second, _, begin, _ = self.values()
         step, middle = _TAIL_STEP if self.tail < 0.3 else -_TAIL_STEP, self.blurs[1:2]
-        by_tail = (self._without_correction(middle, tail=step)[0] - self._plain) / step
-        by_optics = (self._without_correction(middle, optics=_OPTICS_STEP)[0] - self._plain) / _OPTICS_STEP
+        moved = self._without_correction(middle, np.array([[step], [0.0]]), np.array([[0.0], [_OPTICS_STEP]]))
+        by_tail, by_optics = (moved[0] - self._plain) / step, (moved[1] - self._plain) / _OPTICS_STEP
         return [*np.gradient(np.stack([first, second, begin]), self.grid, axis=1), by_tail, by_optics]
 
-    def _without_correction(self, blurs, *, tail=0.0, optics=0.0):
+    def _without_correction(self, blurs, tail=0.0, optics=0.0):
         """The average over pixels of several sizes; with steps of tail and optics beyond the profile's."""
         images = _images(np.sqrt(blurs), self.tail + tail, (self.optics + optics) / self.pixel**2)
         halves = (np.interp(self.beside, _DISTANCE, image) for image in images)
@@ -289,6 +292,7 @@ def fit_correction(
     weight: np.ndarray,
     scale: np.ndarray,
     *,
+    known: tuple[ProfileAverages, np.ndarray] | None = None,
     prior: float = 0.006,
     other_light: Sequence[np.ndarray] = (),
 ) -> SlitProfile:
@@ -302,11 +306,15 @@ def fit_correction(
         1/variance, 0 where masked.
     scale : ndarray (pixels,) [e- arcsec]
         flat * footprint * flux: what a profile of 1/arcsec would leave in each pixel.
+    known : (ProfileAverages, ndarray (pixels,)) or None
+        The profile's averages and their values in the pixels, if they are at hand.
     prior : float
         Expected size of the change, in 1/FWHM; a Gaussian prior, so noise alone changes little.
     other_light : sequence of ndarray (pixels,) [e-]
         Of neighbours; it may change in brightness, too, rather than this profile in shape.
     """
+    averages = profile.averages(pixels) if known is None else known[0]
+    values = averages.values(pixels) if known is None else known[1]
     width = float(np.median(profile.fwhm_in_bins()))
     step = max(0.33, 0.6 * float(np.median(pixels.footprint)) / width)
     if profile.correction is not None:
@@ -318,8 +326,8 @@ def fit_correction(
     products, right = correction_products(
         pixels.slit,
         pixels.position,
-        pixels.footprint,
-        *profile.averages(pixels).tables(),
+        averages.courses,
+        values,
         weight,
         light,
         residual,

@@ -21,29 +21,42 @@ CORE = 3.0  # FWHM
 PARTS = 64  # of an order: within one, a term that is linear along the order is the same everywhere
 
 
-@compiled(any_order=True)
-def _course(courses, position, which):
-    """What is known per bin (bins + 1, k), the last row twice, between the bins; beyond both ends their value."""
-    below = min(max(int(position), 0), courses.shape[0] - 2)
+@compiled
+def _place(slit, position, footprint, courses, half):
+    """Where a pixel lies on the profile; arguments as for `averages`, `half` the table's.
+
+    Returns 1/FWHM, the same over the profile's integral, distance from the centre [FWHM], squared size [FWHM^2],
+    entry of the table and the share of the next one, and the position along the order from -1 to 1.
+    """
+    # Indices without a sign: numba need not look whether they count from the end.
+    last = courses.shape[0] - 2
+    below = np.uint64(min(max(int(position), 0), last))
     share = min(max(position - below, 0.0), 1.0)
-    return courses[below, which] + share * (courses[below + 1, which] - courses[below, which])
+    here, there = courses[below], courses[below + np.uint64(1)]
+    centre = here[0] + share * (there[0] - here[0])
+    inverse = here[1] + share * (there[1] - here[1])
+    factor = inverse * (here[2] + share * (there[2] - here[2]))
+    u = (slit - centre) * inverse
+    place = u / (1.0 + abs(u) / CORE) * DENSITY + half
+    entry = np.uint64(min(max(int(place), 0), 2 * half - 1))
+    along = position * (2.0 / (last + 1)) - 1.0
+    return inverse, factor, u, (footprint * inverse) ** 2, entry, place - entry, along
 
 
-@compiled(any_order=True)
-def _average(slit, position, footprint, courses, table, sizes):
-    """The profile averaged over one pixel; arguments as for `averages`."""
-    inverse = _course(courses, position, 1)
-    u = (slit - _course(courses, position, 0)) * inverse
-    blur = (footprint * inverse) ** 2
-    place = u / (1.0 + abs(u) / CORE) * DENSITY + table.shape[0] // 2
-    entry = min(max(int(place), 0), table.shape[0] - 2)
-    low, high, share = table[entry], table[entry + 1], place - entry
+@compiled
+def _between(low, high, share, column):
+    """Column of a table between two of its rows."""
+    return low[column] + share * (high[column] - low[column])
+
+
+@compiled
+def _average(table, entry, share, blur, along, sizes):
+    """The profile of unit width averaged over a pixel; arguments from `_place` and as for `averages`."""
+    low, high = table[entry], table[entry + np.uint64(1)]
     first, second = blur - sizes[0], blur - sizes[1]
-    shape = ((low[2] + share * (high[2] - low[2])) * second + low[1] + share * (high[1] - low[1])) * first
-    shape += low[0] + share * (high[0] - low[0])
-    tilt = (low[4] + share * (high[4] - low[4])) * first + low[3] + share * (high[3] - low[3])
-    shape += tilt * (position * (2.0 / (courses.shape[0] - 1)) - 1.0)
-    return shape * inverse * _course(courses, position, 2)
+    shape = (_between(low, high, share, 2) * second + _between(low, high, share, 1)) * first
+    shape += _between(low, high, share, 0)
+    return shape + (_between(low, high, share, 4) * first + _between(low, high, share, 3)) * along
 
 
 @compiled(any_order=True)
@@ -61,9 +74,10 @@ def averages(slit, position, footprint, courses, table, sizes):
     sizes : ndarray (2,)
         The first two squared sizes to which the parabola belongs.
     """
-    result = np.empty(slit.size)
+    result, half = np.empty(slit.size), table.shape[0] // 2
     for i in range(slit.size):
-        result[i] = _average(slit[i], position[i], footprint[i], courses, table, sizes)
+        _, factor, _, blur, entry, share, along = _place(slit[i], position[i], footprint[i], courses, half)
+        result[i] = _average(table, entry, share, blur, along, sizes) * factor
     return result
 
 
@@ -75,37 +89,33 @@ def averages_with_derivatives(slit, position, footprint, which, courses, table, 
     tail and optics.
     """
     result = np.empty((5, which.size))
-    half, per_bin = table.shape[0] // 2, 2.0 / (courses.shape[0] - 1)
+    half = table.shape[0] // 2
     for n in range(which.size):
         i = which[n]
-        inverse = _course(courses, position[i], 1)
-        u = (slit[i] - _course(courses, position[i], 0)) * inverse
-        blur = (footprint[i] * inverse) ** 2
-        place = u / (1.0 + abs(u) / CORE) * DENSITY + half
-        entry = min(max(int(place), 0), table.shape[0] - 2)
-        low, high, share = table[entry], table[entry + 1], place - entry
-        first = blur - sizes[0]
-        by_size = low[1] + share * (high[1] - low[1])
-        slope = (low[6] + share * (high[6] - low[6])) * first + low[5] + share * (high[5] - low[5])
-        slope += (low[7] + share * (high[7] - low[7])) * (position[i] * per_bin - 1.0)
-        factor = inverse * _course(courses, position[i], 2)
-        value = _average(slit[i], position[i], footprint[i], courses, table, sizes)
+        inverse, factor, u, blur, entry, share, along = _place(slit[i], position[i], footprint[i], courses, half)
+        low, high, first = table[entry], table[entry + np.uint64(1)], blur - sizes[0]
+        slope = _between(low, high, share, 6) * first + _between(low, high, share, 5)
+        slope += _between(low, high, share, 7) * along
+        by_size = _between(low, high, share, 1)
+        value = _average(table, entry, share, blur, along, sizes) * factor
         result[0, n] = value
         result[1, n] = -slope * inverse * factor
         result[2, n] = -value - (u * slope + 2.0 * blur * by_size) * factor
-        result[3, n] = (low[8] + share * (high[8] - low[8])) * factor
-        result[4, n] = (low[9] + share * (high[9] - low[9])) * factor
+        result[3, n] = _between(low, high, share, 8) * factor
+        result[4, n] = _between(low, high, share, 9) * factor
     return result
 
 
 @compiled(any_order=True)
-def correction_products(slit, position, footprint, courses, table, sizes, weight, light, data, reach, size):
+def correction_products(slit, position, courses, profile, weight, light, data, reach, size):
     """Sums over pixels of products of what a correction of the profile and its rivals leave in them.
 
     Parameters
     ----------
-    slit, position, footprint, courses, table, sizes
+    slit, position, courses
         As for `averages`.
+    profile : ndarray (pixels,) [1/arcsec]
+        From `averages`.
     weight : ndarray (pixels,)
         1/variance, 0 where masked.
     light : ndarray (1 + others, pixels) [e- arcsec; e-]
@@ -125,10 +135,14 @@ def correction_products(slit, position, footprint, courses, table, sizes, weight
     rivals = 1 + len(light)
     products, right = np.zeros((PARTS, size + rivals, size + rivals)), np.zeros((PARTS, size + rivals))
     values, rows = np.empty(4 + rivals), np.arange(-4, rivals) + size
-    per_bin, per_width = PARTS / (courses.shape[0] - 1), (size - 3) / (2.0 * reach)
+    last = courses.shape[0] - 2
+    per_bin, per_width = PARTS / (last + 1), (size - 3) / (2.0 * reach)
     for i in range(slit.size):
-        inverse = _course(courses, position[i], 1)
-        place = ((slit[i] - _course(courses, position[i], 0)) * inverse + reach) * per_width
+        below = min(max(int(position[i]), 0), last)
+        share = min(max(position[i] - below, 0.0), 1.0)
+        inverse = courses[below, 1] + share * (courses[below + 1, 1] - courses[below, 1])
+        centre = courses[below, 0] + share * (courses[below + 1, 0] - courses[below, 0])
+        place = ((slit[i] - centre) * inverse + reach) * per_width
         if not (weight[i] > 0 and 0.0 < place < size - 3):
             continue
         rows[0] = min(int(place), size - 4)
@@ -137,7 +151,7 @@ def correction_products(slit, position, footprint, courses, table, sizes, weight
             rows[k] = rows[0] + k
             values[k] *= light[0, i] * inverse
         values[4] = light[0, i]
-        values[5] = light[0, i] * _average(slit[i], position[i], footprint[i], courses, table, sizes)
+        values[5] = light[0, i] * profile[i]
         for k in range(1, len(light)):
             values[5 + k] = light[k, i]
         part = min(max(int(position[i] * per_bin), 0), PARTS - 1)
