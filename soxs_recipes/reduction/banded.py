@@ -13,10 +13,11 @@ from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
 from soxs_recipes.errors import AlgorithmError
 from soxs_recipes.reduction.banded_kernels import (
     banded_inverse,
-    fill_terms,
+    basis_values,
     normal_equations,
-    spans,
+    places_between,
     spline_and_derivatives,
+    spline_moments,
     spline_sums,
 )
 
@@ -68,12 +69,33 @@ class SplineBasis:
             Index of the first of the four.
         values : ndarray (4, n)
         """
-        terms = spline_terms([self], [x], [np.ones(np.size(x))])
-        return terms.first[:, 0], terms.values.T
+        return basis_values(self._inner, self._pieces, np.asarray(x, dtype=np.float64))
 
-    def fill(self, x: np.ndarray, factor: np.ndarray, first: np.ndarray, values: np.ndarray) -> None:
-        """Fill `first` (n,) int32 and `values` (n, 4) with the same times a factor (n,)."""
-        fill_terms(self._inner, self._pieces, np.asarray(x, dtype=np.float64), factor, first, values)
+    def between(self, edges: np.ndarray, shift: float) -> tuple[np.ndarray, np.ndarray]:
+        """The four functions that are not zero at places between edges (m + 1,), all moved by a shift.
+
+        Every knot inside must be among the edges less the shift.
+
+        Returns
+        -------
+        first : ndarray (m,) int
+        pieces : ndarray (m, 4, 4)
+            Their polynomials in the share of the way from one edge to the next, constant first.
+        """
+        inner = self._inner
+        middle = 0.5 * (edges[:-1] + edges[1:]) + shift
+        first = np.clip(np.searchsorted(inner, middle, "right") - 1, 0, inner.size - 2)
+        inside = (middle > inner[0]) & (middle < inner[-1])
+        step = inner[first + 1] - inner[first]
+        begin = np.where(inside, (edges[:-1] + shift - inner[first]) / step, middle > inner[0])[:, None]
+        length = np.where(inside, np.diff(edges) / step, 0.0)[:, None]
+        c = np.moveaxis(self._pieces[first], 2, 0)
+        pieces = np.empty(self._pieces[first].shape)
+        pieces[:, :, 0] = c[0] + begin * (c[1] + begin * (c[2] + begin * c[3]))
+        pieces[:, :, 1] = length * (c[1] + begin * (2.0 * c[2] + begin * 3.0 * c[3]))
+        pieces[:, :, 2] = length**2 * (c[2] + 3.0 * begin * c[3])
+        pieces[:, :, 3] = length**3 * c[3]
+        return first, pieces
 
     def at(self, x: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
         """The spline with given coefficients at x; beyond the knots' range its value at the end."""
@@ -142,32 +164,54 @@ def interleaved(bases: list[SplineBasis]) -> list[np.ndarray]:
 
 @dataclass(frozen=True, slots=True)
 class SplineTerms:
-    """What several splines add to the model of every pixel: four neighbouring coefficients of each times factors.
+    """What several splines add to the model of every pixel: cubics between any two of their knots, times factors.
 
     Attributes
     ----------
-    first : ndarray (pixels, splines) int32
-        First of the four coefficients.
-    values : ndarray (pixels, 4 * splines)
+    interval : ndarray (pixels,) int32
+        Between which of all knots a pixel lies.
+    share : ndarray (pixels,)
+        Of the way from one to the next.
+    factors : ndarray (splines, pixels)
+    first : ndarray (intervals, splines) int32
+        First of the four coefficients of each spline that tell in an interval.
+    pieces : ndarray (intervals, splines, 4, 4)
+        The polynomials that belong to them, constant first.
     """
 
+    interval: np.ndarray
+    share: np.ndarray
+    factors: np.ndarray
     first: np.ndarray
-    values: np.ndarray
+    pieces: np.ndarray
 
     def sums(self, coefficients: Sequence[np.ndarray]) -> np.ndarray:
         """What each spline adds to every pixel (splines, pixels), with its own coefficients."""
-        return spline_sums(self.first, self.values, _stacked(coefficients, float))
+        stacked = _stacked(coefficients, float)
+        return spline_sums(self.interval, self.share, self.factors, self.first, self.pieces, stacked)
+
+    def equations(self, ranks: np.ndarray, weight: np.ndarray, data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Matrix and right side as in `BandedSystem`; ranks (splines, most) int32."""
+        splines = np.arange(len(self.factors))
+        ends = [ranks[splines, self.first], ranks[splines, self.first + _DEGREE]]
+        width = int((np.max(ends[1], axis=1) - np.min(ends[0], axis=1)).max())
+        moments = spline_moments(self.interval, self.share, self.factors, weight, data, len(self.first))
+        return normal_equations(*moments, self.first, self.pieces, ranks, int(ranks.max()) + 1, width)
 
 
 def spline_terms(
-    bases: Sequence[SplineBasis], places: Sequence[np.ndarray], factors: Sequence[np.ndarray]
+    bases: Sequence[SplineBasis], position: np.ndarray, shifts: Sequence[float], factors: np.ndarray
 ) -> SplineTerms:
-    """Terms of splines at their places (pixels,), each times a factor (pixels,)."""
-    first = np.empty((np.size(places[0]), len(bases)), np.int32)
-    values = np.empty((len(first), 4 * len(bases)))
-    for k, (basis, place, factor) in enumerate(zip(bases, places, factors, strict=True)):
-        basis.fill(place, factor, first[:, k], values[:, 4 * k : 4 * k + 4])
-    return SplineTerms(first, values)
+    """Terms of splines, each at positions (pixels,) moved by its shift, times its factors (splines, pixels)."""
+    # Several share knots.
+    which = {(id(basis), shift): (basis, shift) for basis, shift in zip(bases, shifts, strict=True)}
+    edges = np.unique(np.concatenate([basis._inner - shift for basis, shift in which.values()]))
+    known = {key: basis.between(edges, shift) for key, (basis, shift) in which.items()}
+    first = np.empty((edges.size - 1, len(bases)), np.int32)
+    pieces = np.empty((edges.size - 1, len(bases), _DEGREE + 1, _DEGREE + 1))
+    for k, (basis, shift) in enumerate(zip(bases, shifts, strict=True)):
+        first[:, k], pieces[:, k] = known[id(basis), shift]
+    return SplineTerms(*places_between(edges, position), factors, first, pieces)
 
 
 def _stacked(rows, dtype):
@@ -204,13 +248,7 @@ class BandedSystem:
 
     def accumulate(self, weight: np.ndarray, data: np.ndarray) -> None:
         """Set up the equations for pixels with weights 1/variance (0 leaves a pixel out)."""
-        terms = self._terms
-        place, width = spans(terms.first, self._ranks)
-        # Small integers are sorted in linear time.
-        order = np.argsort(place.astype(np.uint16 if self.size < 1 << 16 else np.int32), kind="stable")
-        self.band, self.right = normal_equations(
-            place, order, terms.first, terms.values, self._ranks, weight, data, self.size, width
-        )
+        self.band, self.right = self._terms.equations(self._ranks, weight, data)
 
     def release(self) -> None:
         """Let go of what only `accumulate` and `solve` need."""

@@ -8,22 +8,28 @@ from soxs_recipes.compiled import compiled
 
 __all__ = [
     "banded_inverse",
+    "basis_values",
     "covariances",
-    "fill_terms",
     "normal_equations",
-    "spans",
+    "places_between",
     "spline_and_derivatives",
+    "spline_moments",
     "spline_sums",
 ]
 
-_ROWS = 128  # whose products are summed at once
+_NEAR = 4  # intervals: further ones are found by halving
 
 
 @compiled
 def _interval(knots, x, guess):
     """The knot at or below x, the last but one at the last; x must not lie outside."""
-    if knots[guess] <= x < knots[guess + 1]:
-        return guess
+    for _ in range(_NEAR):
+        if x < knots[guess]:
+            guess -= 1
+        elif x >= knots[guess + 1] and guess < knots.size - 2:
+            guess += 1
+        else:
+            return guess
     low, high = 0, knots.size - 1
     while high - low > 1:
         middle = (low + high) // 2
@@ -34,9 +40,21 @@ def _interval(knots, x, guess):
     return low
 
 
-@compiled(any_order=True)
-def fill_terms(knots, pieces, x, factor, first, values):
-    """The four basis functions of a cubic spline that are not zero at each x, times a factor.
+@compiled
+def places_between(knots, x):
+    """The knot (n,) int32 at or below each x and the share of the way to the next; outside, as at the ends."""
+    below, share = np.empty(x.size, np.int32), np.empty(x.size)
+    i = 0
+    for p in range(x.size):
+        place = min(max(x[p], knots[0]), knots[-1])
+        i = _interval(knots, place, i)
+        below[p], share[p] = i, (place - knots[i]) / (knots[i + 1] - knots[i])
+    return below, share
+
+
+@compiled
+def basis_values(knots, pieces, x):
+    """The four basis functions of a cubic spline that are not zero at each x.
 
     Parameters
     ----------
@@ -44,12 +62,15 @@ def fill_terms(knots, pieces, x, factor, first, values):
         Those between which the spline lives; outside, its functions have the values at the ends.
     pieces : ndarray (m, 4, 4)
         Polynomials of the four functions between one knot and the next, in the share of the way, constant first.
-    x, factor : ndarray (n,)
+    x : ndarray (n,)
+
+    Returns
+    -------
     first : ndarray (n,) int32
-        Filled with the first of the four functions.
-    values : ndarray (n, 4)
-        Filled with them.
+        The first of the four functions.
+    values : ndarray (4, n)
     """
+    first, values = np.empty(x.size, np.int32), np.empty((4, x.size))
     i = 0
     for p in range(x.size):
         place = min(max(x[p], knots[0]), knots[-1])
@@ -58,12 +79,13 @@ def fill_terms(knots, pieces, x, factor, first, values):
         first[p] = i
         for k in range(4):
             piece = pieces[i, k]
-            values[p, k] = factor[p] * (piece[0] + f * (piece[1] + f * (piece[2] + f * piece[3])))
+            values[k, p] = piece[0] + f * (piece[1] + f * (piece[2] + f * piece[3]))
+    return first, values
 
 
 @compiled(any_order=True)
 def spline_and_derivatives(knots, cubics, x):
-    """A spline and its first two derivatives (3, n), from its polynomials (m, 4) as `pieces` of `fill_terms`."""
+    """A spline and its first two derivatives (3, n), from its polynomials (m, 4) as `pieces` of `basis_values`."""
     result = np.empty((3, x.size))
     i = 0
     for p in range(x.size):
@@ -77,94 +99,124 @@ def spline_and_derivatives(knots, cubics, x):
     return result
 
 
-@compiled
-def spans(first, ranks):
-    """Where each pixel lies among the knots, and how far apart in rank coefficients are that share a pixel.
+@compiled(any_order=True)
+def spline_moments(interval, share, factors, weight, data, count):
+    """Weighted sums over the pixels of every interval of all that normal equations of splines need.
 
-    Arguments as for `normal_equations`. Pixels between the same knots have the same place (pixels,) int32, which
-    rises along the order.
-    """
-    widest, place = 0, np.empty(first.shape[0], np.int32)
-    for i in range(first.shape[0]):
-        low, high = ranks[0, first[i, 0]], ranks[0, first[i, 0] + 3]
-        place[i] = first[i, 0]
-        for s in range(1, first.shape[1]):
-            low, high = min(low, ranks[s, first[i, s]]), max(high, ranks[s, first[i, s] + 3])
-            place[i] += first[i, s]
-        widest = max(widest, high - low)
-    return place, widest
-
-
-@compiled
-def _send(products, first, ranks, band, right):
-    """Add products of the columns of splines, and the data behind them, to the places of their coefficients."""
-    columns = products.shape[0] - 1
-    for a in range(columns):
-        rank = ranks[a // 4, first[a // 4] + a % 4]
-        right[rank] += products[columns, a]
-        for b in range(a + 1):
-            other = ranks[b // 4, first[b // 4] + b % 4]
-            band[min(rank, other), abs(rank - other)] += products[a, b]
-
-
-@compiled
-def normal_equations(place, order, first, values, ranks, weight, data, size, width):
-    """Weighted normal equations of splines whose coefficients stand in one sequence.
-
-    Pixels between the same knots share their coefficients: their products are matrices of a few rows, which are
-    summed before they are sent to their places.
+    Between two knots splines are cubics in the share of the way: the products of any two hold its powers up to
+    the sixth, and that many sums tell what would otherwise be sixteen products of four functions with four.
 
     Parameters
     ----------
-    place, order : ndarray (pixels,) int32, int
-        From `spans`, and in which order pixels of one place follow each other.
-    first : ndarray (pixels, splines) int32
-    values : ndarray (pixels, 4 * splines)
-        What the four coefficients of each spline from the first on leave in each pixel.
-    ranks : ndarray (splines, most) int32
-        Rank of each coefficient.
+    interval, share : ndarray (pixels,)
+        From `places_between`, with the knots of all splines.
+    factors : ndarray (splines, pixels)
+        What a spline of one leaves in each pixel.
     weight, data : ndarray (pixels,)
         Weight 0 leaves a pixel out.
+    count : int
+        Of intervals.
+
+    Returns
+    -------
+    products : ndarray (count, pairs, 7)
+        Of the factors of two splines, times powers of the share; pairs (0, 0), (1, 0), (1, 1), (2, 0) ...
+    right : ndarray (count, splines, 4)
+        Of the factors and the data.
+    """
+    splines = len(factors)
+    products = np.zeros((count, splines * (splines + 1) // 2, 7))
+    right = np.zeros((count, splines, 4))
+    for i in range(interval.size):
+        if not weight[i] > 0:
+            continue
+        f = share[i]
+        f2, f3 = f * f, f * f * f
+        f4, f5, f6 = f2 * f2, f2 * f3, f3 * f3
+        pair = 0
+        for a in range(splines):
+            weighted = weight[i] * factors[a, i]
+            sums, product = right[interval[i], a], weighted * data[i]
+            sums[0] += product
+            sums[1] += product * f
+            sums[2] += product * f2
+            sums[3] += product * f3
+            for b in range(a + 1):
+                sums, product = products[interval[i], pair], weighted * factors[b, i]
+                sums[0] += product
+                sums[1] += product * f
+                sums[2] += product * f2
+                sums[3] += product * f3
+                sums[4] += product * f4
+                sums[5] += product * f5
+                sums[6] += product * f6
+                pair += 1
+    return products, right
+
+
+@compiled(any_order=True)
+def normal_equations(products, right, first, pieces, ranks, size, width):
+    """Weighted normal equations of splines whose coefficients stand in one sequence.
+
+    Parameters
+    ----------
+    products, right
+        From `spline_moments`.
+    first : ndarray (intervals, splines) int32
+        First of the four coefficients of each spline that tell in an interval.
+    pieces : ndarray (intervals, splines, 4, 4)
+        The polynomials that belong to them, in the share of the interval, constant first.
+    ranks : ndarray (splines, most) int32
+        Rank of each coefficient.
     size, width : int
-        Number of coefficients, and how far apart two that share a pixel can be.
+        Number of coefficients, and how far apart two that share an interval can be.
 
     Returns
     -------
     band : ndarray (size, width + 1)
         band[i, k] is the element of the matrix in row i + k and column i.
-    right : ndarray (size,)
+    target : ndarray (size,)
     """
-    columns = values.shape[1]
-    band, right = np.zeros((size, width + 1)), np.zeros(size)
-    rows, filled, here = np.empty((_ROWS, columns + 1)), 0, -1
-    for i in order:
-        if not weight[i] > 0:
-            continue
-        if filled == _ROWS or (filled > 0 and place[i] != place[here]):
-            _send(rows[:filled].T @ rows[:filled], first[here], ranks, band, right)
-            filled = 0
-        here = i
-        root = np.sqrt(weight[i])
-        for k in range(columns):
-            rows[filled, k] = root * values[i, k]
-        rows[filled, columns] = root * data[i]
-        filled += 1
-    if filled > 0:
-        _send(rows[:filled].T @ rows[:filled], first[here], ranks, band, right)
-    return band, right
+    band, target = np.zeros((size, width + 1)), np.zeros(size)
+    for j in range(len(first)):
+        pair = 0
+        for a in range(first.shape[1]):
+            r = right[j, a]
+            for b in range(a + 1):
+                m = products[j, pair]
+                pair += 1
+                for k in range(4):
+                    p, rank = pieces[j, a, k], ranks[a, first[j, a] + k]
+                    if b == a:
+                        target[rank] += p[0] * r[0] + p[1] * r[1] + p[2] * r[2] + p[3] * r[3]
+                    t0 = p[0] * m[0] + p[1] * m[1] + p[2] * m[2] + p[3] * m[3]
+                    t1 = p[0] * m[1] + p[1] * m[2] + p[2] * m[3] + p[3] * m[4]
+                    t2 = p[0] * m[2] + p[1] * m[3] + p[2] * m[4] + p[3] * m[5]
+                    t3 = p[0] * m[3] + p[1] * m[4] + p[2] * m[5] + p[3] * m[6]
+                    for n in range(k + 1 if b == a else 4):
+                        q, other = pieces[j, b, n], ranks[b, first[j, b] + n]
+                        value = q[0] * t0 + q[1] * t1 + q[2] * t2 + q[3] * t3
+                        band[min(rank, other), abs(rank - other)] += value
+    return band, target
 
 
 @compiled(any_order=True)
-def spline_sums(first, values, coefficients):
-    """What each spline adds to every pixel, (splines, pixels), with coefficients (splines, most)."""
-    result = np.empty((first.shape[1], first.shape[0]))
-    for s in range(first.shape[1]):
-        own = coefficients[s]
-        for i in range(first.shape[0]):
-            total = 0.0
-            for a in range(4):
-                total += values[i, 4 * s + a] * own[first[i, s] + a]
-            result[s, i] = total
+def spline_sums(interval, share, factors, first, pieces, coefficients):
+    """What each spline adds to every pixel, (splines, pixels), with coefficients (splines, most).
+
+    Other arguments as for `spline_moments` and `normal_equations`.
+    """
+    result, cubics = np.empty(factors.shape), np.empty((len(first), 4))
+    for s in range(len(factors)):
+        for j in range(len(first)):
+            for power in range(4):
+                total = 0.0
+                for k in range(4):
+                    total += coefficients[s, first[j, s] + k] * pieces[j, s, k, power]
+                cubics[j, power] = total
+        for i in range(interval.size):
+            c, f = cubics[interval[i]], share[i]
+            result[s, i] = factors[s, i] * (c[0] + f * (c[1] + f * (c[2] + f * c[3])))
     return result
 
 

@@ -96,16 +96,15 @@ class JointModel:
         self._position = position
         self._flux_basis = uniform_basis(bins, _FLUX_KNOTS)
         self._at_bins = self._flux_basis.evaluate(np.arange(bins, dtype=np.float64))
-        courses = [illumination] if background is None else [illumination, *background]
-        self._skies = len(courses)
+        skies = [illumination] if background is None else [illumination, *background]
+        self._skies = len(skies)
         bases = [sky_basis] * self._skies + [self._flux_basis] * len(profiles)
         shifts = [0.0] * len(profiles) if offsets is None else offsets
         self._ranks = interleaved(bases)
-        self._terms = spline_terms(
-            bases,
-            [position] * self._skies + [position + shift if shift else position for shift in shifts],
-            [sensitivity * course for course in (*courses, *profiles)],
-        )
+        factors = np.empty((len(bases), position.size))
+        for row, course in zip(factors, (*skies, *profiles), strict=True):
+            np.multiply(sensitivity, course, out=row)
+        self._terms = spline_terms(bases, position, [0.0] * self._skies + list(shifts), factors)
         self._system = BandedSystem(self._terms, self._ranks)
 
     def solve(self, data: np.ndarray, weight: np.ndarray) -> JointSolution:

@@ -67,9 +67,10 @@ def _system(uneven, rng, points=4000):
     second = uniform_basis(80)
     ranks = interleaved([uneven, second])
     # Rows of pixels that lie between the same knots, as along the slit, and back.
-    x = np.sort(rng.uniform(0, 79, points)) + rng.normal(0, 0.3, points)
+    # Some lie beyond the knots of one spline or of both.
+    x = np.sort(rng.uniform(-1.5, 82, points)) + rng.normal(0, 0.3, points)
     factor = rng.uniform(0.1, 1.0, points)
-    terms = spline_terms([uneven, second], [x, x + 0.2], [np.ones(points), factor])
+    terms = spline_terms([uneven, second], x, [0.0, 0.2], np.stack([np.ones(points), factor]))
     dense = np.zeros((points, uneven.size + second.size))
     (i1, v1), (i2, v2) = uneven.evaluate(x), second.evaluate(x + 0.2)
     dense[:, ranks[0]] = _dense(i1, v1, uneven.size)
