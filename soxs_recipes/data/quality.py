@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntFlag
+from functools import cache
 
 import numpy as np
 
@@ -73,9 +74,10 @@ UNUSABLE = (
 )
 
 
-def describe_quality() -> list[tuple[int, str, str]]:
+@cache
+def describe_quality() -> tuple[tuple[int, str, str], ...]:
     """All bits as (bit number, name, sentence), lowest first."""
-    return [(flag.value.bit_length() - 1, flag.name, text) for flag, text in _SENTENCES.items()]
+    return tuple((flag.value.bit_length() - 1, flag.name, text) for flag, text in _SENTENCES.items())
 
 
 def is_usable(quality: np.ndarray) -> np.ndarray:

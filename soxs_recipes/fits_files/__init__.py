@@ -12,6 +12,7 @@ _HOMES = {
     "ascii_spectrum": "ascii_spectrum",
     "dispersion_solution_hdus": "dispersion",
     "extension_names": "tables",
+    "frame_of": "frames",
     "image_hdus": "frames",
     "linearity_hdu": "linearity",
     "merged_spectrum_hdus": "spectra",

@@ -14,6 +14,7 @@ from soxs_recipes.fits_files.reading import open_mapped, open_product
 from soxs_recipes.fits_files.tables import find_extension
 
 __all__ = [
+    "frame_of",
     "image_hdus",
     "native_array",
     "quality_hdus",
@@ -101,19 +102,24 @@ def read_frame(path: str | Path, every: int = 1) -> Frame:
         variance.)
     """
     with open_product(path) if every == 1 else open_mapped(path) as hdus:
-        some = (slice(None, None, every),) * 2
-        errors = find_extension(hdus, "ERRS", path)
-        quality = find_extension(hdus, "QUAL", path)
-        shared = native_array(hdus["SHARED"].data[some], np.float32) if "SHARED" in hdus else None
-        variance = native_array(errors.data[some], np.float32)
-        np.square(variance, out=variance)
-        return Frame(
-            native_array(hdus[0].data[some], np.float32),
-            variance,
-            native_array(quality.data[some], np.int32),
-            _read_meta(hdus[0].header, errors.header),
-            shared,
-        )
+        return frame_of(hdus, path, every)
+
+
+def frame_of(hdus: fits.HDUList, path: str | Path, every: int = 1) -> Frame:
+    """The frame of an open file, `path` for messages; see `read_frame`."""
+    some = (slice(None, None, every),) * 2
+    errors = find_extension(hdus, "ERRS", path)
+    quality = find_extension(hdus, "QUAL", path)
+    shared = native_array(hdus["SHARED"].data[some], np.float32) if "SHARED" in hdus else None
+    variance = native_array(errors.data[some], np.float32)
+    np.square(variance, out=variance)
+    return Frame(
+        native_array(hdus[0].data[some], np.float32),
+        variance,
+        native_array(quality.data[some], np.int32),
+        _read_meta(hdus[0].header, errors.header),
+        shared,
+    )
 
 
 def native_array(data: np.ndarray, dtype: type) -> np.ndarray:

@@ -31,7 +31,7 @@ _HEADER_BLOCKS_MAX = 2000
 _ASCII_ONLY = bytes(byte if 32 <= byte < 127 else ord("?") for byte in range(256))
 # First letters of the cards that say how the data lie and what they add up to.
 _STRUCTURE = re.compile(
-    rb"(?:SIMPLE|XTENSION|Z?BITPIX|Z?NAXIS\d*|PCOUNT|GCOUNT|BSCALE|BZERO|BLANK|ZIMAGE|DATASUM|CHECKSUM|DATAMD5) *="
+    rb"(?:SIMPLE|XTENSION|Z?BITPIX|Z?NAXIS\d*|PCOUNT|GCOUNT|BSCALE|BZERO|BLANK|GROUPS|ZIMAGE|DATASUM|CHECKSUM) *="
 )
 _LEGAL_BITPIX = (8, 16, 32, 64, -32, -64)
 

@@ -27,6 +27,7 @@ from soxs_recipes.fits_files.hdu_scan import (
     stated,
     verify_checksums,
 )
+from soxs_recipes.fits_files.packed import packed_table
 
 __all__ = [
     "EXPECTED_FRAME_BYTES",
@@ -257,10 +258,33 @@ def open_product(path: str | os.PathLike) -> fits.HDUList:
     """
     path = Path(path)
     content = file_bytes(path, _PRODUCT_CAP)
-    for span in scan_hdus(content, str(path), _PRODUCT_CAP):
+    spans = scan_hdus(content, str(path), _PRODUCT_CAP)
+    for span in spans:
         verify_checksums(content, span, str(path))
-    # `HDUList.fromstring` would copy what is left of the file once more for every HDU.
-    return fits.open(io.BytesIO(content), memmap=False)
+    hdus = [_plain_hdu(content, span) for span in spans]
+    if any(hdu is None for hdu in hdus):
+        return fits.open(io.BytesIO(content), memmap=False)
+    return fits.HDUList(hdus)
+
+
+def _plain_hdu(content: bytes, span: HduSpan) -> fits.hdu.base._BaseHDU | None:
+    """An HDU whose pixels are those of `content` itself, which astropy would copy; None for what needs more."""
+    own, kind = span.header, str(stated(span.header, "XTENSION", "")).strip()
+    if (span.end - span.data) % BLOCK or _is_compressed(own):
+        return None
+    if kind == "BINTABLE":
+        return packed_table(content[span.start : span.end], span.data - span.start)
+    if any(key in own for key in ("BSCALE", "BZERO", "BLANK", "GROUPS")):
+        return None
+    if not span.start:
+        return fits.PrimaryHDU.fromstring(content)
+    if kind != "IMAGE":
+        return None
+    lengths = [own[f"NAXIS{axis}"] for axis in range(own["NAXIS"], 0, -1)]
+    data = None
+    if lengths and math.prod(lengths):
+        data = np.frombuffer(content, _DTYPES[own["BITPIX"]], math.prod(lengths), span.data).reshape(lengths)
+    return fits.ImageHDU(data, fits.Header.fromstring(content[span.start : span.data]))
 
 
 def open_mapped(path: str | os.PathLike) -> fits.HDUList:

@@ -176,7 +176,7 @@ def read_merged_spectrum(path: str | Path) -> MergedSpectrum:
 
 def _common_fields(hdu: fits.BinTableHDU, columns: dict[str, np.ndarray]) -> dict[str, object]:
     flux, variance = _unblanked(columns["FLUX"], columns["ERR"])
-    unit = hdu.columns["FLUX"].unit or ""
+    unit = _unit_of(hdu.header, "FLUX")
     lags = sorted(name for name in columns if name.startswith(_CORRELATION))
     correlation = np.array([columns[name] for name in lags], dtype=np.float64).reshape(len(lags), flux.size)
     return {
@@ -189,6 +189,11 @@ def _common_fields(hdu: fits.BinTableHDU, columns: dict[str, np.ndarray]) -> dic
         "correlation": correlation,
         "flux_unit": our_unit(unit),
     }
+
+
+def _unit_of(header: fits.Header, column: str) -> str:
+    number = next(number for number in range(1, header["TFIELDS"] + 1) if header[f"TTYPE{number}"] == column)
+    return str(header.get(f"TUNIT{number}", ""))
 
 
 def _unblanked(flux: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

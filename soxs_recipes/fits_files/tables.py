@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 
 from soxs_recipes.errors import InputError
-from soxs_recipes.fits_files.reading import open_product
+from soxs_recipes.fits_files.packed import pack_table, plain_columns
+from soxs_recipes.fits_files.reading import open_mapped, open_product
 
 __all__ = ["columns_of", "extension_names", "find_extension", "read_table", "table_hdu"]
 
 _CARD_ROOM, _LEAST_VALUE = 67, 20  # of a card: for value and comment, and what a value takes at least
-_FORMATS = {"f4": "E", "f8": "D", "i2": "I", "i4": "J", "i8": "K", "u1": "B", "b1": "L"}
 
 
 def table_hdu(
@@ -44,42 +45,36 @@ def table_hdu(
     unknown = (set(units) | set(comments)) - set(columns)
     if unknown:
         raise ValueError(f"table {name} has no columns {sorted(unknown)}")
-    listed = [_column(key, np.asarray(values), units.get(key, "")) for key, values in columns.items()]
-    hdu = fits.BinTableHDU.from_columns(listed, name=name)
-    for number, key in enumerate(columns, start=1):
-        if key in comments:
-            room = _CARD_ROOM - max(len(key) + 2, _LEAST_VALUE)
-            hdu.header.comments[f"TTYPE{number}"] = textwrap.shorten(comments[key], room, placeholder="")
+    shortened = {key: _fitting(comment, key) for key, comment in comments.items()}
+    hdu = pack_table(
+        name, {key: _storable(np.asarray(values)) for key, values in columns.items()}, units, shortened
+    )
     if header is not None:
         hdu.header.extend(header, update=True)
     return hdu
 
 
-def _column(key: str, values: np.ndarray, unit: str) -> fits.Column:
+@lru_cache(maxsize=1024)
+def _fitting(comment: str, key: str) -> str:
+    return textwrap.shorten(comment, _CARD_ROOM - max(len(key) + 2, _LEAST_VALUE), placeholder="")
+
+
+def _storable(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "U":
-        values = np.char.encode(values, "ascii", "replace")
-    if values.dtype.kind == "S":
-        code = f"{max(values.dtype.itemsize, 1)}A"
-    else:
-        if values.dtype.kind == "u" and values.dtype.itemsize > 1:
-            values = values.astype(np.int64)
-        code = _FORMATS[f"{values.dtype.kind}{values.dtype.itemsize}"]
-        if values.ndim == 2:
-            code = f"{values.shape[1]}{code}"
-    return fits.Column(name=key, format=code, unit=unit or None, array=values)
+        return np.char.encode(values, "ascii", "replace")
+    return values.astype(np.int64) if values.dtype.kind == "u" and values.dtype.itemsize > 1 else values
 
 
 def columns_of(hdu: fits.BinTableHDU) -> dict[str, np.ndarray]:
     """Columns of a table as native arrays; text is decoded and stripped."""
-    columns = {}
-    for key in hdu.columns.names:
-        values = np.asarray(hdu.data[key])
+    columns = plain_columns(hdu) or {key: np.asarray(hdu.data[key]) for key in hdu.columns.names}
+    for key, values in columns.items():
         if values.dtype.kind == "S":
             values = np.char.decode(values, "ascii", "replace")
         if values.dtype.kind == "U":
             columns[key] = np.char.rstrip(values)
         else:
-            columns[key] = values.astype(values.dtype.newbyteorder("="))
+            columns[key] = values.astype(values.dtype.newbyteorder("="), copy=False)
     return columns
 
 
@@ -92,8 +87,8 @@ def find_extension(hdus: fits.HDUList, name: str, path: Path | str) -> fits.hdu.
 
 
 def extension_names(path: str | Path) -> tuple[str, ...]:
-    """EXTNAME of every extension of a file."""
-    with open_product(path) as hdus:
+    """EXTNAME of every extension of a file, whose pixels are not looked at."""
+    with open_mapped(path) as hdus:
         return tuple(hdu.name for hdu in hdus[1:])
 
 

@@ -276,10 +276,10 @@ def _read_map(path: Path, _changed: int) -> np.ndarray:
 
 
 def _master_of(path: Path) -> Master:
-    from soxs_recipes.fits_files import open_product, read_frame
+    from soxs_recipes.fits_files import frame_of, open_product
 
-    frame = read_frame(path)
     with open_product(path) as hdus:
+        frame = frame_of(hdus, path)
         header = hdus["LEVELS"].header if "LEVELS" in hdus else {}
         level, contained = float(header.get("BIASLEVL", 0.0)), not header.get("OVERSCAN", True)
         pattern = _read_pattern(hdus)

@@ -86,9 +86,9 @@ def are_differences(inputs: Inputs) -> bool:
 
 
 def _kind_of_errors(path: Path) -> str:
-    from soxs_recipes.fits_files.reading import open_product
+    from soxs_recipes.fits_files.reading import open_mapped
 
-    with open_product(path) as hdus:
+    with open_mapped(path) as hdus:
         return str(hdus["ERRS"].header.get(BASE_ERRORS[0], "")).strip() if "ERRS" in hdus else ""
 
 
