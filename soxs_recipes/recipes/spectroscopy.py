@@ -348,7 +348,7 @@ def measure_flexure(
 ) -> tuple[ZeroPoint, EdgeShift | None, list[SkySpectrum]]:
     """Shift of an exposure against its maps: along by sky lines, across by the slit's ends; and its sky.
 
-    Where `across_known`, a significant shift across is taken out of that along.
+    Where `across_known`, a significant shift across is taken out of that along; one along is out of that across.
     """
     from soxs_recipes.reduction.flexure import sky_spectra, zero_point_of_spectra
     from soxs_recipes.reduction.slit_ends import edge_shift
@@ -366,6 +366,8 @@ def measure_flexure(
         slit_image=slit_image_width(inputs, exposure.path, frame.meta.binning),
         across=edges.shift if across_known and edges is not None and edges.is_significant else 0.0,
     )
+    if edges is not None and zero.is_significant:
+        edges = edges.given_along(zero.shift)
     if not math.isfinite(zero.shift):
         inputs.note(f"{frame.meta.name}: no sky line is seen, wavelengths have no zero point of their own")
     return zero, edges, spectra

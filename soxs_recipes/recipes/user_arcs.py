@@ -122,6 +122,9 @@ def _through_slit(inputs: Inputs, exposure: Exposure, geometry: Geometry, time: 
     zero = zero_point_of_spectra(spectra, lines, **settings)
     if not math.isfinite(zero.shift):
         raise UnprocessableData("no line of the lamps is seen")
+    if told:
+        ends = ends.given_along(zero.shift)
+        across = ends.shift, ends.error
     parts = [
         zero_point_of_spectra(
             sky_spectra(frame, places, base_variance=exposure.base_variance, slit_range=part),

@@ -46,6 +46,8 @@ def cut_edge(images, steps, unusable, edge, sign, reach, bins, sky):
 
     Returns
     -------
+    rows : ndarray (rows,) int64
+        Which pixels along the order they are of.
     offset, light, variance, sky : ndarray (rows, 2 * reach + 1) float64
         Offset from the edge, positive inside; variance 0 where a pixel takes no part. Rows at which the edge lies
         near the border, or where no wavelength is known inside, are left out; beyond the edge wavelengths go on as
@@ -53,7 +55,7 @@ def cut_edge(images, steps, unusable, edge, sign, reach, bins, sky):
     """
     light, quality, base, wavelength = images
     width = 2 * reach + 1
-    cut = np.empty((4, edge.size, width))
+    cut, rows = np.empty((4, edge.size, width)), np.empty(edge.size, np.int64)
     count, near = 0, 0
     for row in range(edge.size):
         first = int(np.rint(edge[row]))
@@ -71,8 +73,9 @@ def cut_edge(images, steps, unusable, edge, sign, reach, bins, sky):
             cut[1, count, k] = light[place]
             cut[2, count, k] = 0.0 if quality[place] & unusable else base[place]
             cut[3, count, k], near = _interpolated(start + slope * sign * (column - inner), bins, sky, near)
+        rows[count] = row
         count += 1
-    return cut[0, :count], cut[1, :count], cut[2, :count], cut[3, :count]
+    return rows[:count], cut[0, :count], cut[1, :count], cut[2, :count], cut[3, :count]
 
 
 @compiled

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from soxs_recipes.reduction.extraction import make_grids
 from soxs_recipes.reduction.flexure import sky_pixels, sky_spectra, template_shifts, zero_point_of_spectra
 from soxs_recipes.reduction.line_positions import line_positions
-from soxs_recipes.reduction.slit_ends import edge_shift
+from soxs_recipes.reduction.slit_ends import EdgeShift, edge_shift, middles_of_steps
 from soxs_recipes.reduction.zero_point import SkyLines
 
 
@@ -73,6 +74,52 @@ def test_a_source_near_the_end_of_the_slit_does_not_move_the_ends(scene_of, posi
     edges = ends_of(scene)
     assert edges.edges >= 4
     assert edges.shift == pytest.approx(0.5, abs=0.08)
+
+
+def test_light_between_the_orders_does_not_move_the_ends(scene_of):
+    # No bright line: all of the sky's light counts, and what is scattered is a tenth of it.
+    scene = scene_of(shift=(0.0, 0.8), line_peak=40.0, flux_level=1.0, sky_level=60.0, seed=11)
+    spectra = spectra_of(scene)
+    light = scene.frame.data + 6.0
+    edges = edge_shift(
+        scene.frame.with_arrays(data=light), scene.table, scene.maps, spectra, base_variance=scene.base_variance
+    )
+    assert edges.edges >= 8
+    assert edges.error < 0.04
+    assert edges.shift == pytest.approx(0.8, abs=0.05)
+
+
+def test_middles_of_steps_have_true_errors(width_of):
+    rng = np.random.default_rng(3)
+    count, offset = 400, (np.arange(40) + 0.5) * 0.25 - 4.0
+    place, dark = rng.uniform(-1.5, 1.5, count), rng.uniform(-0.02, 0.05, count)
+    clean = dark[:, None] + 0.3 * ndtr((offset - place[:, None]) / 1.3)
+    error = np.broadcast_to(rng.uniform(0.003, 0.03, count)[:, None], clean.shape)
+    found, sigma = middles_of_steps(clean + rng.normal(0, error), error)
+    seen = np.isfinite(sigma) & (sigma < 0.5)
+    assert seen.sum() > 0.95 * count
+    pulls = ((found - place) / sigma)[seen]
+    assert abs(np.median(pulls)) < 0.2
+    assert width_of(pulls) == pytest.approx(1.0, abs=0.12)
+
+
+def test_steps_that_do_not_show_have_no_place():
+    share = np.random.default_rng(4).normal(0.0, 0.01, (5, 40))
+    _, sigma = middles_of_steps(share, np.full(share.shape, 0.01))
+    assert not np.any(sigma < 0.5)
+    assert middles_of_steps(share[:0], share[:0])[0].size == 0
+
+
+def test_ends_of_orders_that_are_not_straight_are_told_from_a_shift_along():
+    # Parts of edges that rise by up to 0.2 px a pixel, moved by 0.6 px across and -1 px along.
+    slope, sign = np.linspace(-0.1, 0.2, 24), np.tile([1.0, -1.0], 12)
+    shift = 0.6 + slope + np.random.default_rng(5).normal(0.0, 0.01, 24)
+    parts = np.stack([shift, np.full(24, 0.01), sign, slope], axis=1)
+    edges = EdgeShift(0.65, 0.05, 24, parts).given_along(-1.0)
+    assert edges.shift == pytest.approx(0.6, abs=0.02)
+    assert edges.error < 0.01
+    assert edges.edges == 24
+    assert EdgeShift(0.65, 0.05, 0).given_along(-1.0).shift == 0.65
 
 
 def all_lines(scene):
