@@ -15,6 +15,7 @@ from soxs_recipes.reduction.banded_kernels import (
     banded_inverse,
     basis_values,
     normal_equations,
+    pieces_between,
     places_between,
     spline_and_derivatives,
     spline_moments,
@@ -78,24 +79,11 @@ class SplineBasis:
 
         Returns
         -------
-        first : ndarray (m,) int
+        first : ndarray (m,) int32
         pieces : ndarray (m, 4, 4)
             Their polynomials in the share of the way from one edge to the next, constant first.
         """
-        inner = self._inner
-        middle = 0.5 * (edges[:-1] + edges[1:]) + shift
-        first = np.clip(np.searchsorted(inner, middle, "right") - 1, 0, inner.size - 2)
-        inside = (middle > inner[0]) & (middle < inner[-1])
-        step = inner[first + 1] - inner[first]
-        begin = np.where(inside, (edges[:-1] + shift - inner[first]) / step, middle > inner[0])[:, None]
-        length = np.where(inside, np.diff(edges) / step, 0.0)[:, None]
-        c = np.moveaxis(self._pieces[first], 2, 0)
-        pieces = np.empty(self._pieces[first].shape)
-        pieces[:, :, 0] = c[0] + begin * (c[1] + begin * (c[2] + begin * c[3]))
-        pieces[:, :, 1] = length * (c[1] + begin * (2.0 * c[2] + begin * 3.0 * c[3]))
-        pieces[:, :, 2] = length**2 * (c[2] + 3.0 * begin * c[3])
-        pieces[:, :, 3] = length**3 * c[3]
-        return first, pieces
+        return pieces_between(self._inner, self._pieces, edges, shift)
 
     def at(self, x: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
         """The spline with given coefficients at x; beyond the knots' range its value at the end."""

@@ -11,6 +11,7 @@ __all__ = [
     "basis_values",
     "covariances",
     "normal_equations",
+    "pieces_between",
     "places_between",
     "spline_and_derivatives",
     "spline_moments",
@@ -50,6 +51,31 @@ def places_between(knots, x):
         i = _interval(knots, place, i)
         below[p], share[p] = i, (place - knots[i]) / (knots[i + 1] - knots[i])
     return below, share
+
+
+@compiled
+def pieces_between(knots, pieces, edges, shift):
+    """The first of the four functions that tell between edges (m + 1,), (m,) int32, and their polynomials there.
+
+    The edges are moved by the shift; every knot is one of them. `knots` and `pieces` as for `basis_values`, the
+    result is like `pieces`.
+    """
+    first, result = np.empty(edges.size - 1, np.int32), np.empty((edges.size - 1, 4, 4))
+    i = 0
+    for j in range(first.size):
+        middle = 0.5 * (edges[j] + edges[j + 1]) + shift
+        i = first[j] = _interval(knots, min(max(middle, knots[0]), knots[-1]), i)
+        step = knots[i + 1] - knots[i]
+        begin, length = (edges[j] + shift - knots[i]) / step, (edges[j + 1] - edges[j]) / step
+        if middle < knots[0] or middle > knots[-1]:
+            begin, length = 1.0 if middle > knots[-1] else 0.0, 0.0
+        for k in range(4):
+            c, own = pieces[i, k], result[j, k]
+            own[0] = c[0] + begin * (c[1] + begin * (c[2] + begin * c[3]))
+            own[1] = length * (c[1] + begin * (2.0 * c[2] + begin * 3.0 * c[3]))
+            own[2] = length**2 * (c[2] + 3.0 * begin * c[3])
+            own[3] = length**3 * c[3]
+    return first, result
 
 
 @compiled

@@ -359,9 +359,10 @@ def _first_model(fits, choice):
 
 def _preview_profiles(fits, starts, choice, settings):
     """Bring position, width and wings near their values before the first joint fit."""
+    last = 0.0
     for _ in range(_PREVIEWS):
         fluxes = _preview_fluxes(fits)
-        settled = True
+        step = 0.0
         for source, asked in enumerate(choice.sources):
             # The rough sky holds light of blended sources; their start from the slit's profile is better.
             if asked.significance == 0 or _is_blended(choice.sources, source) or settings.asked.host_degree >= 0:
@@ -374,10 +375,12 @@ def _preview_profiles(fits, starts, choice, settings):
                 **_freedom(settings, choice, source),
             )
             for fit, profile in zip(fits, moved, strict=True):
-                settled &= profile.differs(fit.profiles[source]) < _SETTLED
+                step = max(step, profile.differs(fit.profiles[source]))
                 fit.profiles[source] = profile
-        if settled:
+        # Each step is about as much smaller than the one before: what is still to come is their geometric series.
+        if step < _SETTLED or step**2 < _SETTLED * (last - step):
             break
+        last = step
     _preview_fluxes(fits)
 
 

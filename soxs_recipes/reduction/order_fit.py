@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import maximum_filter1d, median_filter
+from scipy.ndimage import median_filter
 
 from soxs_recipes.compiled import compiled
 from soxs_recipes.reduction.banded import SplineBasis
@@ -424,8 +424,15 @@ def _tolerances(below, share, errors, objects, model, sky_error):
     return result
 
 
-def _sharpness(flux: np.ndarray) -> np.ndarray:
+@compiled
+def _sharpness(flux):
     """How much the flux bends within a bin, as share of its local size: near 1 on lines narrower than two bins."""
-    bend = np.abs(np.convolve(np.pad(flux, 1, mode="edge"), [1.0, -2.0, 1.0], mode="valid"))
-    size = maximum_filter1d(np.abs(flux), 3)
-    return maximum_filter1d(bend, 3) / np.maximum(size, 1e-9) * 0.5
+    last = flux.size - 1
+    bend, result = np.empty(flux.size), np.empty(flux.size)
+    for i in range(flux.size):
+        bend[i] = abs(flux[max(i - 1, 0)] - 2.0 * flux[i] + flux[min(i + 1, last)])
+    for i in range(flux.size):
+        before, behind = max(i - 1, 0), min(i + 1, last)
+        size = max(abs(flux[before]), abs(flux[i]), abs(flux[behind]))
+        result[i] = 0.5 * max(bend[before], bend[i], bend[behind]) / max(size, 1e-9)
+    return result

@@ -168,9 +168,7 @@ def _resume(fit: OrderFit, state: OrderState, hits: np.ndarray) -> None:
     fit.hits = hits.ravel()[fit.pixels.index]
     fit.rejected = fit.hits.copy()
     # For the first weights; what the fit finds follows.
-    bins = np.arange(fit.pixels.grid.size)
     light = sum(
-        np.interp(fit.pixels.position, bins, flux) * profile.evaluate(fit.pixels)
-        for flux, profile in zip(state.flux, fit.profiles, strict=True)
+        fit.pixels.interpolate(flux) * fit.profile_values(source) for source, flux in enumerate(state.flux)
     )
     fit.model = fit.first_sky_model() + light * fit.sensitivity

@@ -5,7 +5,7 @@ import pytest
 
 from soxs_recipes.reduction.banded import SplineBasis, uniform_basis
 from soxs_recipes.reduction.joint_fit import JointModel
-from soxs_recipes.reduction.order_fit import _tolerances
+from soxs_recipes.reduction.order_fit import _sharpness, _tolerances
 from soxs_recipes.reduction.order_pixels import bins_around
 
 _BINS = 60
@@ -105,3 +105,15 @@ def test_what_the_model_may_be_wrong_by(scene):
     light = np.abs(objects)
     truth = (shares * light).sum(axis=0) + 0.01 * np.abs(model - light.sum(axis=0))
     assert np.allclose(found, truth, rtol=1e-10)
+
+
+def test_sharpness_is_the_largest_bend_over_the_largest_flux_about_a_bin():
+    flux = np.random.default_rng(9).normal(5.0, 3.0, 50)
+    beyond = np.pad(flux, 1, mode="edge")
+    bend = np.abs(beyond[:-2] - 2.0 * flux + beyond[2:])
+    largest = [np.pad(values, 1, mode="edge") for values in (bend, np.abs(flux))]
+    bend, size = (np.max([values[:-2], values[1:-1], values[2:]], axis=0) for values in largest)
+    assert _sharpness(flux) == pytest.approx(0.5 * bend / size)
+    # A line of one bin is as sharp as can be, a slope is not sharp.
+    assert _sharpness(np.array([0.0, 0, 0, 4, 0, 0, 0]))[2:5] == pytest.approx(1.0)
+    assert _sharpness(np.arange(1.0, 9.0))[2:6] == pytest.approx(0.0)
