@@ -1,25 +1,32 @@
-"""Warm worker processes: spawned, one thread of linear algebra each, watched for crashes and for time."""
+"""Warm worker processes: one thread of linear algebra each, watched for crashes and for time."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
 import os
+import pkgutil
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
+from multiprocessing.context import BaseContext
+from pathlib import Path
 
 from soxs_recipes.cascade.worker import serve
 from soxs_recipes.threads import THREAD_VARIABLES
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "load_ahead"]
 
 RECIPE_TARGET = "soxs_recipes.cascade.worker:call_recipe"
 _CALLS_BEFORE_RECYCLING = 60
 _PEAK_BEFORE_RECYCLING_MB = 1200.0
 _GRACE_SECONDS = 2.0
+# What recipes are made of and load late.
+_OTHERS = ("numba", "scipy.interpolate", "scipy.ndimage", "scipy.optimize", "astropy.time")
+_OWN = ("fits_files", "plots", "recipes", "reduction")
 
 
 @contextlib.contextmanager
@@ -36,6 +43,40 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def load_ahead() -> None:
+    """Begin to load what recipes need, in the process from which workers are forked; returns at once.
+
+    Every worker would load the same two seconds' worth. That process ends with this one.
+    """
+    if _context(RECIPE_TARGET).get_start_method() == "forkserver":
+        from multiprocessing import forkserver
+
+        with _one_thread_each():
+            forkserver.ensure_running()
+
+
+def _context(target: str) -> BaseContext:
+    """How workers begin: forked from a process that has loaded what recipes need, where that is safe.
+
+    Others than those for recipes are spawned, as all are where system libraries do not bear forks (macOS).
+    """
+    if target != RECIPE_TARGET or sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*_OTHERS, *_own_modules()])
+    return context
+
+
+def _own_modules() -> list[str]:
+    """Names of the modules that recipes are made of."""
+    package = Path(__file__).parents[1]
+    return [
+        f"soxs_recipes.{room}.{module.name}"
+        for room in _OWN
+        for module in pkgutil.iter_modules([str(package / room)])
+    ]
 
 
 @dataclass
@@ -63,7 +104,7 @@ class Pool:
 
     def __init__(self, size: int, target: str = RECIPE_TARGET):
         self.size, self.target = max(1, size), target
-        self._context = multiprocessing.get_context("spawn")
+        self._context = _context(target)
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Pool:

@@ -165,12 +165,15 @@ def reduced_folder(
 ) -> dict[str, object]:
     """Prepare and reduce a folder; the report of what came of it, with the names of the calls that ran."""
     from soxs_recipes.cascade.night import ask_for, open_workspace, plan_inputs, prepare
+    from soxs_recipes.cascade.pool import load_ahead
     from soxs_recipes.cascade.report import night_report
     from soxs_recipes.cascade.run import NightRun, RunOptions, default_workers
 
     workspace = open_workspace(folder, output, session)
     try:
         with interruptible(), workspace.locked(break_lock=break_lock):
+            if not workspace.index.results():  # else there may be nothing to do
+                load_ahead()
             with counting("Reading headers", quiet=quiet or as_json) as progress:
                 scan = prepare(workspace, progress)
             _write_settings(workspace)

@@ -1,0 +1,59 @@
+"""Workers for recipes share what they load."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from soxs_recipes.cascade.pool import Pool, load_ahead
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+
+_REQUEST = {"recipe": "soxs_mbias", "frames": [("/none.fits", "BIAS")], "settings": {}, "folder": ".", "key": "k",
+            "notes": [], "partial": []}  # fmt: skip
+
+
+def _status(pid, word):
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(f"{word}:"))
+
+
+def _answers(pool, count):
+    found = {}
+    for _ in range(60):
+        found |= dict(pool.wait())
+        if len(found) == count:
+            break
+    return found
+
+
+def test_workers_are_forked_from_one_process_that_has_loaded_what_recipes_need(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    load_ahead()
+    with Pool(2) as pool:
+        for ticket in range(2):
+            pool.submit(ticket, "recipe", _REQUEST, 60.0)
+        pids = [worker.process.pid for worker in pool._workers]
+        answers = _answers(pool, 2)
+        parents = [int(_status(pid, "PPid")) for pid in pids]
+        mapped = [Path(f"/proc/{pid}/maps").read_text() for pid in pids]
+        threads = [Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in pids]
+    assert [answers[ticket]["error_class"] for ticket in range(2)] == ["InputError"] * 2
+    assert len(set(pids)) == 2
+    assert parents[0] == parents[1]
+    assert os.getpid() not in parents
+    for libraries, environment in zip(mapped, threads, strict=True):
+        assert all(f"/{name}/" in libraries for name in ("numba", "scipy/ndimage", "matplotlib"))
+        assert b"OMP_NUM_THREADS=1" in environment
+
+
+def test_a_forked_worker_that_is_killed_is_told_of_and_replaced():
+    with Pool(1) as pool:
+        pool.start()
+        os.kill(pool._workers[0].process.pid, signal.SIGKILL)
+        pool.submit("first", "recipe", _REQUEST, 60.0)
+        assert "SIGKILL" in _answers(pool, 1)["first"]["error"]
+        pool.submit("second", "recipe", _REQUEST, 60.0)
+        assert _answers(pool, 1)["second"]["error_class"] == "InputError"
