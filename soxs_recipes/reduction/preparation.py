@@ -186,11 +186,11 @@ def _make_linear(
 
 def _refuse_hopeless(data: np.ndarray, window: _Window, saturation: float, name: str) -> None:
     total = (window[1] - window[0]) * (window[3] - window[2])
-    missing, low, high, saturated = census(data, window, np.float32(saturation))
+    missing, example, different, saturated = census(data, window, np.float32(saturation))
     if missing > _LOST_FRACTION_MAX * total:
         raise UnprocessableData(f"{name}: {missing} of {total} pixels have no value; the frame cannot be used")
-    if low == high:
-        what = "all pixels are zero" if low == 0 else f"all {total} pixels have the value {low:g}"
+    if not different:
+        what = "all pixels are zero" if example == 0 else f"all {total} pixels have the value {example:g}"
         raise UnprocessableData(f"{name}: {what}; the detector was not read")
     if saturated > _LOST_FRACTION_MAX * total:
         raise UnprocessableData(f"{name}: {saturated} of {total} pixels are saturated; expose for less time")

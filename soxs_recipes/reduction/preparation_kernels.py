@@ -17,23 +17,32 @@ _ROWS = 64  # after which running sums begin afresh, so that rounding does not a
 
 @compiled
 def census(data, window, saturation):
-    """(values that are not finite, least and greatest of the finite ones, values at `saturation` or above).
+    """(values that are not finite, a finite one, those that differ from it, values at `saturation` or above).
 
-    Of a window (y0, y1, x0, x1) of data (rows, columns) float32; least and greatest are inf and -inf without a
-    finite value.
+    Of a window (y0, y1, x0, x1) of data (rows, columns) float32; NaN and 0 without a finite value.
     """
     y0, y1, x0, x1 = window
-    missing, full = 0, 0
-    low, high = np.float32(np.inf), np.float32(-np.inf)
+    missing, different, full = 0, 0, 0
+    example = np.float32(np.nan)
     for y in range(y0, y1):
-        for x in range(x0, x1):
-            value = data[y, x]
-            finite = value - value == np.float32(0.0)
-            missing += not finite
-            full += value >= saturation
-            low = value if finite and value < low else low
-            high = value if finite and value > high else high
-    return missing, low, high, full
+        row = data[y, x0:x1]
+        if example != example:
+            example = _first_finite(row)
+        # Counts alone: a least value could not be looked for in many pixels at once.
+        for x in range(row.size):
+            missing += row[x] - row[x] != np.float32(0.0)
+            different += row[x] != example
+            full += row[x] >= saturation
+    return missing, example, max(different - missing, 0), full
+
+
+@compiled
+def _first_finite(row):
+    """The first finite value of a row, NaN without any."""
+    for x in range(row.size):
+        if row[x] - row[x] == np.float32(0.0):
+            return row[x]
+    return np.float32(np.nan)
 
 
 @compiled
@@ -74,14 +83,18 @@ def without_level(data, window, level, first_column, saturation, no_data, satura
     y0, y1, x0, _ = window
     for y in range(y1 - y0):
         for output in range(level.shape[1]):
-            own = level[y, output]
-            for x in range(first_column[output], first_column[output + 1]):
-                value = data[y0 + y, x0 + x]
+            own, first, last = level[y, output], first_column[output], first_column[output + 1]
+            values, result, flags = (
+                data[y0 + y, x0 + first : x0 + last],
+                signal[y, first:last],
+                quality[y, first:last],
+            )
+            for x in range(values.size):
+                value = values[x]
                 # Infinities and NaN alike.
                 finite = value - value == np.float32(0.0)
-                signal[y, x] = value - own if finite else np.float32(0.0)
-                full = saturated if value >= saturation else np.int32(0)
-                quality[y, x] = full if finite else no_data
+                result[x] = value - own if finite else np.float32(0.0)
+                flags[x] = (saturated if value >= saturation else np.int32(0)) if finite else no_data
     return signal, quality
 
 
@@ -106,12 +119,18 @@ def _smooth_row(data, y, across, row):
 
 
 @compiled(any_order=True)
-def _add_clipped(total, data, limit, y, sign):
-    """Add (or take away) row `y` of the data, at most `limit`, to sums with three places more at either end."""
+def _add_clipped(total, data, noise, y, sign):
+    """Add (or take away) row `y` of the data, at most 3 sigma, to sums with three places more at either end."""
     y = min(max(y, 0), data.shape[0] - 1)
-    each = 1 if limit.shape[1] == data.shape[1] else 0
-    for x in range(data.shape[1]):
-        total[x + _BOX // 2] += sign * min(data[y, x], limit[y, x * each])
+    row, inner = data[y], total[_BOX // 2 : _BOX // 2 + data.shape[1]]
+    if noise.shape[1] == 1:
+        limit = np.float32(3.0) * noise[y, 0]
+        for x in range(row.size):
+            inner[x] += sign * min(row[x], limit)
+    else:
+        sigma = noise[y]
+        for x in range(row.size):
+            inner[x] += sign * min(row[x], np.float32(3.0) * sigma[x])
 
 
 @compiled(any_order=True)
@@ -130,30 +149,30 @@ def smoothed_by_noise(data, noise, faint_sigma, faint_sharp, sharp, result):
         Filled.
     """
     ny, nx = data.shape
-    half, each = _BOX // 2, 1 if noise.shape[1] == nx else 0
-    limit = np.float32(3.0) * noise
-    across = np.empty(nx + 2, np.float32)
+    half, across, sigmas = _BOX // 2, np.empty(nx + 2, np.float32), np.empty(nx, np.float32)
     total, mean = np.zeros(nx + 2 * half, np.float64), np.empty(nx, np.float32)
     for y in range(ny):
         if y % _ROWS == 0:
             total[:] = 0.0
             for k in range(-half, half + 1):
-                _add_clipped(total, data, limit, y + k, 1.0)
+                _add_clipped(total, data, noise, y + k, 1.0)
         else:
-            _add_clipped(total, data, limit, y + half, 1.0)
-            _add_clipped(total, data, limit, y - half - 1, -1.0)
+            _add_clipped(total, data, noise, y + half, 1.0)
+            _add_clipped(total, data, noise, y - half - 1, -1.0)
         total[:half], total[nx + half :] = total[half], total[nx + half - 1]
         for x in range(nx):
             three, next_three = total[x] + total[x + 1] + total[x + 2], total[x + 3] + total[x + 4] + total[x + 5]
             mean[x] = (three + next_three + total[x + 6]) * (1.0 / _BOX**2)
         row = result[y]
         _smooth_row(data, y, across, row)
+        sigmas[:] = noise[y]  # which may be one for all
+        values = data[y]
         for x in range(nx):
-            value, sigma = data[y, x], noise[y, x * each]
+            value, sigma = values[x], sigmas[x]
             faint = row[x] < faint_sigma * sigma
             level = max(min(mean[x], faint_sigma * sigma) if faint else row[x], np.float32(0.0))
             limit_here = faint_sharp if faint else sharp
-            is_sharp = (value - level) ** 2 > limit_here**2 * (sigma**2 + level)
+            is_sharp = (value - level) * (value - level) > limit_here * limit_here * (sigma * sigma + level)
             row[x] = max(value, np.float32(0.0)) if is_sharp else level
 
 

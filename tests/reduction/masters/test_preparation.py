@@ -128,6 +128,16 @@ def test_hopeless_frames_are_refused_with_numbers(value, words):
         prepared(np.full((300, 250), value, np.float32))
 
 
+def test_one_value_is_refused_beside_lost_rows_and_two_are_not():
+    """What is not finite, before the first value and after it, is no other value."""
+    data = np.full((300, 250), 7.0, np.float32)
+    data[:20], data[100, 3:9] = np.nan, np.inf
+    with pytest.raises(UnprocessableData, match="have the value 7"):
+        prepared(data)
+    data[250, 100:110] = 8.0
+    assert prepared(data)[0].data.max() > 0.0
+
+
 def test_mostly_saturated_frame_is_refused():
     data = raw_frame(100.0)
     data[:200] = 65535
