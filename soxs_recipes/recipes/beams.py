@@ -203,8 +203,8 @@ class _Bench:
                 raise _BadExposure(index, error) from error
             shape = exposure.frame.shape
             if self.grids is None:
-                self.grids = make_grids(self.geometry.maps(self.inputs, shape), self.axis)
                 self.flat = master_flat(self.inputs, shape)
+                self.grids = make_grids(self.geometry.maps(self.inputs, shape), self.axis)
             location = locate_exposure(
                 self.inputs, exposure, self.geometry, self.grids, correct=self.parameters["correct-flexure"]
             )

@@ -75,8 +75,8 @@ class Extractor:
 
         if self.grids is None:
             shape = exposure.frame.shape
+            self._flat = master_flat(self.inputs, shape)  # first: no exposure goes on where it cannot be read
             self.grids = make_grids(self.geometry.maps(self.inputs, shape), self.axis)
-            self._flat = master_flat(self.inputs, shape)
         return self.place(exposure, self.geometry, self.grids)
 
     def place(self, exposure: Exposure, geometry: Geometry, grids: list[OrderGrid]) -> Location:

@@ -7,8 +7,9 @@ import pytest
 from astropy.io import fits
 from astropy.time import Time, TimeDelta
 
-from soxs_recipes.errors import AlgorithmError
+from soxs_recipes.errors import AlgorithmError, UnprocessableData
 from soxs_recipes.fits_files import read_order_spectra, read_table
+from soxs_recipes.recipes import exposure_series
 from soxs_recipes.recipes.base import run_recipe
 from soxs_recipes.recipes.exposure_series import Extractor
 from soxs_recipes.recipes.spectroscopy import Location
@@ -153,6 +154,17 @@ def test_an_exposure_that_cannot_be_extracted_is_left_out(faint, tmp_path, monke
     run = run_recipe(Stare, [str(path) for path in faint[0]], {}, str(tmp_path / "none"))
     assert run.status == "FAILED"
     assert "no exposure could be extracted" in run.message
+
+
+def test_no_exposure_is_extracted_without_a_flat_that_is_damaged(faint, tmp_path, monkeypatch, caplog):
+    def damaged(inputs, shape):
+        raise UnprocessableData("MASTER_FLAT.fits: the data are damaged")
+
+    monkeypatch.setattr(exposure_series, "master_flat", damaged)
+    run = run_recipe(Stare, [str(path) for path in faint[0]], {}, str(tmp_path))
+    assert run.status == "FAILED"
+    assert not run.products
+    assert sum("MASTER_FLAT.fits" in record.getMessage() for record in caplog.records) == 2
 
 
 def _at(path):
