@@ -12,7 +12,7 @@ import numpy as np
 
 from soxs_recipes.compiled import compiled
 
-__all__ = ["find_cosmic_rays", "laplacian_significance", "narrow_hits"]
+__all__ = ["find_cosmic_rays", "grow_hits", "laplacian_significance", "narrow_hits"]
 
 _EDGE = 3  # half-size of the patches around candidates
 # Share of a pixel's light that a line leaves in one neighbour at least, along the dispersion: 0.36 at 1.7 px FWHM.
@@ -98,14 +98,22 @@ def find_cosmic_rays(
     chosen = (sharp > threshold) & (significance / fine_significance > contrast)
     y, x = y[chosen], x[chosen]
     hits[y, x] = True
+    grow_hits(hits, lambda y, x: light(y, x) > growth * sigma[y, x])
+    return hits
+
+
+def grow_hits(hits: np.ndarray, is_part: Callable) -> None:
+    """Take into the hits (ny, nx) bool, twice, those of the eight neighbours of each that are part of one.
+
+    `is_part` (rows, columns) tells.
+    """
+    y, x = np.nonzero(hits)
     for _ in range(2):
-        # Of the eight neighbours of each hit those that stand above the noise.
         beside = np.unique(np.ravel_multi_index(_patches(hits.shape, y, x, 1), hits.shape))
         y, x = np.divmod(beside, hits.shape[1])
-        bright = light(y, x) > growth * sigma[y, x]
-        y, x = y[bright], x[bright]
+        chosen = is_part(y, x)
+        y, x = y[chosen], x[chosen]
         hits[y, x] = True
-    return hits
 
 
 @compiled

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.polynomial.legendre import legvander
 from scipy.ndimage import binary_dilation
 
+from soxs_recipes.reduction.cosmic_rays import grow_hits
 from soxs_recipes.reduction.extraction import ExposureResult
 
 __all__ = ["ExposureResiduals", "exposure_residuals", "hits_between"]
@@ -117,35 +118,45 @@ def hits_between(
     for order in sorted(set().union(*(item.orders for item in exposures))):
         rows = [k for k, item in enumerate(exposures) if order in item.orders]
         parts = [exposures[k].orders[order] for k in rows]
-        index, pull, comparable = _pulls(parts, scale[rows], int(np.prod(shape)), threshold)
-        for k, row_pull, row_known, part in zip(rows, pull, comparable, parts, strict=True):
-            alone = np.zeros(int(np.prod(shape)), dtype=bool)
-            alone[part.index[part.hit]] = True
+        index, places = _common_pixels([part.index for part in parts])
+        pull, comparable = _pulls(parts, scale[rows], places, index.size, threshold)
+        for k, row_pull, row_known, part, place in zip(rows, pull, comparable, parts, places, strict=True):
+            alone = np.zeros(index.size, dtype=bool)
+            alone[place[part.hit]] = True
             above = ~row_known | (row_pull > growth)
-            hit = (row_known & (row_pull > threshold)) | (alone[index] & above)
+            hit = (row_known & (row_pull > threshold)) | (alone & above)
             found[k].reshape(-1)[index[hit]] = True
             near[k].reshape(-1)[index[row_known & above]] = True
     for hits, more in zip(found, near, strict=True):
-        for _ in range(2):
-            hits |= binary_dilation(hits, structure=np.ones((3, 3), dtype=bool)) & more
+        grow_hits(hits, lambda y, x, more=more: more[y, x])
     return found
 
 
-def _pulls(parts: Sequence[OrderResiduals], scale: np.ndarray, size: int, threshold: float):
-    """(pixels' index, pull of each exposure against the others, whether there was one to compare with)."""
-    index = np.unique(np.concatenate([part.index for part in parts]))
-    place = np.full(size, -1, dtype=np.int32)
-    place[index] = np.arange(index.size, dtype=np.int32)
-    value = np.zeros((len(parts), index.size), dtype=np.float32)
+def _common_pixels(indices: Sequence[np.ndarray]):
+    """Pixels that are in any of several lists, ascending, and where among them those of each list are."""
+    first, last = min(int(index.min()) for index in indices), max(int(index.max()) for index in indices)
+    present = np.zeros(last - first + 1, dtype=bool)
+    for index in indices:
+        present[index - first] = True
+    place = np.cumsum(present, dtype=np.int32) - np.int32(1)
+    return np.flatnonzero(present) + first, [place[index - first] for index in indices]
+
+
+def _pulls(parts: Sequence[OrderResiduals], scale: np.ndarray, places, size: int, threshold: float):
+    """(pull of each exposure against the others, whether there was one to compare with), each (exposures, size).
+
+    `places` are those of each part's pixels among all.
+    """
+    value = np.zeros((len(parts), size), dtype=np.float32)
     variance = np.full(value.shape, np.inf, dtype=np.float32)
-    for row, (part, excess) in enumerate(zip(parts, _excess_flux(parts, scale), strict=True)):
-        where = place[part.index[part.usable]]
+    for row, (part, place, excess) in enumerate(zip(parts, places, _excess_flux(parts, scale), strict=True)):
+        where = place[part.usable]
         bins = np.arange(excess.size)
         residual = part.residual + part.response * np.interp(part.position, bins, excess).astype(np.float32)
         value[row, where] = residual[part.usable] / scale[row]
         spread = part.sigma**2 + part.tolerance**2
         variance[row, where] = spread[part.usable] / scale[row] ** 2
-    return index, *_against_others(value, 1.0 / variance, threshold)
+    return _against_others(value, 1.0 / variance, threshold)
 
 
 def _against_others(value: np.ndarray, weight: np.ndarray, threshold: float):

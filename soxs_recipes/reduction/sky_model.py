@@ -360,6 +360,9 @@ def _distortion_products(below, share, slit, half_slit, weight, residual, sky, s
             for a in range(9):
                 factor = weight[i] * columns[a]
                 right[k, a] += factor * residual[i]
-                for b in range(9):
+                for b in range(a + 1):
                     products[k, a, b] += factor * columns[b]
+    for k in range(bins):
+        for a in range(9):
+            products[k, :a, a] = products[k, a, :a]
     return products, right

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation
 
 from soxs_recipes.reduction import cosmic_rays
-from soxs_recipes.reduction.cosmic_rays import find_cosmic_rays, narrow_hits
+from soxs_recipes.reduction.cosmic_rays import find_cosmic_rays, grow_hits, narrow_hits
 
 
 @pytest.fixture
@@ -124,3 +125,21 @@ def test_hits_that_were_subtracted_are_found_by_their_sign(blank):
         assert hits.sum() > 50
         assert np.array_equal(find(-image, sign=-1.0), hits)
         assert not (find(image, sign=-1.0) & hits).any()
+
+
+def test_hits_grow_into_what_is_part_of_them_two_pixels_far():
+    rng = np.random.default_rng(8)
+    hits, part = rng.random((60, 50)) < 0.02, rng.random((60, 50)) < 0.4
+    hits[0, 7] = hits[30, -1] = True
+    plain = hits.copy()
+    for _ in range(2):
+        plain |= binary_dilation(plain, structure=np.ones((3, 3), bool)) & part
+    assert plain.sum() > hits.sum() + 100
+    grow_hits(hits, lambda y, x: part[y, x])
+    assert np.array_equal(hits, plain)
+
+
+def test_an_image_without_hits_stays_so():
+    hits = np.zeros((20, 10), bool)
+    grow_hits(hits, lambda y, x: np.ones(y.shape, bool))
+    assert not hits.any()
