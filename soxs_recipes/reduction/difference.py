@@ -28,7 +28,7 @@ from soxs_recipes.reduction.extraction import (
 )
 from soxs_recipes.reduction.order_fit import OrderFit
 from soxs_recipes.reduction.order_pixels import OrderGrid
-from soxs_recipes.reduction.order_spectrum import ExtractedOrder, order_spectrum
+from soxs_recipes.reduction.order_spectrum import ExtractedOrder, order_spectra
 from soxs_recipes.reduction.sky_model import SkyDistortion, first_sky, fit_distortion
 from soxs_recipes.reduction.slit_sources import TargetChoice, slit_samples
 
@@ -343,8 +343,7 @@ def extract_difference(
     def spectra(fit, band, shared):
         if choice.beams > 1:
             correlation.append(fit.joint.beam_correlation())
-        sources = range(len(choice.sources))
-        return [order_spectrum(fit, k, band, aperture=settings.aperture, shared_variance=shared) for k in sources]
+        return order_spectra(fit, band, aperture=settings.aperture, shared_variance=shared)
 
     result = collect_result(frame, fits, choice, traces, hits, bands, settings, spectra)
     beams = [_beam(fits, result.orders, 1.0)]

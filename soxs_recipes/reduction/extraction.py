@@ -17,7 +17,7 @@ from soxs_recipes.reduction.cosmic_rays import find_cosmic_rays, narrow_hits
 from soxs_recipes.reduction.object_trace import TraceQuality, start_profiles, update_profiles
 from soxs_recipes.reduction.order_fit import OrderFit
 from soxs_recipes.reduction.order_pixels import OrderGrid, cut_order, make_order_grid
-from soxs_recipes.reduction.order_spectrum import ExtractedOrder, order_spectrum
+from soxs_recipes.reduction.order_spectrum import ExtractedOrder, order_spectra
 from soxs_recipes.reduction.slit_light import SlitLight, slit_light
 from soxs_recipes.reduction.slit_profile import SlitProfile
 from soxs_recipes.reduction.slit_sources import (
@@ -546,10 +546,7 @@ def collect_result(
     shape = frame.shape
 
     def all_sources(fit, band, shared):
-        return [
-            order_spectrum(fit, source, band, aperture=settings.aperture, shared_variance=shared)
-            for source in range(len(choice.sources))
-        ]
+        return order_spectra(fit, band, aperture=settings.aperture, shared_variance=shared)
 
     extract = extract or all_sources
     sky, objects = np.zeros(shape, np.float32), np.zeros(shape, np.float32)

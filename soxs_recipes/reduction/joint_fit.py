@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from soxs_recipes.compiled import compiled
 from soxs_recipes.reduction.banded import (
     BandedSystem,
     SplineBasis,
@@ -77,6 +76,11 @@ class JointModel:
     background : ndarray (terms, pixels) or None
         Courses along the slit of further light that counts as sky: each times a spectrum of its own, as fine as
         the sky's.
+
+    Attributes
+    ----------
+    position
+        As given.
     """
 
     def __init__(
@@ -93,7 +97,7 @@ class JointModel:
     ):
         self.bins = bins
         self.sky_basis = sky_basis
-        self._position = position
+        self.position = position
         self._flux_basis = uniform_basis(bins, _FLUX_KNOTS)
         self._at_bins = self._flux_basis.evaluate(np.arange(bins, dtype=np.float64))
         skies = [illumination] if background is None else [illumination, *background]
@@ -195,21 +199,3 @@ class JointModel:
     def release_covariance(self) -> None:
         """Let go of what covariances were read from: megabytes an order."""
         self._system.release_covariance()
-
-    def per_bin(self, pixel_values: np.ndarray) -> np.ndarray:
-        """Sum over pixels of values shared out to the bins they overlap."""
-        return _shared_sums(self._position, pixel_values, self.bins)
-
-
-@compiled
-def _shared_sums(position, values, bins):
-    """Sums of values in bins, each value shared out to the two bins about its position; (bins,)."""
-    result = np.zeros(bins)
-    for i in range(position.size):
-        low = int(np.floor(position[i]))
-        share = position[i] - low
-        if 0 <= low < bins:
-            result[low] += values[i] * (1.0 - share)
-        if -1 <= low < bins - 1:
-            result[low + 1] += values[i] * share
-    return result

@@ -84,18 +84,6 @@ def test_covariances_are_those_of_the_whole_inverse(scene, offsets):
         assert np.allclose(found, np.diag(truth, lag), rtol=1e-5, atol=1e-9 * truth.max())
 
 
-def test_pixels_are_shared_out_to_the_bins_about_them(scene):
-    position, size = scene[0].copy(), scene[0].size
-    position[:3] = -0.99, _BINS - 0.01, 7.0
-    model = JointModel(position, _BINS, np.ones(size), np.ones(size), np.zeros((0, size)), scene[3])
-    values = np.arange(1.0, size + 1)
-    truth = np.zeros(_BINS)
-    for place, value in zip(position, values, strict=True):
-        nearness = np.clip(1.0 - np.abs(np.arange(_BINS) - place), 0.0, None)
-        truth += value * nearness
-    assert np.allclose(model.per_bin(values), truth, rtol=1e-10)
-
-
 def test_what_the_model_may_be_wrong_by(scene):
     position, rng = scene[0], scene[4]
     errors, objects = rng.uniform(size=(2, _BINS)), rng.normal(size=(2, position.size))
