@@ -136,6 +136,8 @@ def _plain(keyword: str) -> str:
 
 def printable(text: str) -> str:
     """Text with `?` for what a FITS card cannot hold."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(character if 32 <= ord(character) < 127 else "?" for character in text)
 
 

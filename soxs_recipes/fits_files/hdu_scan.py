@@ -33,6 +33,12 @@ _ASCII_ONLY = bytes(byte if 32 <= byte < 127 else ord("?") for byte in range(256
 _STRUCTURE = re.compile(
     rb"(?:SIMPLE|XTENSION|Z?BITPIX|Z?NAXIS\d*|PCOUNT|GCOUNT|BSCALE|BZERO|BLANK|GROUPS|ZIMAGE|DATASUM|CHECKSUM) *="
 )
+# Cards of which astropy is known to make sense, as instruments write them: to let it try takes ten times as long.
+_PLAIN_CARD = re.compile(
+    rb"(?:(?=[A-Z0-9_ -]{8}= )[A-Z][A-Z0-9_-]* *= |HIERARCH ESO(?: [A-Z0-9_-]+)+ *= )"
+    rb" *(?:'[ -&(-~]*'|[TF]|[+-]?[0-9]{1,18}(?:\.[0-9]*)?(?:E[+-]?[0-9]{1,2})?) *(?:/[ -~]*)?"
+    rb"|(?:COMMENT |HISTORY )[ -~]*| *"
+)
 _LEGAL_BITPIX = (8, 16, 32, 64, -32, -64)
 
 _log = logging.getLogger(__name__)
@@ -93,12 +99,14 @@ def clean_header(raw: bytes) -> fits.Header:
     What was dropped is logged as a warning.
     """
     header = _lazy_header(raw)
+    plain = _plain_cards(raw)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         kept, dropped = [], []
-        for card in header.cards:
+        for number, card in enumerate(header.cards):
             try:
-                _ = card.keyword, card.value, card.comment
+                if len(plain) != len(header) or not plain[number]:
+                    _ = card.keyword, card.value, card.comment
                 kept.append(card)
             except (VerifyError, ValueError, TypeError, IndexError):
                 dropped.append(card.image[:30].strip())
@@ -106,6 +114,20 @@ def clean_header(raw: bytes) -> fits.Header:
             return header
         _log.warning("dropped %d unreadable header cards, the first: %s", len(dropped), dropped[0])
         return fits.Header(kept)
+
+
+def _plain_cards(raw: bytes) -> list[bool]:
+    """Whether each card of a header is plain; one that is continued never is."""
+    plain: list[bool] = []
+    for start in range(0, len(raw), _CARD):
+        card = raw[start : start + _CARD]
+        if card.startswith(b"CONTINUE") and plain:
+            plain[-1] = False
+        elif card.rstrip() == b"END":
+            break
+        else:
+            plain.append(_PLAIN_CARD.fullmatch(card) is not None)
+    return plain
 
 
 def scan_hdus(content: bytes | memoryview, name: str, cap: int) -> list[HduSpan]:

@@ -26,6 +26,19 @@ from soxs_recipes.fits_files.hdu_scan import BLOCK, scan_hdus
 __all__ = ["write_signed"]
 
 _COMMENTARY = ("COMMENT", "HISTORY", "")
+_STRUCTURE = (
+    "SIMPLE",
+    "XTENSION",
+    "BITPIX",
+    "NAXIS",
+    "EXTEND",
+    "PCOUNT",
+    "GCOUNT",
+    "GROUPS",
+    "BSCALE",
+    "BZERO",
+    "TFIELDS",
+)
 # Cards that are made here, with what stands in them until the data are known.
 _RESERVED = {
     "CHECKSUM": ("0" * 16, "HDU checksum"),
@@ -45,8 +58,11 @@ def write_signed(
     written: list[tuple[int, list[str], int]] = []
     for number, hdu in enumerate(listed):
         own, data = _taken_apart(hdu)
-        own = _signable(own) if number else _primary_header(own, header, extended=len(listed) > 1)
-        cards, start, data_sum = _card_texts(own), stream.tell(), 0
+        if number:
+            listed_cards = list(_signable(own).cards)
+        else:
+            listed_cards = _primary_cards(own, header, extended=len(listed) > 1)
+        cards, start, data_sum = _card_texts(listed_cards), stream.tell(), 0
         stream.write(_header_bytes(cards))
         for piece, piece_sum in _pieces(data):
             data_sum = wrapped(data_sum + piece_sum)
@@ -60,19 +76,46 @@ def write_signed(
     stream.seek(0, io.SEEK_END)
 
 
-def _primary_header(own: fits.Header, addition: fits.Header | None, *, extended: bool) -> fits.Header:
+def _primary_cards(own: fits.Header, addition: fits.Header | None, *, extended: bool) -> list[fits.Card]:
+    """Cards of the primary header with those of `addition`, which replace or follow them.
+
+    Those are taken as they are: to put hundreds into a header one by one costs more than to write a spectrum.
+    """
     header = _signable(own)
     if extended and "EXTEND" not in header:
         header.set("EXTEND", True, after=f"NAXIS{header['NAXIS'] or ''}")
+    further: list[fits.Card] = []
     if addition is not None:
-        addition = addition.copy(strip=True)
+        if any(key in addition for key in _STRUCTURE):
+            addition = addition.copy(strip=True)
         # What only says NAXIS1 passes as general.
-        for key in (*_RESERVED, *(key for key in header if key.startswith("NAXIS"))):
-            addition.remove(key, ignore_missing=True, remove_all=True)
-        # Cards go before comments that end the header; to look for their place costs time.
-        header.extend(addition, update=True, end=header.cards[-1].keyword not in _COMMENTARY)
-    header["DATAMD5"] = _RESERVED["DATAMD5"]
-    return header
+        left_out = {*_RESERVED, *(key for key in header if key.startswith("NAXIS"))}
+        for card in addition.cards:
+            if card.keyword in left_out:
+                continue
+            if card.keyword not in header:
+                further.append(card)
+            elif card.keyword not in _COMMENTARY:
+                header[card.keyword] = (card.value, card.comment)
+            elif card.is_blank or card.value not in list(header[card.keyword]):
+                further.append(card)
+    cards = list(header.cards)
+    if cards[-1].keyword in _COMMENTARY:
+        # Comments that end the header stay there.
+        place = _end_of_values(cards)
+        cards[place:place] = [card for card in further if card.keyword not in _COMMENTARY]
+        further = [card for card in further if card.keyword in _COMMENTARY]
+    cards += further
+    cards.insert(_end_of_values(cards), fits.Card("DATAMD5", *_RESERVED["DATAMD5"]))
+    return cards
+
+
+def _end_of_values(cards: Sequence[fits.Card]) -> int:
+    """Where comments that end a header begin."""
+    place = len(cards)
+    while place and cards[place - 1].keyword in _COMMENTARY:
+        place -= 1
+    return place
 
 
 def _signable(own: fits.Header) -> fits.Header:
@@ -85,15 +128,13 @@ def _signable(own: fits.Header) -> fits.Header:
     return header
 
 
-def _card_texts(header: fits.Header) -> list[str]:
+def _card_texts(cards: Sequence[fits.Card]) -> list[str]:
     """Cards of 80 characters, or a multiple where text is continued: LONGSTRN says so, as fitsverify wants it."""
     # A card is checked against the standard each time that its text is asked for but the first.
-    texts = [str(card) for card in header.cards]
-    if "LONGSTRN" not in header and any(len(text) > fits.Card.length for text in texts):
-        place = len(texts)
-        while header.cards[place - 1].keyword in _COMMENTARY:
-            place -= 1
-        texts.insert(place, str(fits.Card("LONGSTRN", "OGIP 1.0", "The OGIP long string convention is used")))
+    texts = [str(card) for card in cards]
+    if any(len(text) > fits.Card.length for text in texts) and all(card.keyword != "LONGSTRN" for card in cards):
+        announced = fits.Card("LONGSTRN", "OGIP 1.0", "The OGIP long string convention is used")
+        texts.insert(_end_of_values(cards), str(announced))
     return texts
 
 

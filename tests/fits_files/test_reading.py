@@ -5,6 +5,7 @@ import gzip
 import logging
 import os
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from soxs_recipes.errors import InputError, UnprocessableData
-from soxs_recipes.fits_files import open_product, primary_values, read_header, read_raw
+from soxs_recipes.fits_files import hdu_scan, open_product, primary_values, read_header, read_raw
 
 HEADER_SIZE = 2880
 
@@ -312,3 +313,37 @@ def test_a_few_values_of_a_primary_header(tmp_path):
     assert primary_values(tmp_path / "a.fits", wanted) == expected
     with pytest.raises(InputError, match=r"b\.fits"):
         primary_values(tmp_path / "b.fits", wanted)
+
+
+def test_cards_that_pass_as_plain_make_sense_to_astropy():
+    """Cards put together at random, right and wrong: what is not looked at further must be read by astropy."""
+    generator = np.random.default_rng(8)
+    keys = ["NAXIS1  = ", "EXPTIME = ", "HIERARCH ESO DET GAIN = ", "HIERARCH ESO OBS-1 X= ", "A=", "exptime = "]
+    keys += ["COMMENT ", "HISTORY x", "        ", "CONTINUE  ", "HIERARCH X = ", "AB  = ", "=", "A B     = "]
+    values = ["T", "F", "12", " -1.5E-3", "1.", "'text'", "'a / b'", "''", "'it''s'", "'open", "nan", "1,5", "+"]
+    values += ["1E", "1.5D3", "(1, 2)", "", "'x' 'y'", "'key: 1.5'", "1 2", "'\x07'", "'\xe9'"]
+    comments = ("", " / [s] time", " no slash", "/", " / it's 'so'", " / \xff")
+    passed = 0
+    for _ in range(4000):
+        text = "".join(str(generator.choice(part)) for part in (keys, values, comments))
+        raw = text.ljust(80)[:80].encode("latin1")
+        if hdu_scan._PLAIN_CARD.fullmatch(raw) is None:
+            continue
+        passed += 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            card = fits.Card.fromstring(raw)
+            _ = card.keyword, card.value, card.comment
+    assert passed > 300
+
+
+def test_a_header_of_plain_cards_loses_none_and_one_odd_card_goes(caplog):
+    plain = [b"SIMPLE  =                    T", b"HIERARCH ESO DET GAIN = 1.5 / [e-/ADU]", b"COMMENT it's", b"END"]
+    header = hdu_scan.clean_header(b"".join(card.ljust(80) for card in plain))
+    assert [*header] == ["SIMPLE", "ESO DET GAIN", "COMMENT"]
+    assert header["ESO DET GAIN"] == 1.5
+    assert not caplog.records
+    odd = [*plain[:2], b"ODD     = 1,5 'x", *plain[2:]]
+    header = hdu_scan.clean_header(b"".join(card.ljust(80) for card in odd))
+    assert [*header] == ["SIMPLE", "ESO DET GAIN", "COMMENT"]
+    assert "dropped 1 unreadable header cards" in caplog.text
