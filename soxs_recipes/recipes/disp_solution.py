@@ -48,7 +48,7 @@ class DispersionSolutionRecipe(Recipe):
         parameters=ARC_PARAMETERS,
         products=(Product("DISP_TAB_<ARM>", "dispersion solution at mid-slit, with its lines", kind="table"),),
         qc=ARC_QC,
-        algorithm_version=3,
+        algorithm_version=4,
     )
 
     def process(self, inputs, parameters, outputs):

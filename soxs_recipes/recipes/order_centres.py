@@ -123,7 +123,7 @@ class OrderCentres(Recipe):
             QCDefinition("FWHM PIN", "px", "Median width of the pinhole's image, pixel removed.", per_order=True),
             QCDefinition("FLUX PIN", "e-", "Median flux of a cross section.", per_order=True),
         ),
-        algorithm_version=3,
+        algorithm_version=4,
     )
 
     def process(self, inputs, parameters, outputs):

@@ -96,7 +96,7 @@ class SpatialSolution(Recipe):
             ),
             QCDefinition("R PIN ENDS", "", "Resolving power near both ends of the slit.", per_order=True),
         ),
-        algorithm_version=3,
+        algorithm_version=4,
     )
 
     def process(self, inputs, parameters, outputs):

@@ -203,7 +203,7 @@ def _first_solution(frame, spots, peaks, matches, moved, fwhm, dispersion_axis, 
     """Solution from the identified spots as they are, and the frame's smooth line widths."""
     rows = np.flatnonzero(matches.found)
     x, y = peaks.x[matches.peak[rows]], peaks.y[matches.peak[rows]]
-    fits = fit_lines(*frame, x, y, fwhm=fwhm, rounds=3)
+    fits = fit_lines(*frame, x, y, fwhm=fwhm, rounds=2)
     if fits.good.sum() < 4:
         raise AlgorithmError("too few identified lines could be measured", measured=int(fits.good.sum()))
     widths = smooth_widths(fits, spots.order[rows], x, y)

@@ -26,7 +26,7 @@ __all__ = [
     "fit_cross_sections",
     "fit_round",
     "judge_spots",
-    "repaint_spots",
+    "paint_spots",
 ]
 
 FLUX, X, Y, WX, WY, SHEAR, LEVEL, SLOPE_X, SLOPE_Y = range(9)
@@ -45,41 +45,46 @@ _END, _PER_UNIT = 8.0, 32  # of the tables of the Gaussian, in sigma
 _NODES = np.arange(-_END * _PER_UNIT, _END * _PER_UNIT + 1) / _PER_UNIT
 _INTEGRAL = ndtr(_NODES)
 _DENSITY = np.exp(-0.5 * _NODES**2) / np.sqrt(2.0 * np.pi)
+_INTEGRAL[0], _INTEGRAL[-1], _DENSITY[0], _DENSITY[-1] = 0.0, 1.0, 0.0, 0.0
 
 
-@compiled(any_order=True)
+@compiled
 def _gaussian(t):
-    """Integral of the unit Gaussian up to t, and its density at t, to 1e-11: Taylor series about tabled places."""
-    if not t > -_END:  # NaN too
-        return 0.0, 0.0
-    if t >= _END:
-        return 1.0, 0.0
-    k = int((t + _END) * _PER_UNIT + 0.5)
-    node = _NODES[k]
-    d = t - node
-    second = (node * node - 1.0) / 2.0
-    third = node * (node * node - 3.0) / 6.0
-    fourth = ((node * node - 6.0) * node * node + 3.0) / 24.0
+    """Integral of the unit Gaussian up to t, and its density at t, to 1e-11: Taylor series about tabled places.
+
+    Without a branch, so that a loop over places runs on vector units.
+    """
+    t = t if t > -_END else -_END  # NaN too
+    t = t if t < _END else _END
+    k = np.int32((t + _END) * _PER_UNIT + 0.5)
+    node = k * (1.0 / _PER_UNIT) - _END
+    d, square = t - node, node * node
+    second = (square - 1.0) * (1.0 / 2.0)
+    third = node * (square - 3.0) * (1.0 / 6.0)
+    fourth = ((square - 6.0) * square + 3.0) * (1.0 / 24.0)
     density = 1.0 - d * (node - d * (second - d * (third - d * fourth)))
-    integral = d * (1.0 - d * (node / 2.0 - d * (second / 3.0 - d * (third / 4.0 - d * fourth / 5.0))))
+    bend = second * (1.0 / 3.0) - d * (third * 0.25 - d * fourth * 0.2)
+    integral = d * (1.0 - d * (node * 0.5 - d * bend))
     return _INTEGRAL[k] + _DENSITY[k] * integral, _DENSITY[k] * density
 
 
-@compiled(any_order=True)
+@compiled
 def _profile(corner, centre, sigma, share, by_centre, by_width):
     """Share of the light on each pixel along one axis, and its derivatives by the centre and by ln(sigma)."""
     scale = 1.0 / sigma
-    t = (corner - 0.5 - centre) * scale
-    before, density = _gaussian(t)
-    slope = t * density
+    start = (corner - 0.5 - centre) * scale
+    before, density = _gaussian(start)
     for i in range(share.size):
-        t = (corner + i + 0.5 - centre) * scale
-        after, next_density = _gaussian(t)
-        next_slope = t * next_density
-        share[i] = after - before
-        by_centre[i] = (density - next_density) * scale
-        by_width[i] = slope - next_slope
-        before, density, slope = after, next_density, next_slope
+        share[i], by_centre[i] = _gaussian(start + (i + 1) * scale)
+    # From values at the pixels' upper ends to differences.
+    for i in range(share.size - 1, 0, -1):
+        t = start + i * scale
+        share[i] -= share[i - 1]
+        by_width[i] = t * by_centre[i - 1] - (t + scale) * by_centre[i]
+        by_centre[i] = (by_centre[i - 1] - by_centre[i]) * scale
+    share[0] -= before
+    by_width[0] = start * density - (start + scale) * by_centre[0]
+    by_centre[0] = (density - by_centre[0]) * scale
 
 
 @compiled
@@ -93,35 +98,16 @@ def _profiles(x0, y0, p, across, up):
 
 
 @compiled
-def _add_spot(image, sign, x0, y0, p, across, up):
-    """A spot without its plane added to an image (ny, nx), or taken off."""
-    if p[FLUX] == 0.0:
-        return
-    _profiles(x0, y0, p, across, up)
-    for r in range(max(0, -y0), min(up.shape[1], image.shape[0] - y0)):
-        light = sign * p[FLUX] * up[0, r]
-        for c in range(max(0, -x0), min(up.shape[1], image.shape[1] - x0)):
-            image[y0 + r, x0 + c] += light * across[0, r, c]
-
-
-@compiled
-def repaint_spots(image, marks, mark, before, parameters, x0, y0, size):
-    """Spots whose parameters (n, 9) are not those from before taken off an image and added anew, stamps marked.
-
-    An image (ny, nx) of nothing is one of spots without flux. Marks are (ny, nx) uint8.
-    """
+def paint_spots(image, parameters, x0, y0, size):
+    """Spots without their planes, of parameters (n, 9), added to an image (ny, nx)."""
     across, up = np.empty((3, size, size)), np.empty((3, size))
     for n in range(len(parameters)):
-        changed = False
-        for i in range(_PARAMETERS):
-            changed = changed or before[n, i] != parameters[n, i]
-        if not changed:
-            continue
-        _add_spot(image, -1.0, x0[n], y0[n], before[n], across, up)
-        _add_spot(image, 1.0, x0[n], y0[n], parameters[n], across, up)
-        for row in range(max(0, y0[n]), min(y0[n] + size, image.shape[0])):
-            for column in range(max(0, x0[n]), min(x0[n] + size, image.shape[1])):
-                marks[row, column] = mark
+        p = parameters[n]
+        _profiles(x0[n], y0[n], p, across, up)
+        for r in range(max(0, -y0[n]), min(size, image.shape[0] - y0[n])):
+            light = p[FLUX] * up[0, r]
+            for c in range(max(0, -x0[n]), min(size, image.shape[1] - x0[n])):
+                image[y0[n] + r, x0[n] + c] += light * across[0, r, c]
 
 
 @compiled
@@ -324,11 +310,22 @@ def _set_weights(usable, base, target, others, spot, x0, y0, p, first, residual,
 
 
 @compiled
+def _put_back(image, marks, mark, others, flux, x0, y0, across, up):
+    """A stamp of the image made anew, of a spot's present profiles and the other spots, and marked."""
+    k = up.shape[1]
+    for r in range(max(0, -y0), min(k, image.shape[0] - y0)):
+        light = flux * up[0, r]
+        for c in range(max(0, -x0), min(k, image.shape[1] - x0)):
+            image[y0 + r, x0 + c] = others[r, c] + light * across[0, r, c]
+            marks[y0 + r, x0 + c] = mark
+
+
+@compiled
 def _touched(marks, mark, x0, y0, k):
-    """Whether a stamp (k, k) holds a mark."""
+    """Whether a stamp (k, k) holds a mark so late."""
     for row in range(max(0, y0), min(y0 + k, marks.shape[0])):
         for column in range(max(0, x0), min(x0 + k, marks.shape[1])):
-            if marks[row, column] == mark:
+            if marks[row, column] >= mark:
                 return True
     return False
 
@@ -347,9 +344,9 @@ def _bounded(p, step, trial):
 
 @compiled
 def fit_round(data, usable, base, x0, y0, image, marks, parameters, damping, settled, mean, inverse, turn, steps):
-    """New weights and some Levenberg-Marquardt steps of every spot, in place.
+    """New weights and some Levenberg-Marquardt steps of every spot, in place, each against the others as they are.
 
-    From the third turn on, settled spots are passed over where nothing changed in the last turn.
+    From the third turn on, settled spots are passed over where nothing has changed since they were looked at.
 
     Parameters
     ----------
@@ -358,9 +355,9 @@ def fit_round(data, usable, base, x0, y0, image, marks, parameters, damping, set
         Variance that does not come from the signal.
     x0, y0 : ndarray (n,) int64
     image : ndarray (ny, nx) float64
-        Of all spots as they were before.
+        Of all spots; kept up to date.
     marks : ndarray (ny, nx) uint8
-        Equal to this turn where spots changed in the last one.
+        Filled: the turn after that in which a spot changed here last.
     parameters, damping : ndarray (n, 9), (n,) float64
         Changed in place; a step that does not lower chi-square is not taken.
     settled : ndarray (n,) bool
@@ -391,6 +388,7 @@ def fit_round(data, usable, base, x0, y0, image, marks, parameters, damping, set
         chi = _normal_equations(
             target, weights, x0[n], y0[n], p, mean[n], inverse[n], across, up, normal, gradient
         )
+        changed, accepted = False, False
         for _ in range(steps):
             _factorise(normal, damping[n] + 1.0e-9, factor, scale)
             settled[n] = _solve(factor, scale, gradient, step) < _CONVERGED
@@ -401,7 +399,9 @@ def fit_round(data, usable, base, x0, y0, image, marks, parameters, damping, set
             new_chi = _normal_equations(
                 target, weights, x0[n], y0[n], trial, mean[n], inverse[n], across, up, new_normal, new_gradient
             )
-            if new_chi <= chi:
+            accepted = new_chi <= chi
+            changed = changed or accepted
+            if accepted:
                 for i in range(_PARAMETERS):
                     p[i] = trial[i]
                 chi = new_chi
@@ -410,6 +410,10 @@ def fit_round(data, usable, base, x0, y0, image, marks, parameters, damping, set
                 damping[n] = max(0.1 * damping[n], 1.0e-7)
             else:
                 damping[n] = min(10.0 * damping[n], 1.0e4)
+        if changed:
+            if not accepted:  # the profiles are those of a step that was not taken
+                _profiles(x0[n], y0[n], p, across, up)
+            _put_back(image, marks, turn + 1, others, p[FLUX], x0[n], y0[n], across, up)
 
 
 @compiled

@@ -87,7 +87,9 @@ def measure_lines(
     sources = _with_unlisted(spots, rows, x[rows], y[rows], uncertain[rows], partner, peaks, fwhm)
     prior = _widths_at(widths, sources, fwhm)
     held = PlacePrior(sources.x, sources.y, np.full(sources.x.size, 0.1))
-    trial = fit_lines(*frame, sources.x, sources.y, fwhm=fwhm, width_prior=prior, place_prior=held, steps=2)
+    trial = fit_lines(
+        *frame, sources.x, sources.y, fwhm=fwhm, width_prior=prior, place_prior=held, rounds=3, steps=2
+    )
     seen = trial.good & ~_phantom(sources, trial, fwhm)
     sources = _rank_neighbours(sources.select(seen), trial.select(seen), fwhm)
     prior = prior.select(seen)
@@ -100,7 +102,8 @@ def measure_lines(
         fwhm=fwhm,
         width_prior=prior,
         place_prior=held,
-        rounds=6,
+        begin=start,
+        rounds=8,
         steps=2,
     )
     pull = np.zeros_like(sources.confusion)

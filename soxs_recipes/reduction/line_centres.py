@@ -19,7 +19,7 @@ from soxs_recipes.reduction.gaussian_kernels import (
     first_fluxes,
     fit_round,
     judge_spots,
-    repaint_spots,
+    paint_spots,
 )
 
 __all__ = ["FWHM_PER_SIGMA", "LineFits", "PlacePrior", "WidthPrior", "fit_lines", "smooth_widths"]
@@ -154,14 +154,15 @@ def fit_lines(
     fwhm: float = 2.2,
     width_prior: WidthPrior | None = None,
     place_prior: PlacePrior | None = None,
+    begin: LineFits | None = None,
     rounds: int = 4,
     steps: int = 3,
 ) -> LineFits:
     """Fit a pixel-integrated elliptical Gaussian on a plane to every spot.
 
-    Each round takes the present models of all other spots off a spot's stamp, so that neighbours (pinholes,
-    close lines) do not pull; then weights from the model's own variance are set, deviant pixels rejected, and
-    up to `steps` Levenberg-Marquardt steps made.
+    In each round, spot by spot, the present models of all other spots are taken off its stamp, so that neighbours
+    (pinholes, close lines) do not pull; then weights from the model's own variance are set, deviant pixels
+    rejected, and up to `steps` Levenberg-Marquardt steps made.
 
     Parameters
     ----------
@@ -178,6 +179,8 @@ def fit_lines(
         Without it widths are only held loosely to `fwhm`.
     place_prior : PlacePrior, optional
         For spots that overlap: a faint one next to a bright one keeps to its place.
+    begin : LineFits, optional
+        Earlier fits of these spots, all good, from whose fluxes, widths and levels this one starts.
     rounds, steps : int
 
     Returns
@@ -197,16 +200,15 @@ def fit_lines(
         return LineFits(*([np.zeros(0)] * 13), good=np.zeros(0, dtype=bool))
     stamps = _Stamps.cut(data, variance, usable, x_start, y_start, max(4, int(np.ceil(1.6 * fwhm))))
     prior = _joint_prior(x_start, y_start, fwhm, width_prior, place_prior)
-    parameters = _first_guess(stamps, x_start, y_start, prior.mean[:, 2:])
+    parameters = _first_guess(stamps, x_start, y_start, prior.mean[:, 2:], begin)
     damping = np.full(x_start.size, 1.0e-3)
     image, marks = np.zeros(data.shape), np.zeros(data.shape, dtype=np.uint8)
-    before, settled = np.zeros_like(parameters), np.zeros(x_start.size, dtype=bool)
-    for turn in range(rounds):
-        repaint_spots(image, marks, turn, before, parameters, stamps.x0, stamps.y0, stamps.size)
-        before = parameters.copy()
+    settled = np.zeros(x_start.size, dtype=bool)
+    paint_spots(image, parameters, stamps.x0, stamps.y0, stamps.size)
+    first_turn = 0 if begin is None else 1  # the first one knows of no places
+    for turn in range(first_turn, first_turn + rounds):
         held = (prior.mean, prior.inverse)
         fit_round(*stamps.arrays, image, marks, parameters, damping, settled, *held, turn, steps)
-    repaint_spots(image, marks, rounds, before, parameters, stamps.x0, stamps.y0, stamps.size)
     return _summary(stamps, image, parameters, prior, (x_start, y_start), fwhm)
 
 
@@ -260,9 +262,14 @@ class _Stamps:
         return self.data, self.usable, self.base_variance, self.x0, self.y0
 
 
-def _first_guess(stamps, x, y, expected):
+def _first_guess(stamps, x, y, expected, begin):
     parameters = np.zeros((x.size, 9))
     parameters[:, X], parameters[:, Y] = x, y
+    if begin is not None:
+        parameters[:, FLUX], parameters[:, LEVEL] = begin.flux, begin.background
+        parameters[:, WX], parameters[:, WY] = np.log(begin.sigma_x), np.log(begin.sigma_y)
+        parameters[:, SHEAR] = begin.shear
+        return parameters
     parameters[:, WX], parameters[:, WY], parameters[:, SHEAR] = expected.T
     parameters[:, LEVEL] = _masked_quantile(stamps.data, stamps.usable, 0.25)
     first_fluxes(stamps.data, stamps.usable, stamps.x0, stamps.y0, parameters)

@@ -67,18 +67,64 @@ def test_steps_solve_the_equations_and_say_what_they_gain():
     assert gain == pytest.approx(float(gradient @ step), rel=1.0e-8)
 
 
-def test_spots_are_repainted_as_the_model_says_and_cut_at_the_frame_s_border():
-    image, marks = np.zeros((100, 90)), np.zeros((100, 90), dtype=np.uint8)
+def test_spots_are_painted_as_the_model_says_and_cut_at_the_frame_s_border():
+    image = np.zeros((100, 90))
     corners = np.array([CORNER[0], 86]), np.array([CORNER[1], -3])
     there = PARAMETERS + np.array([0.0, 46.0, -73.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-    first, last = np.stack([PARAMETERS + 0.3, there]), np.stack([PARAMETERS, there])
-    kernels.repaint_spots(image, marks, 1, np.zeros((2, 9)), first, *corners, SIZE)
-    kernels.repaint_spots(image, marks, 2, first, last, *corners, SIZE)
+    kernels.paint_spots(image, np.stack([PARAMETERS, there]), *corners, SIZE)
     spot = model(PARAMETERS * [1, 1, 1, 1, 1, 1, 0, 0, 0])
     assert image[70:79, 40:49] == pytest.approx(spot, abs=1.0e-7)
     assert image[:6, 86:] == pytest.approx(spot[3:, :4], abs=1.0e-7)
     assert np.count_nonzero(image) == 81 + 24
-    # Only the first one changed in the second turn.
-    assert (marks[70:79, 40:49] == 2).all()
-    assert (marks[:6, 86:] == 1).all()
-    assert np.count_nonzero(marks) == 81 + 24
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_the_image_follows_the_spots_that_are_fitted(steps):
+    """The kept image is that of the present parameters."""
+    random = np.random.default_rng(3)
+    spots = np.stack([PARAMETERS, PARAMETERS + np.array([0, 3.5, 0, 0, 0, 0, 0, 0, 0])])
+    corners = CORNER[0] + np.array([0, 3]), np.full(2, CORNER[1])
+    truth, image = np.zeros((100, 90)), np.zeros((100, 90))
+    kernels.paint_spots(truth, spots, *corners, SIZE)
+    stamps = [truth[CORNER[1] : CORNER[1] + SIZE, first : first + SIZE] for first in corners[0]]
+    data = np.stack(stamps) + random.normal(0.0, 5.0, (2, SIZE, SIZE))
+    parameters = spots + random.normal(0.0, 0.05, spots.shape) * [100, 1, 1, 1, 1, 1, 0, 0, 0]
+    kernels.paint_spots(image, parameters, *corners, SIZE)
+    start, marks = parameters.copy(), np.zeros(image.shape, dtype=np.uint8)
+    prior = np.zeros((2, 5)), np.zeros((2, 5))
+    work = np.full(2, 1.0e-3), np.zeros(2, dtype=bool)
+    usable, base = np.ones(data.shape, dtype=bool), np.full(2, 25.0)
+    for turn in range(4):
+        kernels.fit_round(data, usable, base, *corners, image, marks, parameters, *work, *prior, turn, steps)
+        expected = np.zeros(image.shape)
+        kernels.paint_spots(expected, parameters, *corners, SIZE)
+        assert image == pytest.approx(expected, abs=1.0e-6)
+    assert not (parameters == start).any(axis=0)[:6].any()
+    assert np.abs(parameters[:, 1:3] - spots[:, 1:3]).max() < 0.1
+    # Once settled, a spot is passed over: nothing changes any more.
+    for turn in range(4, 30):
+        kernels.fit_round(data, usable, base, *corners, image, marks, parameters, *work, *prior, turn, steps)
+    last = parameters.copy()
+    data += 100.0
+    kernels.fit_round(data, usable, base, *corners, image, marks, parameters, *work, *prior, 30, steps)
+    assert (parameters == last).all()
+
+
+def test_the_image_is_right_after_a_step_that_was_not_taken():
+    corners, refused = tuple(np.array([c]) for c in CORNER), 0
+    prior, usable, base = (np.zeros((1, 5)), np.zeros((1, 5))), np.ones((1, SIZE, SIZE), dtype=bool), np.ones(1)
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        data = random.normal(0.0, 300.0, (1, SIZE, SIZE))  # of no spot: steps go astray
+        parameters = PARAMETERS[None] + random.normal(0.0, 0.5, (1, 9)) * [400, 1, 1, 1, 1, 1, 0, 0, 0]
+        image, marks = np.zeros((100, 90)), np.zeros((100, 90), dtype=np.uint8)
+        kernels.paint_spots(image, parameters, *corners, SIZE)
+        before, damping = parameters.copy(), np.full(1, 1.0e-3)
+        work = damping, np.zeros(1, dtype=bool)
+        kernels.fit_round(data, usable, base, *corners, image, marks, parameters, *work, *prior, 0, 2)
+        one_of_both = damping[0] == pytest.approx(1.0e-3)
+        refused += one_of_both and (parameters != before).any()
+        expected = np.zeros(image.shape)
+        kernels.paint_spots(expected, parameters, *corners, SIZE)
+        assert image == pytest.approx(expected, abs=1.0e-6)
+    assert refused > 5
