@@ -396,7 +396,7 @@ class OrderFit:
             self.residual,
             self.weight,
             self._scale(source),
-            known=(self.profile_averages(source), self.profile_values(source)),
+            tables=self.profile_averages(source),
             other_light=self._other_light(source),
         )
 

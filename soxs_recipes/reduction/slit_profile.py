@@ -292,7 +292,7 @@ def fit_correction(
     weight: np.ndarray,
     scale: np.ndarray,
     *,
-    known: tuple[ProfileAverages, np.ndarray] | None = None,
+    tables: ProfileAverages | None = None,
     prior: float = 0.006,
     other_light: Sequence[np.ndarray] = (),
 ) -> SlitProfile:
@@ -306,19 +306,16 @@ def fit_correction(
         1/variance, 0 where masked.
     scale : ndarray (pixels,) [e- arcsec]
         flat * footprint * flux: what a profile of 1/arcsec would leave in each pixel.
-    known : (ProfileAverages, ndarray (pixels,)) or None
-        The profile's averages and their values in the pixels, if they are at hand.
+    tables : ProfileAverages or None
+        Of the profile in these pixels, if they are at hand.
     prior : float
         Expected size of the change, in 1/FWHM; a Gaussian prior, so noise alone changes little.
     other_light : sequence of ndarray (pixels,) [e-]
         Of neighbours; it may change in brightness, too, rather than this profile in shape.
     """
-    averages = profile.averages(pixels) if known is None else known[0]
-    values = averages.values(pixels) if known is None else known[1]
-    width = float(np.median(profile.fwhm_in_bins()))
-    step = max(0.33, 0.6 * float(np.median(pixels.footprint)) / width)
-    if profile.correction is not None:
-        step = profile.correction_step
+    step = profile.correction_step
+    if profile.correction is None:
+        step = max(0.33, 0.6 * float(np.median(pixels.footprint) / np.median(profile.fwhm_in_bins())))
     size = max(round(2.0 * _REACH / step), 4) + 3
     # A pedestal in proportion to the flux belongs to the sky, a factor to the flux: neither may leak in.
     light = np.array([scale, *other_light])
@@ -326,8 +323,8 @@ def fit_correction(
     products, right = correction_products(
         pixels.slit,
         pixels.position,
-        averages.courses,
-        values,
+        pixels.footprint,
+        *(tables or profile.averages(pixels)).tables(),
         weight,
         light,
         residual,

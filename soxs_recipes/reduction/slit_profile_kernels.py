@@ -106,16 +106,14 @@ def averages_with_derivatives(slit, position, footprint, which, courses, table, 
     return result
 
 
-@compiled(any_order=True)
-def correction_products(slit, position, courses, profile, weight, light, data, reach, size):
+@compiled
+def correction_products(slit, position, footprint, courses, table, sizes, weight, light, data, reach, size):
     """Sums over pixels of products of what a correction of the profile and its rivals leave in them.
 
     Parameters
     ----------
-    slit, position, courses
+    slit, position, footprint, courses, table, sizes
         As for `averages`.
-    profile : ndarray (pixels,) [1/arcsec]
-        From `averages`.
     weight : ndarray (pixels,)
         1/variance, 0 where masked.
     light : ndarray (1 + others, pixels) [e- arcsec; e-]
@@ -135,15 +133,14 @@ def correction_products(slit, position, courses, profile, weight, light, data, r
     rivals = 1 + len(light)
     products, right = np.zeros((PARTS, size + rivals, size + rivals)), np.zeros((PARTS, size + rivals))
     values, rows = np.empty(4 + rivals), np.arange(-4, rivals) + size
-    last = courses.shape[0] - 2
-    per_bin, per_width = PARTS / (last + 1), (size - 3) / (2.0 * reach)
+    half = table.shape[0] // 2
+    per_bin, per_width = PARTS / (courses.shape[0] - 1), (size - 3) / (2.0 * reach)
     for i in range(slit.size):
-        below = min(max(int(position[i]), 0), last)
-        share = min(max(position[i] - below, 0.0), 1.0)
-        inverse = courses[below, 1] + share * (courses[below + 1, 1] - courses[below, 1])
-        centre = courses[below, 0] + share * (courses[below + 1, 0] - courses[below, 0])
-        place = ((slit[i] - centre) * inverse + reach) * per_width
-        if not (weight[i] > 0 and 0.0 < place < size - 3):
+        if not weight[i] > 0:
+            continue
+        inverse, factor, u, blur, entry, share, along = _place(slit[i], position[i], footprint[i], courses, half)
+        place = (u + reach) * per_width
+        if not 0.0 < place < size - 3:
             continue
         rows[0] = min(int(place), size - 4)
         values[0], values[1], values[2], values[3] = _cubics(place - rows[0])
@@ -151,7 +148,7 @@ def correction_products(slit, position, courses, profile, weight, light, data, r
             rows[k] = rows[0] + k
             values[k] *= light[0, i] * inverse
         values[4] = light[0, i]
-        values[5] = light[0, i] * profile[i]
+        values[5] = light[0, i] * factor * _average(table, entry, share, blur, along, sizes)
         for k in range(1, len(light)):
             values[5 + k] = light[k, i]
         part = min(max(int(position[i] * per_bin), 0), PARTS - 1)

@@ -137,9 +137,9 @@ def test_sums_for_a_correction_are_those_of_plain_algebra(pixels):
     weight = rng.uniform(0.5, 1.0, pixels.slit.size) * (rng.random(pixels.slit.size) > 0.1)
     light = rng.uniform(1.0, 2.0, (2, pixels.slit.size))
     data = rng.normal(size=pixels.slit.size)
-    courses, values = profile.averages(pixels).courses, profile.evaluate(pixels)
+    places = pixels.slit, pixels.position, pixels.footprint
     products, right = correction_products(
-        pixels.slit, pixels.position, courses, values, weight, light, data, reach, size
+        *places, *profile.averages(pixels).tables(), weight, light, data, reach, size
     )
 
     bins = np.arange(pixels.grid.size)
