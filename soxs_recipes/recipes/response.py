@@ -164,7 +164,7 @@ class ResponseRecipe(Recipe):
             QCDefinition("ARCHIVE USUAL", "", "Median deviation of the earlier curves themselves."),
             QCDefinition("ARCHIVE TREND", "1/yr", "Change of sensitivity a year."),
         ),
-        algorithm_version=2,
+        algorithm_version=3,
     )
 
     def process(self, inputs, parameters, outputs):

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 from scipy.interpolate import BSpline
 from scipy.linalg import cho_factor, cho_solve
 from scipy.ndimage import median_filter
 
 from soxs_recipes.errors import AlgorithmError
+from soxs_recipes.reduction.penalised_spline_kernels import linearise, weighted_products
 
 __all__ = ["LogSpline", "fit_log_spline"]
 
@@ -58,16 +58,52 @@ class LogSpline:
 
     def evaluate(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(spline, 1 sigma) at x, in the logarithm; beyond the ends of the data the last value is held."""
-        basis = _basis(np.asarray(x, dtype=np.float64), self.knots)
-        spread = basis @ self.covariance
-        sigma = np.sqrt(np.maximum(np.asarray(basis.multiply(spread).sum(axis=1)).ravel(), 0.0))
-        return basis @ self.coefficients, sigma
+        basis = _Design.of(np.asarray(x, dtype=np.float64), self.knots)
+        own = basis.own
+        covariance = self.covariance[own[:, :, None], own[:, None, :]]
+        variance = np.einsum("ni,nij,nj->n", basis.values, covariance, basis.values)
+        return basis.exponent(self.coefficients), np.sqrt(np.maximum(variance, 0.0))
 
 
-def _basis(x: np.ndarray, knots: np.ndarray) -> sparse.csr_array:
-    """Four B-splines a row. Sparse: dense products of this size only keep the threads of a BLAS waiting."""
-    inside = np.clip(x, knots[_DEGREE], knots[-_DEGREE - 1])
-    return sparse.csr_array(BSpline.design_matrix(inside, knots, _DEGREE))
+@dataclass(frozen=True, slots=True)
+class _Design:
+    """Four B-splines a datum, and further columns; `first` is the index of the first of the four."""
+
+    first: np.ndarray
+    values: np.ndarray
+    columns: np.ndarray
+    splines: int
+
+    @classmethod
+    def of(cls, x: np.ndarray, knots: np.ndarray, columns: np.ndarray | None = None) -> _Design:
+        inside = np.clip(x, knots[_DEGREE], knots[-_DEGREE - 1])
+        rows = BSpline.design_matrix(inside, knots, _DEGREE)
+        first = rows.indices.reshape(-1, _DEGREE + 1)[:, 0].astype(np.int64)
+        columns = np.zeros((x.size, 0)) if columns is None else np.ascontiguousarray(columns, dtype=np.float64)
+        return cls(first, rows.data.reshape(-1, _DEGREE + 1), columns, knots.size - _DEGREE - 1)
+
+    @property
+    def own(self) -> np.ndarray:
+        """Indices (n, 4) of the splines."""
+        return self.first[:, None] + np.arange(_DEGREE + 1)
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As the kernels take them."""
+        return self.first, self.values, self.columns
+
+    def exponent(self, parameters: np.ndarray) -> np.ndarray:
+        """Sum of all terms (n,)."""
+        splines = (self.values * parameters[self.own]).sum(axis=1)
+        return splines + self.columns @ parameters[self.splines :]
+
+    def part(self, use: np.ndarray) -> _Design:
+        """Some of the data."""
+        return _Design(self.first[use], self.values[use], self.columns[use], self.splines)
+
+    def products(self, weight: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(normal matrix, right side) of weighted least squares."""
+        return weighted_products(*self.arrays, self.splines, weight, target)
 
 
 def _difference_penalty(count: int) -> np.ndarray:
@@ -192,18 +228,16 @@ class _DataSet:
         first, last = edges[1] - edges[0], edges[-1] - edges[-2]
         below = edges[0] - first * np.arange(_DEGREE, 0, -1)
         knots = np.concatenate([below, edges, edges[-1] + last * np.arange(1, _DEGREE + 1)])
-        splines, use = _basis(self.x, knots), self.use
-        design = sparse.csr_array(sparse.hstack([splines, sparse.csr_array(self.columns)]))
+        design, use = _Design.of(self.x, knots, self.columns), self.use
         problem = _Problem(
-            design[use],
+            design.part(use),
             self.data[use],
             self.variance[use],
             self.template[use],
             self.error[use],
-            splines.shape[1],
             self.priors,
         )
-        parameters = np.concatenate([_projection(splines, curve), self.priors[0]])
+        parameters = np.concatenate([_projection(_Design.of(self.x, knots), curve), self.priors[0]])
         best, weights = None, np.ones(int(use.sum()))
         for smoothing in smoothings:
             parameters, weights, score = problem.solve(parameters, weights, smoothing)
@@ -212,81 +246,71 @@ class _DataSet:
         return problem.result(best, knots, design, self.template, use)
 
 
-def _projection(splines: sparse.csr_array, values: np.ndarray) -> np.ndarray:
-    normal = (splines.T @ splines).toarray()
+def _projection(splines: _Design, values: np.ndarray) -> np.ndarray:
+    normal, right = splines.products(np.ones(len(values)), values)
     normal += 1e-6 * np.trace(normal) / len(normal) * _difference_penalty(len(normal))
-    return np.linalg.solve(normal + 1e-12 * np.eye(len(normal)), splines.T @ values)
+    return np.linalg.solve(normal + 1e-12 * np.eye(len(normal)), right)
 
 
 class _Problem:
     """The normal equations of one fit, for any smoothing."""
 
-    def __init__(self, design, data, variance, template, model_error, spline_count, priors):
+    def __init__(self, design, data, variance, template, model_error, priors):
         self.design, self.data, self.variance, self.template = design, data, variance, template
-        self.transposed = design.T.tocsr()
         self.model_error = model_error
-        self.spline_count = spline_count
-        size = design.shape[1]
+        self.spline_count = design.splines
+        size = design.splines + design.columns.shape[1]
         self.penalty = np.zeros((size, size))
-        self.penalty[:spline_count, :spline_count] = _difference_penalty(spline_count)
+        self.penalty[: design.splines, : design.splines] = _difference_penalty(design.splines)
         self.prior = np.zeros((size, size))
         inverse = 1.0 / priors[1] ** 2
-        self.prior[range(spline_count, size), range(spline_count, size)] = inverse
-        self.prior_pull = np.concatenate([np.zeros(spline_count), inverse * priors[0]])
+        self.prior[range(design.splines, size), range(design.splines, size)] = inverse
+        self.prior_pull = np.concatenate([np.zeros(design.splines), inverse * priors[0]])
 
-    def _working(self, parameters, robust):
-        """Model, working weights and working response of the log link."""
-        exponent = self.design @ parameters
-        model = self.template * np.exp(np.clip(exponent, -700.0, 700.0))
-        weight = robust / (self.variance + (self.model_error * model) ** 2)
-        return exponent, model, weight
+    def _linearised(self, parameters):
+        """Model, pulls, inverse variance of the logarithm and working response of the log link."""
+        filled = np.empty((4, len(self.data)))
+        known = self.data, self.variance, self.template, self.model_error
+        linearise(*self.design.arrays, parameters, *known, *filled)
+        return filled
 
     def solve(self, parameters, robust, smoothing, iterations=20):
         """(parameters, robust weights, GCV score) for one smoothing, from a start nearby."""
+        _, pull, sensitivity, response = self._linearised(parameters)
         for iteration in range(iterations):
-            exponent, model, weight = self._working(parameters, robust)
-            working = weight * model**2
-            # The working response may not leap: far from the solution 1/model does.
-            residual = np.clip((self.data - model) / model, -0.9, 2.0)
-            normal, factor = self._factor(working, smoothing)
-            change = (
-                cho_solve(factor, self.transposed @ (working * (exponent + residual)) + self.prior_pull)
-                - parameters
-            )
+            _, right, factor = self._factor(robust * sensitivity, response, smoothing)
+            change = cho_solve(factor, right + self.prior_pull) - parameters
             parameters = parameters + change
-            _, model, weight = self._working(parameters, np.ones(len(self.data)))
-            pull = (self.data - model) * np.sqrt(weight)
+            _, pull, sensitivity, response = self._linearised(parameters)
             if iteration >= 1:
                 deviation = pull - median_filter(pull, _NEIGHBOURS, mode="nearest")
                 scale = max(1.4826 * np.median(np.abs(deviation)), 1.0)
                 robust = np.maximum(1.0 - (deviation / (_TUKEY * scale)) ** 2, 0.0) ** 2
             if iteration >= 2 and np.abs(change).max() < 1e-5:
                 break
-        _, model, weight = self._working(parameters, robust)
-        normal, factor = self._factor(weight * model**2, smoothing)
+        normal, _, factor = self._factor(robust * sensitivity, response, smoothing)
         freedom = np.trace(cho_solve(factor, normal))
         count = float((robust > 0).sum())
-        chi_square = float(np.sum(weight * (self.data - model) ** 2))
+        chi_square = float(np.sum(robust * pull**2))
         score = count * chi_square / max(count - _GCV_WEIGHT * freedom, 1.0) ** 2
         return parameters, robust, score
 
-    def _factor(self, working, smoothing):
-        weighted = self.design.copy()
-        weighted.data *= np.repeat(working, np.diff(weighted.indptr))
-        normal = (self.transposed @ weighted).toarray()
+    def _factor(self, working, response, smoothing):
+        """Normal matrix and right side of the data alone, and the Cholesky factor with penalty and prior."""
+        normal, right = self.design.products(working, response)
         # Relative to the data's own weight, so that one scale of smoothing serves bright and faint stars.
         unit = np.trace(normal[: self.spline_count, : self.spline_count]) / self.spline_count
         ridge = 1e-12 * unit * np.eye(len(normal))
-        return normal, cho_factor(normal + smoothing * unit * self.penalty + self.prior + ridge)
+        return normal, right, cho_factor(normal + smoothing * unit * self.penalty + self.prior + ridge)
 
     def result(self, best, knots, full_design, template, use):
         _, parameters, robust, smoothing = best
-        _, model, weight = self._working(parameters, robust)
-        normal, factor = self._factor(weight * model**2, smoothing)
+        _, pull, sensitivity, response = self._linearised(parameters)
+        normal, _, factor = self._factor(robust * sensitivity, response, smoothing)
         covariance = cho_solve(factor, np.eye(len(normal)))
         freedom = max(float((robust > 0).sum()) - np.trace(covariance @ normal), 1.0)
         # Biweights below 1 shrink the sum; the median of Gaussian pulls gives the factor back.
-        reduced = float(np.sum(weight * (self.data - model) ** 2)) / freedom
+        reduced = float(np.sum(robust * pull**2)) / freedom
         covariance = covariance * max(reduced, 1.0)
         weights = np.zeros(len(use))
         weights[use] = robust
@@ -297,7 +321,7 @@ class _Problem:
             covariance=covariance[:m, :m],
             linear=parameters[m:],
             linear_error=np.sqrt(np.diag(covariance)[m:]),
-            model=template * np.exp(np.clip(full_design @ parameters, -700.0, 700.0)),
+            model=template * np.exp(np.clip(full_design.exponent(parameters), -700.0, 700.0)),
             weight=weights,
             reduced_chi_square=reduced,
             smoothing=float(smoothing),
