@@ -113,12 +113,23 @@ class _Pixels:
 
 
 class _Looked:
-    """A difference at which a first look was taken; its pixels may wait on a shelf."""
+    """A difference at which a first look was taken; its pixels may wait on a shelf.
 
-    def __init__(self, subtraction: Subtraction, samples: SlitSamples, pixels: _Pixels):
+    `fits` are those of the last one, which is extracted next.
+    """
+
+    def __init__(
+        self, subtraction: Subtraction, samples: SlitSamples, pixels: _Pixels, fits: list[DifferenceFit] | None
+    ):
         self.subtraction, self.samples = subtraction, samples
         self._pixels: _Pixels | None = pixels
+        self._fits = fits
         self._places: list = []
+
+    def take_fits(self) -> list[DifferenceFit] | None:
+        """The fits, if there are any, which are not kept here any longer."""
+        fits, self._fits = self._fits, None
+        return fits
 
     def put_aside(self, shelf: Shelf) -> None:
         """Put the pixels on the shelf; of what the fit alone needs, those inside orders."""
@@ -126,6 +137,7 @@ class _Looked:
 
         if self._pixels is None:
             return
+        self._fits = None
         difference, maps = self._pixels.difference, self._pixels.location.maps
         frame, inside = difference.frame, np.flatnonzero(maps.order)
         light = [difference.subtracted.take(inside), difference.photons.take(inside)]
@@ -275,8 +287,9 @@ class _Bench:
         shots = self.sequence.shots
         negative = shots[subtraction.minus[0]].offset if subtraction.both else math.nan
         offsets = shots[subtraction.plus].offset, negative
-        samples = difference_samples(self._fits(pixels), self.cells, offsets)
-        return _Looked(subtraction, samples, pixels)
+        fits = self._fits(pixels)
+        samples = difference_samples(fits, self.cells, offsets)
+        return _Looked(subtraction, samples, pixels, None if later else fits)
 
     def _fits(self, pixels: _Pixels) -> list[DifferenceFit]:
         from soxs_recipes.reduction.difference import set_up_difference
@@ -298,7 +311,7 @@ class _Bench:
             keep_width=self.settings.forced_fwhm is not None,
         )
         pixels = item.take(self._shelf)
-        fits = self._fits(pixels)
+        fits = item.take_fits() or self._fits(pixels)
         frame, location, flexure = pixels.difference.frame, replace(pixels.location, maps=None), pixels.flexure
         del pixels  # the fits need the room
         result = extract_difference(

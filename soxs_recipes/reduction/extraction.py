@@ -346,7 +346,7 @@ def _assign(fits, profiles_by_source):
 
 
 def _first_model(fits, choice):
-    """Robust sky away from the sources, then robust fluxes."""
+    """Robust sky away from the sources, and its knots."""
     for fit in fits:
         away = np.ones(fit.data.size, dtype=bool)
         for source in choice.sources:
@@ -354,11 +354,10 @@ def _first_model(fits, choice):
                 away &= np.abs(fit.pixels.slit - source.position) > 1.5 * source.fwhm + 0.3
         fit.estimate_sky(away)
         fit.place_knots()
-        fit.estimate_objects()
 
 
 def _preview_profiles(fits, starts, choice, settings):
-    """Bring position, width and wings near their values before the first joint fit."""
+    """Bring position, width and wings near their values before the first joint fit, and find first fluxes."""
     last = 0.0
     for _ in range(_PREVIEWS):
         fluxes = _preview_fluxes(fits)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import sparse
 from scipy.ndimage import median_filter
 
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.data.spectrum import MergedSpectrum, OrderSpectrum
 from soxs_recipes.errors import AlgorithmError
+from soxs_recipes.reduction.merge_kernels import bin_means, covariances_of_means, means
 from soxs_recipes.reduction.order_spectrum import correlations
 
 __all__ = ["merge_orders", "merged_grid"]
@@ -80,7 +80,7 @@ def merge_orders(
     for weight, covariance in parts:
         share = weight / total
         for lag in range(_LAGS + 1):
-            lags[lag, : size - lag] += share[: size - lag] * share[lag:] * covariance.diagonal(lag)
+            lags[lag, : size - lag] += share[: size - lag] * share[lag:] * covariance[lag, : size - lag]
     quality[~reached] = np.int32(QualityFlag.NO_DATA)
     return MergedSpectrum(
         wavelength=grid,
@@ -96,97 +96,34 @@ def merge_orders(
 
 
 def _resample(order: OrderSpectrum, grid, step, counts):
-    """Density, sky, covariance (sparse), weight and quality of one order on the grid; None when it is empty."""
+    """Density, sky, covariance with the next bins, weight and quality of one order; None when it is empty."""
     known = np.isfinite(order.variance) & (order.variance > 0)
     if known.sum() < 5:
         return None
     ascending = np.argsort(order.wavelength)
     width, known = order.bin_width[ascending], known[ascending]
     low = order.wavelength[ascending] - 0.5 * width
-    overlap, parts = _overlap(low, width, grid - 0.5 * step, step)
-    overlap = overlap @ sparse.diags(known.astype(float))
-    cover = np.asarray(overlap.sum(axis=1)).ravel()
-    kept = cover > _LEAST_COVER * step
-    mean = sparse.diags(np.where(kept, 1.0 / np.maximum(cover, 1e-12), 0.0)) @ _reconstruction(parts, known)
+    quality = order.quality[ascending].astype(np.int32)
+    begin, weights, bits = bin_means(low, width, known, quality, grid - 0.5 * step, step, _LEAST_COVER * step)
     scale = 1.0 / width if counts else np.ones_like(width)
     values = np.where(known, order.flux[ascending] * scale, 0.0)
     variance = np.where(known, order.variance[ascending], 0.0) * scale**2
-    covariance = mean @ _banded_covariance(variance, order.correlation, ascending) @ mean.T
+    bands = _covariance_bands(variance, order.correlation, ascending)
     smooth = median_filter(np.where(known, variance, np.median(variance[known])), _SMOOTHING, mode="nearest")
-    weight = np.where(kept, 1.0 / np.maximum(mean @ smooth, 1e-300), 0.0)
-    bits = np.zeros(grid.size, np.int32)
-    source = order.quality[ascending]
-    for flag in np.unique(source[known]):
-        for bit in range(31):
-            value = 1 << bit
-            if flag & value:
-                touched = np.asarray(overlap @ ((source & value) != 0).astype(float)).ravel() > 0
-                bits[touched] |= np.int32(value)
-    return mean @ values, mean @ (order.sky[ascending] * scale), covariance.tocsr(), weight, bits
+    sky = np.where(known, order.sky[ascending] * scale, 0.0)
+    density, sky_density, spread = means(begin, weights, np.stack([values, sky, smooth]))
+    weight = np.where(begin >= 0, 1.0 / np.maximum(spread, 1e-300), 0.0)
+    return density, sky_density, covariances_of_means(begin, weights, bands, _LAGS), weight, bits
 
 
-def _overlap(low, width, start, step):
-    """Sparse (output bins, input bins): length [nm] that they share, and the three parts of `_reconstruction`.
-
-    With a ... b the shared part of an input bin, counted in its width, a parabola of that bin's mean and edge
-    values integrates to left * wL + mean * wC + right * wR (Colella & Woodward 1984, J. Comput. Phys. 54, 174,
-    equation 1.5).
-    """
-    first = np.searchsorted(start + step, low, side="right")
-    span = int(np.ceil(np.max(width) / step)) + 2
-    inputs = np.broadcast_to(np.arange(low.size), (span, low.size)).ravel()
-    rows = (first + np.arange(span)[:, None]).ravel()
-    chosen = rows < start.size
-    rows, inputs = rows[chosen], inputs[chosen]
-    a = np.clip((start[rows] - low[inputs]) / width[inputs], 0.0, 1.0)
-    b = np.clip((start[rows] + step - low[inputs]) / width[inputs], 0.0, 1.0)
-    one, two, three = b - a, b**2 - a**2, b**3 - a**3
-    shape = (start.size, low.size)
-    values = (one, one - 2 * two + three, 3 * two - 2 * three, three - two)
-    matrices = [sparse.csr_matrix((v * width[inputs], (rows, inputs)), shape=shape) for v in values]
-    return matrices[0], matrices[1:]
-
-
-def _reconstruction(parts, known):
-    """Integrals over the output bins as a linear function of the input bins' means.
-
-    Edge values are of third order where two bins on either side are known, else of what there is, so that nothing
-    crosses a hole.
-    """
-    left, centre, right = parts
-    size = known.size
-    index = np.arange(size + 1)
-    padded = np.concatenate([[False, False], known, [False, False]])
-    before2, before, after, after2 = (padded[k : k + size + 1] for k in range(4))
-    smooth = before2 & before & after & after2
-    both = before & after & ~smooth
-    weights = {
-        -2: np.where(smooth, -1 / 12, 0.0),
-        -1: np.where(smooth, 7 / 12, np.where(both, 0.5, np.where(before & ~after, 1.0, 0.0))),
-        0: np.where(smooth, 7 / 12, np.where(both, 0.5, np.where(after & ~before, 1.0, 0.0))),
-        1: np.where(smooth, -1 / 12, 0.0),
-    }
-    rows, columns, values = [], [], []
-    for offset, weight in weights.items():
-        used = weight != 0
-        rows.append(index[used])
-        columns.append(index[used] + offset)
-        values.append(weight[used])
-    entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
-    edges = sparse.csr_matrix(entries, shape=(size + 1, size))
-    chosen = sparse.diags(known.astype(float))
-    return left @ chosen @ edges[:-1] + centre @ chosen + right @ chosen @ edges[1:]
-
-
-def _banded_covariance(variance, correlation, ascending):
-    """Covariance (sparse) of bins in ascending order, from correlations in their own."""
+def _covariance_bands(variance, correlation, ascending):
+    """Covariance (lags + 1, n) of bins in ascending order with the next ones, from correlations in their own."""
     sigma = np.sqrt(variance)
-    diagonals, offsets = [variance], [0]
+    bands = np.zeros((len(correlation) + 1, sigma.size))
+    bands[0] = variance
     for lag, coefficients in enumerate(correlation, start=1):
         if lag < sigma.size and np.any(coefficients):
             # A pair's coefficient stands at whichever of its bins came first.
             first = np.minimum(ascending[:-lag], ascending[lag:])
-            band = coefficients[first] * sigma[:-lag] * sigma[lag:]
-            diagonals += [band, band]
-            offsets += [lag, -lag]
-    return sparse.diags(diagonals, offsets, format="csr")
+            bands[lag, :-lag] = coefficients[first] * sigma[:-lag] * sigma[lag:]
+    return bands

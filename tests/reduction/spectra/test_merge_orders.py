@@ -9,6 +9,7 @@ from scipy.linalg import cholesky
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.data.spectrum import OrderSpectrum
 from soxs_recipes.errors import AlgorithmError
+from soxs_recipes.reduction.merge_kernels import bin_means, covariances_of_means, means
 from soxs_recipes.reduction.merge_orders import merge_orders, merged_grid
 
 
@@ -136,3 +137,42 @@ def test_correlations_stay_with_their_pairs_whichever_way_an_order_runs():
     assert np.allclose(one.correlation, other.correlation, atol=1e-9)
     shuffled = replace(order, **arrays, quality=order.quality[::-1], correlation=correlation)
     assert not np.allclose(one.correlation, merge_orders([shuffled], 0.05).correlation, atol=0.01)
+
+
+def test_what_is_merged_is_a_mean_of_parabolas_and_nothing_crosses_a_hole():
+    edges = np.linspace(500.0, 510.0, 201)
+    low, width = edges[:-1], np.diff(edges)
+    known, quality = np.ones(low.size, bool), np.zeros(low.size, np.int32)
+    known[100], quality[50], quality[100] = False, 8, 4
+    start, step = np.arange(500.5, 509.0, 0.13), 0.13
+    begin, weights, bits = bin_means(low, width, known, quality, start, step, 0.6 * step)
+    integral = (edges - 505.0) ** 3 / 3.0
+    values = np.where(known, np.diff(integral) / width, 1e9)
+    found = means(begin, weights, values[None])[0]
+    truth = (((start + step - 505.0) ** 3 - (start - 505.0) ** 3) / 3.0) / step
+    near = (start < low[100] + 0.2) & (start + step > low[100] - 0.15)
+    assert near.sum() > 3
+    assert np.abs(found - truth)[~near].max() < 1e-9
+    assert np.abs(found).max() < 30.0
+    assert np.flatnonzero(bits & 8).size in (1, 2)
+    assert not np.any(bits & 4)
+    assert np.array_equal((bits & 8) > 0, (start < edges[51]) & (start + step > edges[50]))
+
+
+def test_covariance_of_means_is_that_of_dense_algebra():
+    rng = np.random.default_rng(6)
+    size, window = 30, 7
+    begin = np.array([0, 2, 5, -1, 9, 12, 16, 21, 25, 27])
+    weights = rng.normal(0, 1, (begin.size, window))
+    bands = rng.normal(0, 1, (3, size))
+    dense = np.diag(bands[0]) + sum(np.diag(bands[k, :-k], k) + np.diag(bands[k, :-k], -k) for k in (1, 2))
+    mean = np.zeros((begin.size, size + window))
+    for row, first, own in zip(mean, begin, weights, strict=True):
+        if first >= 0:
+            row[first : first + window] = own
+    mean = mean[:, :size]
+    full = mean @ dense @ mean.T
+    found = covariances_of_means(begin, weights, bands, 4)
+    for lag in range(5):
+        assert np.allclose(found[lag, : begin.size - lag], np.diagonal(full, lag), atol=1e-12)
+        assert not found[lag, begin.size - lag :].any()
