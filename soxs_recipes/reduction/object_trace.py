@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.polynomial.legendre import legval, legvander
@@ -162,44 +163,46 @@ def _near_by_chunk(below, share, position, slit, weight, courses, every, chunks)
     return near, ends
 
 
-@compiled(any_order=True)
-def _chunk_products(near, ends, profiles, scales, nuisance, residual, weight):
+def _chunk_products(near, ends, *parts):
     """Weighted products of what shape and brightness leave in the pixels, chunk by chunk: (chunks, m, m).
 
     near, ends
         From `_near_by_chunk`.
+    parts
+        As `_chunk_columns` takes them.
+    """
+    columns = _chunk_columns(near, *parts)
+    chunks = [columns[:, first:last] for first, last in pairwise(ends)]
+    return np.stack([own @ own.T for own in chunks])
+
+
+@compiled
+def _chunk_columns(near, profiles, scales, nuisance, residual, weight):
+    """What each unknown changes in the pixels `near`, times the root of their weight: (m, near).
+
     profiles : ndarray (sources, 5, near)
         Of each source and its derivatives by centre, ln width, tail and optics.
     scales, nuisance, residual, weight
         In all pixels, as for `chunk_equations`.
 
-    The columns: the four derivatives of all sources together, each source, their pedestal, nuisance and residual.
+    The rows: the four derivatives of all sources together, each source, their pedestal, nuisance and residual.
     """
     sources, others = len(scales), len(nuisance)
     pedestal = _SHAPE + sources
-    count = pedestal + others + 2
-    products, columns = np.zeros((ends.size - 1, count, count)), np.empty(count)
-    for chunk in range(ends.size - 1):
-        own = products[chunk]
-        for j in range(ends[chunk], ends[chunk + 1]):
-            i = near[j]
-            columns[:_SHAPE], columns[pedestal] = 0.0, 0.0
-            for source in range(sources):
-                scale = scales[source, i]
-                for k in range(_SHAPE):
-                    columns[k] += scale * profiles[source, 1 + k, j]
-                columns[_SHAPE + source] = scale * profiles[source, 0, j]
-                columns[pedestal] += scale
-            for k in range(others):
-                columns[pedestal + 1 + k] = nuisance[k, i]
-            columns[count - 1] = residual[i]
-            for a in range(count):
-                weighted = weight[i] * columns[a]
-                for b in range(a + 1):
-                    own[a, b] += weighted * columns[b]
-        for a in range(count):
-            own[:a, a] = own[a, :a]
-    return products
+    result = np.zeros((pedestal + others + 2, near.size))
+    for j in range(near.size):
+        i = near[j]
+        root = np.sqrt(weight[i])
+        for source in range(sources):
+            scale = root * scales[source, i]
+            for k in range(_SHAPE):
+                result[k, j] += scale * profiles[source, 1 + k, j]
+            result[_SHAPE + source, j] = scale * profiles[source, 0, j]
+            result[pedestal, j] += scale
+        for k in range(others):
+            result[pedestal + 1 + k, j] = root * nuisance[k, i]
+        result[-1, j] = root * residual[i]
+    return result
 
 
 def _eliminate(normal, right, keep):
