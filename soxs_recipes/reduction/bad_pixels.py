@@ -13,7 +13,7 @@ from soxs_recipes.data.quality import UNUSABLE, QualityFlag
 from soxs_recipes.errors import AlgorithmError
 from soxs_recipes.reduction.combine import Combination, row_chunks, stacked
 from soxs_recipes.reduction.frame_scatter import thinned
-from soxs_recipes.reduction.master_kernels import add_chi_squares
+from soxs_recipes.reduction.master_kernels import add_chi_squares, flag_deviating
 from soxs_recipes.reduction.quick_statistics import spread_linearly
 
 __all__ = ["find_bad_pixels", "local_level"]
@@ -139,12 +139,13 @@ def _deviating(
 ) -> np.ndarray:
     master = combination.frame
     chance = -float(ndtri(0.5 * false_fraction))
-    limit = np.maximum(np.float32(sigma**2) * variance, np.float32(chance**2) * master.variance)
-    deviation = master.data - level
-    far = np.nonzero(np.square(deviation) > limit)
-    far = tuple(index[(master.quality[far] & np.int32(UNUSABLE)) == 0] for index in far)
     quality = np.zeros(master.shape, np.int32)
-    quality[far] = np.where(deviation[far] > 0, np.int32(QualityFlag.HOT), np.int32(QualityFlag.COLD))
+    flag_deviating(
+        master.data, np.asarray(level, dtype=np.float32), variance, master.variance, master.quality,
+        (np.float32(sigma**2), np.float32(chance**2)),
+        (np.int32(UNUSABLE), np.int32(QualityFlag.HOT), np.int32(QualityFlag.COLD)),
+        quality,
+    )  # fmt: skip
     return quality
 
 

@@ -111,7 +111,7 @@ class SmoothFlat:
 
     def blaze_error(self, along: np.ndarray) -> np.ndarray:
         """Relative error of `blaze`."""
-        design = _design(self.knots, np.clip(along, *self.domain))
+        design = _design(SplineBasis(self.knots), np.clip(along, *self.domain))
         return np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", design, self.covariance, design), 0.0))
 
     def _illumination_table(self):
@@ -124,7 +124,7 @@ class SmoothFlat:
 def _table_designs(domain):
     """Basis of the illumination at the table's points: (rows, coefficients) and (coefficients, places)."""
     along = _drift_design(domain, np.linspace(*domain, _TABLE[0]))
-    return along, _design(_open_knots((-1.0, 1.0), _SLIT_SPLINE), np.linspace(-1.0, 1.0, _TABLE[1])).T
+    return along, _design(_slit_basis(), np.linspace(-1.0, 1.0, _TABLE[1])).T
 
 
 @lru_cache(maxsize=4)
@@ -142,10 +142,15 @@ def _open_knots(domain, count):
     return np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
 
 
-def _design(knots, position):
+@lru_cache(maxsize=1)
+def _slit_basis():
+    return SplineBasis(_open_knots((-1.0, 1.0), _SLIT_SPLINE))
+
+
+def _design(basis, position):
     """Cubic B-splines at some positions (positions, coefficients)."""
-    first, values = SplineBasis(knots).evaluate(position)
-    design = np.zeros((first.size, knots.size - 4))
+    first, values = basis.evaluate(position)
+    design = np.zeros((first.size, basis.size))
     design[np.arange(first.size), first + np.arange(4)[:, None]] = values
     return design
 
@@ -186,7 +191,7 @@ def fit_smooth_flat(
         return None
     rows, curve = start
     knots = _adaptive_knots(rows, curve, domain, knot_spacing)
-    row_design = _design(knots, rows)
+    row_design = _design(SplineBasis(knots), rows)
     # The faint ends of the first curve are noise: they only start the fit.
     coefficients = _weighted(row_design, np.log(curve), np.minimum(curve / curve.max(), 0.1) + 1e-3)[0]
     slit = np.ones((_DRIFT, _SLIT_SPLINE))
@@ -280,16 +285,21 @@ def _slit_fit(domain, total, light, slit, along):
     total = total[seen]
     value, at_slit, at_along = (summed[seen] / total for summed in (light, slit, along))
     along_design = _drift_design(domain, at_along)
-    slit_design = _design(_open_knots((-1.0, 1.0), _SLIT_SPLINE), at_slit)
+    slit_design = _design(_slit_basis(), at_slit)
     design = (along_design[:, :, None] * slit_design[:, None, :]).reshape(total.size, -1)
-    stiffness = np.kron(np.eye(_DRIFT), _curvature(_SLIT_SPLINE)) + np.kron(
-        _curvature(_DRIFT), np.eye(_SLIT_SPLINE)
-    )
     normal = design.T @ (design * total[:, None])
     scale = np.trace(normal) / normal.shape[0]
-    normal = normal + scale * (1e-4 * stiffness + 1e-9 * np.eye(normal.shape[0]))
+    normal = normal + scale * _stiffness()
     solution = np.linalg.solve(normal, design.T @ (total * value))
     return np.clip(solution.reshape(_DRIFT, _SLIT_SPLINE), 0.05, 5.0)
+
+
+@lru_cache(maxsize=1)
+def _stiffness():
+    """What holds the illumination: its bends both ways, and a trace of every coefficient."""
+    along, across = np.eye(_DRIFT), np.eye(_SLIT_SPLINE)
+    bends = np.kron(along, _curvature(_SLIT_SPLINE)) + np.kron(_curvature(_DRIFT), across)
+    return 1e-4 * bends + 1e-9 * np.eye(len(bends))
 
 
 def _curvature(count):

@@ -1,4 +1,4 @@
-"""Loops over the pixels of a master: its structure, regions that deviate, its denoised value; noisy pixels."""
+"""Loops over the pixels of a master: structure, deviating regions and pixels, denoised value; noisy pixels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import numpy as np
 
 from soxs_recipes.compiled import compiled
 
-__all__ = ["add_chi_squares", "denoised", "region_means", "structure_step", "weighted_profiles"]
+__all__ = [
+    "add_chi_squares",
+    "denoised",
+    "flag_deviating",
+    "region_means",
+    "structure_step",
+    "weighted_profiles",
+]
 
 
 @compiled
@@ -249,3 +256,30 @@ def weighted_profiles(values, usable, columns, rows):
         rows[y] = of_row / counting if counting > 0 else np.nan
     for x in range(nx):
         columns[x] = total[x] / number[x] if number[x] > 0 else np.nan
+
+
+@compiled
+def flag_deviating(data, level, variance, own_variance, quality, limits, bits, flags):
+    """Set the bit of pixels that lie too far above or below a level.
+
+    Parameters
+    ----------
+    data, level, variance, own_variance : ndarray (ny, nx) float32
+        `variance` is that of one frame, `own_variance` that of the data.
+    quality : ndarray (ny, nx) int32
+    limits : (float32, float32)
+        Squared deviations over each of the variances; both must be exceeded.
+    bits : (unusable, above, below) int32
+        Bits of pixels that are not judged; what is set of others.
+    flags : ndarray (ny, nx) int32
+        Changed.
+    """
+    of_frame, of_data = limits
+    unusable, above, below = bits
+    for y in range(data.shape[0]):
+        for x in range(data.shape[1]):
+            deviation = data[y, x] - level[y, x]
+            square = deviation * deviation
+            far = square > of_frame * variance[y, x] and square > of_data * own_variance[y, x]
+            if far and (quality[y, x] & unusable) == 0:
+                flags[y, x] |= above if deviation > 0 else below

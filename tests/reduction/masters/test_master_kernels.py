@@ -7,6 +7,7 @@ from scipy.ndimage import uniform_filter
 from soxs_recipes.reduction.master_kernels import (
     add_chi_squares,
     denoised,
+    flag_deviating,
     region_means,
     structure_step,
     weighted_profiles,
@@ -107,3 +108,18 @@ def test_profiles_of_usable_pixels():
     assert np.allclose(rows, [row[good].mean() for row, good in zip(values, usable, strict=True)], atol=1e-5)
     others = [x for x in range(45) if x != 8]
     assert np.allclose(columns[others], [values[usable[:, x], x].mean() for x in others], atol=1e-5)
+
+
+def test_deviating_pixels_are_those_of_plain_comparisons():
+    random = np.random.default_rng(8)
+    data, level = random.normal(0.0, 6.0, (2, 90, 70)).astype(np.float32)
+    variance, own = random.uniform(0.5, 4.0, (2, 90, 70)).astype(np.float32)
+    data[0, :5], variance[3, :4] = np.nan, np.nan
+    quality = random.choice(np.array([0, 1, 4], dtype=np.int32), data.shape)
+    flags = np.zeros(data.shape, dtype=np.int32)
+    limits, bits = (np.float32(4.0), np.float32(9.0)), (np.int32(4), np.int32(16), np.int32(32))
+    flag_deviating(data, level, variance, own, quality, limits, bits, flags)
+    square, judged = (data - level) ** 2, (quality & 4) == 0
+    far = (square > 4.0 * variance) & (square > 9.0 * own) & judged
+    assert 500 < np.count_nonzero(far) < 4000
+    assert (flags == np.where(far, np.where(data > level, 16, 32), 0)).all()
