@@ -20,7 +20,7 @@ TITLE = "Flexure of a pixel, and a drift between the user's own arcs"
 BARS: dict[str, tuple[float, str]] = {
     "1 px of flexure: left in an order with lines, worst [px]": (0.05, "max"),
     "1 px of flexure: left in an order without lines, worst [px]": (0.1, "max"),
-    "1 px of flexure across: left [px]": (0.2, "max"),
+    "1 px of flexure across: left [px]": (0.05, "max"),
     "shift across over its error": (4.0, "max"),
     "shift along over its error": (4.0, "max"),
     "arms apart after the check [km/s]": (3.0, "max"),
