@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -28,7 +26,6 @@ __all__ = ["quick_scales"]
 
 _OFFSET_PAD = 3.0  # points between axes and the power of ten that all labels share
 _ASCENT, _DESCENT, _LEADING, _HALF_DIGIT = 0.76, 0.24, 0.2, 0.365  # of a font's size
-_ROOM = 2  # pixels about the picture of a label
 _EDGE = 1e-6  # of an axis' length: a tick may lie this far outside
 
 
@@ -137,17 +134,18 @@ class _Scale(Artist):
         side = _side(pattern.label1, pattern.label2)
         if not side or not any(labels):
             return renderer.points_to_pixels(length)
-        style = _Writing(pattern.label1.get_fontsize(), to_rgba(pattern.label1.get_color()))
-        size, gap = renderer.points_to_pixels(style.size), renderer.points_to_pixels(length + pattern.get_pad())
-        write = _write_pixels if isinstance(renderer, RendererAgg) else _write_text
+        font, colour = FontProperties(size=pattern.label1.get_fontsize()), to_rgba(pattern.label1.get_color())
+        size = renderer.points_to_pixels(font.get_size_in_points())
+        gap = renderer.points_to_pixels(length + pattern.get_pad())
         reach = gap
         for pixel, label in zip(pixels, labels, strict=True):
             lines = label.split("\n") if label else []
             down = 0.5 * _LEADING * size if len(lines) > 1 else 0.0
             for text in lines:
-                width, ascent = _measured(renderer, text, style)
-                x, y, extent = self._origin(pixel, side, gap, size, width, max(ascent, _ASCENT * size) + down)
-                write(renderer, x, y, text, style)
+                width, height, descent = renderer.get_text_width_height_descent(text, font, is_math_text(text))
+                ascent = max(height - descent, _ASCENT * size)
+                x, y, extent = self._origin(pixel, side, gap, size, width, ascent + down)
+                _write(renderer, x, y, text, font, colour)
                 reach = max(reach, extent)
                 down += (_ASCENT + _DESCENT + _LEADING) * size
         return reach
@@ -186,64 +184,17 @@ def _side(near: Artist, far: Artist) -> int:
     return -1 if near.get_visible() else int(far.get_visible())
 
 
-@dataclass(frozen=True, slots=True)
-class _Writing:
-    """Size [points] and colour of labels."""
-
-    size: float
-    colour: tuple[float, float, float, float]
-
-    @property
-    def font(self) -> FontProperties:
-        return FontProperties(size=self.size)
-
-
-def _measured(renderer: RendererBase, text: str, style: _Writing) -> tuple[float, float]:
-    """Width of a label and its height above the base line [px]."""
+def _write(
+    renderer: RendererBase, x: float, y: float, text: str, font: FontProperties, colour: tuple[float, ...]
+) -> None:
+    """Write a label that begins at a pixel of the base line: a whole one, where there are any."""
     if isinstance(renderer, RendererAgg):
-        picture = _picture(text, style, renderer.dpi)
-        return picture.width, picture.ascent
-    width, height, descent = renderer.get_text_width_height_descent(text, style.font, is_math_text(text))
-    return width, height - descent
-
-
-def _write_text(renderer: RendererBase, x: float, y: float, text: str, style: _Writing) -> None:
-    """Write a label that begins at a pixel of the base line."""
+        x, y = round(x), round(y)
     context = renderer.new_gc()
-    context.set_foreground(style.colour, isRGBA=True)
+    context.set_foreground(colour, isRGBA=True)
     height = renderer.get_canvas_width_height()[1]
-    renderer.draw_text(
-        context, x, height - y if renderer.flipy() else y, text, style.font, 0.0, is_math_text(text)
-    )
+    renderer.draw_text(context, x, height - y if renderer.flipy() else y, text, font, 0.0, is_math_text(text))
     context.restore()
-
-
-def _write_pixels(renderer: RendererAgg, x: float, y: float, text: str, style: _Writing) -> None:
-    """The same with a picture of the label: the same few labels stand in most figures."""
-    picture = _picture(text, style, renderer.dpi)
-    context = renderer.new_gc()
-    renderer.draw_image(context, round(x) - _ROOM, round(y) - picture.below, picture.pixels)
-    context.restore()
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """A label as pixels (RGBA, last row first), width and height above the base line, and the rows below it."""
-
-    pixels: np.ndarray
-    width: float
-    ascent: float
-    below: int
-
-
-@lru_cache(maxsize=4096)
-def _picture(text: str, style: _Writing, dpi: float) -> _Picture:
-    measure = RendererAgg(1, 1, dpi).get_text_width_height_descent
-    width, height, descent = measure(text, style.font, is_math_text(text))
-    below = int(np.ceil(descent)) + _ROOM
-    renderer = RendererAgg(int(np.ceil(width)) + 2 * _ROOM, below + int(np.ceil(height - descent)) + _ROOM, dpi)
-    _write_text(renderer, _ROOM, below, text, style)
-    return _Picture(np.array(renderer.buffer_rgba())[::-1].copy(), width, height - descent, below)
 
 
 def _shown_ticks(axis: Axis, which: str) -> tuple[np.ndarray, list[str]]:

@@ -21,6 +21,7 @@ from matplotlib.gridspec import SubplotParams
 from matplotlib.ticker import FuncFormatter
 
 from soxs_recipes.plots.quick_scales import quick_scales
+from soxs_recipes.plots.quick_text import QuickCanvas
 
 __all__ = [
     "ACCENT",
@@ -184,21 +185,22 @@ def set_margins(
 def save_png(figure: Figure, path: str | PathLike, dpi: float = _DPI) -> None:
     """Draw a figure into a PNG file, once (`savefig` draws it twice)."""
     figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
+    canvas = QuickCanvas(figure)
     with quick_scales(figure):
         canvas.draw()
-    Path(path).write_bytes(_png(np.asarray(canvas.buffer_rgba())[:, :, :3], dpi))
+    Path(path).write_bytes(_png(np.asarray(canvas.buffer_rgba()), dpi))
 
 
 def _png(pixels: np.ndarray, dpi: float) -> bytes:
-    """Pixels (ny, nx, 3) uint8 as PNG (ISO/IEC 15948), rows as they are.
+    """Pixels (ny, nx, 3 or more) uint8, red, green and blue, as PNG (ISO/IEC 15948), rows as they are.
 
     Programs that choose a filter for every row take twice as long and make figures a third larger: most of their
     pixels repeat a few colours.
     """
     height, width, _ = pixels.shape
     rows = np.zeros((height, 1 + 3 * width), np.uint8)  # each begins with the number of its filter: 0, none
-    rows[:, 1:].reshape(height, width, 3)[:] = pixels
+    for colour in range(3):  # numpy goes through runs of three bytes four times as slowly
+        rows[:, 1 + colour :: 3] = pixels[:, :, colour]
     per_metre = round(dpi / 0.0254)
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
