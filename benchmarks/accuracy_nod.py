@@ -60,7 +60,10 @@ def measure(seed: int, folder: Path) -> dict[str, dict[str, float]]:
 
 
 def _recipe_of(product: Path) -> str:
-    return str(read_header(product)["HIERARCH ESO PRO REC1 ID"])
+    """The last recipe that worked on a product."""
+    header = read_header(product)
+    names = [f"HIERARCH ESO PRO REC{number} ID" for number in range(1, 10)]
+    return str([header[name] for name in names if name in header][-1])
 
 
 def _plan() -> list[Template]:
