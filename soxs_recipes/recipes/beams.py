@@ -284,6 +284,7 @@ class _Bench:
         pixels = self.subtract(subtraction)
         wanted = {index for other in later for index in (other.plus, *other.minus)}
         self._ready = {index: ready for index, ready in self._ready.items() if index in wanted}
+        return_freed()
         shots = self.sequence.shots
         negative = shots[subtraction.minus[0]].offset if subtraction.both else math.nan
         offsets = shots[subtraction.plus].offset, negative

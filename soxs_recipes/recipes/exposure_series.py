@@ -231,25 +231,21 @@ class Series:
         from soxs_recipes.reduction.refit import exposure_state
 
         location = self._extractor.locate(exposure)
+        return_freed()
         result = self._extractor.extract(exposure, location)
+        residuals, pixels = exposure_residuals(result), sum(fit.data.size for fit in result.fits)
+        noise = float(np.median([np.median(fit.variance) for fit in result.fits]))
+        state, spectra, model = exposure_state(result), result.orders, result.sky_model
+        model += result.object_model
+        del result
+        return_freed()  # what waits needs room
         frame, maps = exposure.frame, location.maps
-        model = result.sky_model + result.object_model
         images = [frame.data, frame.variance, frame.quality, frame.shared_variance, exposure.base_variance]
         places = self._shelf.put([*images, *maps.packed(), model])
-        spread = [float(np.median(fit.variance)) for fit in result.fits]
-        self._residuals.append(exposure_residuals(result))
-        self._pixels += sum(fit.data.size for fit in result.fits)
-        self._seen.append(
-            _Seen(
-                exposure.path,
-                frame.meta,
-                places,
-                replace(location, maps=None),
-                exposure_state(result),
-                result.orders,
-                float(np.median(spread)),
-            )
-        )
+        location = replace(location, maps=None)
+        self._residuals.append(residuals)
+        self._pixels += pixels
+        self._seen.append(_Seen(exposure.path, frame.meta, places, location, state, spectra, noise))
 
     def find_hits(self) -> None:
         """Cosmic rays by comparing the exposures; none when the settings ask for none.

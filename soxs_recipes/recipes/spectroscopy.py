@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from soxs_recipes.errors import AlgorithmError, InputError, UnprocessableData
 from soxs_recipes.recipes.order_geometry import full_ranges
+from soxs_recipes.recipes.preparation import forget_masters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -207,6 +208,8 @@ def prepare_exposures(
             inputs.mark_partial(f"left out: {error}")
             continue
         prepared += 1
+        if path == paths[-1] and len(paths) > 1:
+            forget_masters()  # what a series keeps needs the room
         yield exposure
         del exposure
     if not prepared:
