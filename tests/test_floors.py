@@ -1,7 +1,9 @@
 """A room imports only from floors below its own: read from the imports, function-level ones included."""
 
 import ast
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 
@@ -112,3 +114,12 @@ def test_a_breach_is_seen(tmp_path, room, line):
     path = tmp_path / "breach.py"
     path.write_text(line)
     assert violations(path, room)
+
+
+@pytest.mark.parametrize("room", ["fits_files", "instrument", "simulator"])
+def test_no_lazy_name_is_a_module(room):
+    """Once the module is loaded, the name means the module."""
+    package = import_module(f"soxs_recipes.{room}")
+    modules = {module.name for module in iter_modules(package.__path__)}
+    assert len(modules) > 3
+    assert not modules & set(package.__all__)

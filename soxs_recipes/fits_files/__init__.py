@@ -9,7 +9,7 @@ from importlib import import_module
 
 _HOMES = {
     "RawFrame": "reading",
-    "ascii_spectrum": "ascii_spectrum",
+    "ascii_spectrum": "text_spectrum",
     "dispersion_solution_hdus": "dispersion",
     "extension_names": "tables",
     "frame_of": "frames",

@@ -8,21 +8,22 @@ import weakref
 from soxs_recipes.cascade import worker
 
 _PROGRAM = """
-import hashlib, sys
+import hashlib, io, sys
 import numpy as np
 from astropy.config import ConfigItem
 from astropy.io import fits
 from soxs_recipes.cascade import worker
 from soxs_recipes.fits_files import table_hdu
-from soxs_recipes.fits_files.writing import product_bytes
+from soxs_recipes.fits_files.signed import write_signed
 
 if sys.argv[1] == "warm":
     worker.warm_up()
 left = sum(isinstance(item, ConfigItem) for item in vars(type(fits.conf)).values())
 header = fits.Header([("HIERARCH ESO QC A B", 1.25, "[px] what"), ("OBJECT", "it's  ", "odd")])
 columns = {"WAVE": np.arange(5.0), "NAME": np.array(["a ", "bc", "", "d", "e"])}
-content = product_bytes([table_hdu("T", columns, {"WAVE": "nm"}, {"WAVE": "vacuum"})], header)
-print(left, hashlib.md5(bytes(content)).hexdigest())
+content = io.BytesIO()
+write_signed(content, [table_hdu("T", columns, {"WAVE": "nm"}, {"WAVE": "vacuum"})], header)
+print(left, hashlib.md5(content.getvalue()).hexdigest())
 """
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -123,15 +124,23 @@ class FailingDisk:
         self.number, self.code, self.count = number, code, 0
 
     def __call__(self, original):
-        def write(path, content):
+        def write_atomic(path, write):
             self.count += 1
-            if self.count == self.number:
-                # Half of it is on the disk when it fails.
-                path.write_bytes(bytes(content)[: len(content) // 2])
-                raise OSError(self.code, os.strerror(self.code), str(path))
-            return original(path, content)
+            return original(path, self.half_of(write) if self.count == self.number else write)
 
-        return write
+        return write_atomic
+
+    def half_of(self, write):
+        def write_half(stream):
+            whole = io.BytesIO()
+            write(whole)
+            content = whole.getvalue()
+            # Half of it is on the disk when it fails.
+            stream.write(content[: len(content) // 2])
+            stream.flush()
+            raise OSError(self.code, os.strerror(self.code), stream.name)
+
+        return write_half
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT])
@@ -139,12 +148,12 @@ def test_each_write_may_fail(code, raws, reduce_sof, left, monkeypatch, tmp_path
     """Fail the first, second, third... write until the run passes; after each all is clean."""
     from soxs_recipes.fits_files import writing
 
-    original = writing._write_durably
+    original = writing._write_atomic
     numbers = range(1, 20) if code == errno.ENOSPC else (1, 2, 99)
     outcomes = []
     for number in numbers:
         disk = FailingDisk(number, code)
-        monkeypatch.setattr(writing, "_write_durably", disk(original))
+        monkeypatch.setattr(writing, "_write_atomic", disk(original))
         answer = reduce_sof("mbias", *raws["bias"])
         outcomes.append(answer.code)
         if disk.count < number:
