@@ -507,6 +507,7 @@ def _one_shape(choice: TargetChoice, settings: ExtractionSettings) -> range:
 def _refine_shape(fits, starts, shared, choice, settings) -> None:
     """Widen all sources of one shape together."""
     freedom = {**_freedom(settings, choice, 0), "fit_centre": False, "fit_tail": settings.asked.frees_tail}
+    freedom["fit_optics"] = freedom["fit_tail"]
     if not freedom["fit_width"] and not freedom["fit_tail"]:
         return
     moved, _ = update_profiles(
@@ -535,6 +536,8 @@ def _freedom(
         "fit_centre": not (is_target and settings.holds_position),
         "fit_width": not is_shaped and not (is_target and settings.holds_width),
         "fit_tail": not is_shaped and has_wings,
+        # Of several bright sources each takes up what another's wings miss: with two shapes each they swing.
+        "fit_optics": not is_shaped and has_wings and len(bright) == 1,
     }
 
 

@@ -225,6 +225,7 @@ def update_profiles(
     fit_centre: bool = True,
     fit_width: bool = True,
     fit_tail: bool = True,
+    fit_optics: bool = True,
 ) -> tuple[list[SlitProfile], list[TraceQuality]]:
     """One ridge step for all orders of one source.
 
@@ -235,11 +236,11 @@ def update_profiles(
     equations : list of ChunkEquations
     start : list of SlitProfile
         What the priors pull towards.
-    fit_centre, fit_width, fit_tail : bool
-        Which may move; the optics go with the tail.
+    fit_centre, fit_width, fit_tail, fit_optics : bool
+        Which may move.
     """
     layout = _Layout(equations)
-    precision = layout.precision(centre=fit_centre, width=fit_width, tail=fit_tail)
+    precision = layout.precision(centre=fit_centre, width=fit_width, tail=fit_tail, optics=fit_optics)
     normal = np.diag(precision)
     # The priors pull towards the start; what is held stays where it is.
     right = np.where(precision < _HELD, -precision * layout.held(profiles, start), 0.0)
@@ -265,9 +266,9 @@ class _Layout:
         self.size = self.common + self.own * len(equations)
         self.transfer = self._transfer()
 
-    def precision(self, *, centre=True, width=True, tail=True):
+    def precision(self, *, centre=True, width=True, tail=True, optics=True):
         """1/prior^2 of the unknowns; what shall not move is held."""
-        free = [centre] * len(_CENTRE_PRIORS) + [width] * len(_WIDTH_PRIORS) + [tail] * 2
+        free = [centre] * len(_CENTRE_PRIORS) + [width] * len(_WIDTH_PRIORS) + [tail, optics]
         free += ([centre] * len(_CENTRE_ORDER_PRIORS) + [width] * len(_WIDTH_ORDER_PRIORS)) * len(self.wavelength)
         common = np.array([*_CENTRE_PRIORS, *_WIDTH_PRIORS, _TAIL_PRIOR, _OPTICS_PRIOR])
         own = np.array([*_CENTRE_ORDER_PRIORS, *_WIDTH_ORDER_PRIORS])

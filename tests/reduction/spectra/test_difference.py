@@ -121,6 +121,16 @@ def test_flux_and_errors_of_a_pair_are_true(nodded, width_of):
     assert np.nanmax(ons) < 1.15
 
 
+@pytest.mark.parametrize("optics", [0.6, 0.8, 1.0])
+def test_two_bright_beams_share_their_wings_rightly(scene_of, optics):
+    """Also where the optics are not the 0.8 px that are held; what each beam fitted for itself made them swing."""
+    exposures = nod(scene_of, flux_level=20000.0, beta=3.0, optics=optics, fwhm=4.5, drift=0.0)
+    combined, _, _ = reduce(exposures, pairs_of((2.5, -2.5)), (2.5, -2.5))
+    _, ratios = compared(exposures[0][0], combined, 2.0)
+    assert ratios.size > 900
+    assert np.median(ratios) == pytest.approx(1.0, abs=0.005)
+
+
 def test_noise_of_the_subtracted_light_is_missed_when_left_out(scene_of, width_of):
     """The mutation: without most of the photons errors are too small."""
     exposures = nod(scene_of)
