@@ -29,7 +29,7 @@ def test_pixels_about_an_edge(axis, sign):
     edge[3], edge[7] = 1.0, 28.6  # at the borders
     bins = np.sort(np.random.default_rng(1).uniform(502.0, 518.0, 60))
     sky = np.random.default_rng(2).normal(20.0, 3.0, 60)
-    offset, light, variance, brightness = cut_edge(flat, steps, MASKED, edge, sign, REACH, bins, sky)
+    where, offset, light, variance, brightness = cut_edge(flat, steps, MASKED, edge, sign, REACH, bins, sky)
     first = np.rint(edge).astype(int)
     near, far = first + 2 * sign, first + (REACH + 1) * sign
     told = (
@@ -37,6 +37,7 @@ def test_pixels_about_an_edge(axis, sign):
     )
     rows = np.flatnonzero(told)
     assert 20 < rows.size < SHAPE[0]
+    assert np.array_equal(where, rows)
     columns = first[rows, None] + np.arange(-REACH, REACH + 1)
     place = (rows[:, None], columns)
     assert offset == pytest.approx(sign * (columns - edge[rows, None]))
@@ -50,7 +51,9 @@ def test_pixels_about_an_edge(axis, sign):
 def test_an_edge_off_the_frame_has_no_pixels():
     _, flat, steps = scene(0)
     for value in (-1e6, 1e6):
-        cut = cut_edge(flat, steps, MASKED, np.full(SHAPE[0], value), 1, REACH, np.arange(9.0), np.ones(9))
+        edge = np.full(SHAPE[0], value)
+        where, *cut = cut_edge(flat, steps, MASKED, edge, 1, REACH, np.arange(9.0), np.ones(9))
+        assert where.shape == (0,)
         assert [part.shape for part in cut] == [(0, 2 * REACH + 1)] * 4
 
 
