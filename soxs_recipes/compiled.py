@@ -39,9 +39,11 @@ class Compiled:
         import numba
 
         called = self._called()
-        # Which copy of a called function runs, and whether it is merged into its caller, depends on what was
-        # compiled before: with sums in any order, so would the last bits.
-        options = self._options(any_order=self._any_order and not called)
+        if called and self._any_order:
+            # Which copy of a called function runs, and whether it is merged into its caller, depends on what was
+            # compiled before: with sums in any order, so would the last bits.
+            raise TypeError(f"{self._function.__qualname__} calls {next(iter(called))}: its sums have an order")
+        options = self._options(any_order=self._any_order)
         function = self._with_names(called)
         try:
             return numba.njit(cache=True, **options)(function)
@@ -92,8 +94,8 @@ def compiled(function: FunctionType | None = None, *, any_order: bool = False) -
     function : function
         Loops over arrays; what numba's nopython mode takes.
     any_order : bool
-        Let sums be taken in any order: faster, their last bits depend on the processor. Of a function that calls
-        other compiled ones or is called by them, sums are taken as written.
+        Let sums be taken in any order: faster, their last bits depend on the processor. Not for functions that
+        call other compiled ones (TypeError); within one that calls it, sums are taken as written.
 
     Returns
     -------

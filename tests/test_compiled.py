@@ -85,6 +85,15 @@ def test_a_function_of_another_module_is_refused():
         compiled(names["caller"])(1.0)
 
 
+def test_sums_of_a_caller_have_an_order():
+    names = {"any_sum": any_sum}
+    exec("def caller(values):\n    return any_sum(values)", names)
+    names["caller"].__module__ = __name__
+    assert compiled(names["caller"])(np.ones(4)) == 4.0
+    with pytest.raises(TypeError, match="caller calls any_sum: its sums have an order"):
+        compiled(any_order=True)(names["caller"])(np.ones(4))
+
+
 def test_numba_loads_at_the_first_call_only():
     code = "import sys, soxs_recipes.reduction.extraction; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

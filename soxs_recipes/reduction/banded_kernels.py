@@ -109,7 +109,7 @@ def basis_values(knots, pieces, x):
     return first, values
 
 
-@compiled(any_order=True)
+@compiled
 def spline_and_derivatives(knots, cubics, x):
     """A spline and its first two derivatives (3, n), from its polynomials (m, 4) as `pieces` of `basis_values`."""
     result = np.empty((3, x.size))

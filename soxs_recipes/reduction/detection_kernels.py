@@ -9,7 +9,7 @@ from soxs_recipes.compiled import compiled
 __all__ = ["filtered_frame", "local_maxima"]
 
 
-@compiled(any_order=True)
+@compiled
 def _along_row(row, kernel, half_box, smooth, boxed):
     """A row with zeros on both sides of it (n + 2 m) smoothed by a kernel, and summed in boxes: (n,) each."""
     margin = (row.size - smooth.size) // 2
@@ -28,7 +28,7 @@ def _along_row(row, kernel, half_box, smooth, boxed):
         total -= row[margin + x - half_box]
 
 
-@compiled(any_order=True)
+@compiled
 def filtered_frame(data, good, kernel, half_box):
     """A frame smoothed by a Gaussian minus its mean in a box about each pixel, both over its good pixels only.
 

@@ -95,7 +95,7 @@ def _normal_equations(inward, value, root, columns, parameters, prediction, rows
     return np.dot(rows, rows.T)
 
 
-@compiled(any_order=True)
+@compiled
 def _step(inward, columns, parameters, prediction, rows):
     """Blurred step on a level, under sloping light, and its derivatives in the first rows of (6, m).
 

@@ -141,7 +141,7 @@ def _take_off_others(data, image, x0, y0, p, across, up, spot, others, target):
             target[r, c] = data[r, c] - others[r, c]
 
 
-@compiled(any_order=True)
+@compiled
 def _row_sums(weights, target, across, light, level, slope, sums, pulls):
     """Weighted sums over a row: of its functions with each other (5, 5), lower half, and with residuals (5,)."""
     middle = 0.5 * (weights.size - 1)
@@ -166,7 +166,7 @@ def _row_sums(weights, target, across, light, level, slope, sums, pulls):
     return chi
 
 
-@compiled(any_order=True)
+@compiled
 def _normal_equations(target, weights, x0, y0, p, mean, inverse, across, up, normal, gradient):
     """Lower half of the normal matrix (9, 9), gradient (9,), and chi-square (returned), prior included.
 
@@ -222,7 +222,7 @@ def _tied(p, mean, inverse, normal, gradient):
     return chi
 
 
-@compiled(any_order=True)
+@compiled
 def _factorise(normal, damping, factor, scale):
     """Cholesky factor of the matrix scaled to unit diagonal, with `damping` on it; `scale` is that scaling."""
     n = scale.size
@@ -507,7 +507,7 @@ def fit_cross_sections(offset, value, good, floor, parameters, rounds):
     return error, converged
 
 
-@compiled(any_order=True)
+@compiled
 def _section_equations(offset, value, weights, p, shape, normal, gradient):
     """Lower half of the normal matrix (4, 4), gradient (4,), and chi-square (returned)."""
     for i in range(_SECTION):

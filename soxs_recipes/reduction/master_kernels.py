@@ -81,7 +81,7 @@ def _subtract(values, columns, rest):
         rest[x] = values[x] - columns[x]
 
 
-@compiled(any_order=True)
+@compiled
 def _sums(values, weight):
     total, number = 0.0, 0.0
     for x in range(values.size):

@@ -91,7 +91,7 @@ def invert_places(matrices, domains, places, start, width, steps):
     return found
 
 
-@compiled(any_order=True)
+@compiled
 def _chebyshev(coefficients, v):
     """Sum of c_j T_j(v), by Clenshaw's recurrence."""
     one, two = 0.0, 0.0
@@ -100,7 +100,7 @@ def _chebyshev(coefficients, v):
     return v * one - two + coefficients[0]
 
 
-@compiled(any_order=True)
+@compiled
 def fill_order(wavelength, slit, order, steps, number, series, first, middle, half, limits):
     """Write an order's wavelengths and slit positions into the maps.
 

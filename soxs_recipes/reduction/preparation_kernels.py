@@ -98,7 +98,7 @@ def without_level(data, window, level, first_column, saturation, no_data, satura
     return signal, quality
 
 
-@compiled(any_order=True)
+@compiled
 def smoothed(data, result):
     """Mean with weights 1-2-1 along both axes (ny, nx) float32; the borders' neighbours are like the borders."""
     across = np.empty(data.shape[1] + 2, np.float32)
@@ -106,7 +106,7 @@ def smoothed(data, result):
         _smooth_row(data, y, across, result[y])
 
 
-@compiled(any_order=True)
+@compiled
 def _smooth_row(data, y, across, row):
     """Row `y` of `smoothed`; `across` is room for it and a neighbour on either side."""
     ny, nx = data.shape
@@ -118,7 +118,7 @@ def _smooth_row(data, y, across, row):
         row[x] = (across[x] + across[x + 1] + across[x + 1] + across[x + 2]) * np.float32(1.0 / 16.0)
 
 
-@compiled(any_order=True)
+@compiled
 def _add_clipped(total, data, noise, y, sign):
     """Add (or take away) row `y` of the data, at most 3 sigma, to sums with three places more at either end."""
     y = min(max(y, 0), data.shape[0] - 1)
@@ -133,7 +133,7 @@ def _add_clipped(total, data, noise, y, sign):
             inner[x] += sign * min(row[x], np.float32(3.0) * sigma[x])
 
 
-@compiled(any_order=True)
+@compiled
 def smoothed_by_noise(data, noise, faint_sigma, faint_sharp, sharp, result):
     """Smoothed signal with faint areas told from lit ones; see `preparation.local_signal`.
 

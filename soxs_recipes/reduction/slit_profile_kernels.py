@@ -59,7 +59,7 @@ def _average(table, entry, share, blur, along, sizes):
     return shape + (_between(low, high, share, 4) * first + _between(low, high, share, 3)) * along
 
 
-@compiled(any_order=True)
+@compiled
 def averages(slit, position, footprint, courses, table, sizes):
     """The profile averaged over every pixel [1/arcsec].
 
@@ -81,7 +81,7 @@ def averages(slit, position, footprint, courses, table, sizes):
     return result
 
 
-@compiled(any_order=True)
+@compiled
 def averages_with_derivatives(slit, position, footprint, which, courses, table, sizes):
     """The same in row 0, then derivatives by centre [1/arcsec^2], ln width, tail and optics [1/arcsec]: (5, n).
 
