@@ -39,10 +39,12 @@ def all_of(*conditions):
 
 
 def is_soxs(f):
+    """Of this instrument."""
     return text(f, kwd.instrume) == "SOXS"
 
 
 def is_raw(f):
+    """As the instrument wrote it: a product has a category."""
     return f[kwd.pro_catg] is None
 
 
@@ -52,18 +54,22 @@ def is_usable(f):
 
 
 def is_uvvis(f):
+    """Usable raw frame of the UV-VIS arm."""
     return is_soxs(f) and is_raw(f) and is_usable(f) and text(f, kwd.seq_arm) in UVVIS_NAMES
 
 
 def is_nir(f):
+    """Usable raw frame of the NIR arm."""
     return is_soxs(f) and is_raw(f) and is_usable(f) and text(f, kwd.seq_arm) in NIR_NAMES
 
 
 def is_bias(f):
+    """Of no exposure time."""
     return "BIAS" in words(f, kwd.dpr_type)
 
 
 def is_dark(f):
+    """Exposed behind a closed shutter or a blank."""
     return "DARK" in words(f, kwd.dpr_type)
 
 
@@ -82,24 +88,29 @@ def mask_of(f):
 
 
 def through_pinhole(f):
+    """Through the single pinhole."""
     return mask_of(f) == "PINHOLE"
 
 
 def through_pinholes(f):
+    """Through the row of pinholes."""
     return mask_of(f) == "MULT"
 
 
 def through_slit(f):
+    """Through a slit."""
     return mask_of(f) == "SLIT"
 
 
 def is_lamp_off(f):
+    """Taken with the lamps off, for the thermal background of a lit frame."""
     return "OFF" in words(f, kwd.dpr_type) or (
         "IMAGE" in text(f, kwd.dpr_tech) and "ECHELLE" not in text(f, kwd.dpr_tech)
     )
 
 
 def is_lamp_on(f):
+    """Not taken with the lamps off."""
     return not is_lamp_off(f)
 
 
@@ -109,10 +120,12 @@ def is_lamp_exposure(f):
 
 
 def is_linearity(f):
+    """Of a series of flats for the detector's gain and linearity."""
     return is_lamp_exposure(f) and bool(words(f, kwd.dpr_type) & {"DETCHAR", "DETLIN", "LINEARITY", "DETCHECK"})
 
 
 def is_arc(f):
+    """Light of an arc lamp."""
     return (
         is_lamp_exposure(f)
         and not is_linearity(f)
@@ -121,6 +134,7 @@ def is_arc(f):
 
 
 def is_order_definition(f):
+    """Said by its type to show where the orders run."""
     return any(word.endswith("ORDERDEF") for word in words(f, kwd.dpr_type))
 
 
@@ -137,14 +151,17 @@ def is_continuum(f):
 
 
 def is_orderdef(f):
+    """Flat that shows where the orders run: through the pinhole as a rule."""
     return is_continuum(f) and (is_order_definition(f) or not through_slit(f))
 
 
 def is_flat(f):
+    """Flat through a slit, of any lamp."""
     return is_continuum(f) and not is_order_definition(f) and through_slit(f)
 
 
 def is_lit(f, keyword):
+    """The keyword names a lamp that shines."""
     return text(f, keyword) not in ("", "OFF", "NONE", "F", "FALSE", "0", "-")
 
 
@@ -168,43 +185,53 @@ def is_other_flat(f):
 
 
 def is_on_sky(f):
+    """Spectrum taken with the telescope."""
     found = words(f, kwd.dpr_type)
     return "ECHELLE" in text(f, kwd.dpr_tech) and not found & {"BIAS", "DARK", "FLAT", "WAVE", "DETCHAR"}
 
 
 def is_sky(f):
+    """Of the sky beside a target."""
     return is_on_sky(f) and "SKY" in words(f, kwd.dpr_type)
 
 
 def is_standard(f):
+    """Of a standard star."""
     return is_on_sky(f) and "STD" in words(f, kwd.dpr_type) and not is_sky(f)
 
 
 def is_telluric_standard(f):
+    """Of a star for telluric bands, whose flux is not known."""
     return is_standard(f) and bool(words(f, kwd.dpr_type) & {"TELLURIC", "TELL"})
 
 
 def is_flux_standard(f):
+    """Of a star of known flux."""
     return is_standard(f) and not is_telluric_standard(f)
 
 
 def is_object(f):
+    """Of a science target."""
     return is_on_sky(f) and "OBJECT" in words(f, kwd.dpr_type) and not is_sky(f) and not is_standard(f)
 
 
 def is_nod(f):
+    """Nodded along the slit."""
     return "NOD" in text(f, kwd.dpr_tech)
 
 
 def is_offset(f):
+    """Of an object and its sky apart."""
     return "OFFSET" in text(f, kwd.dpr_tech)
 
 
 def is_map(f):
+    """Of one position of a map."""
     return "MAP" in text(f, kwd.dpr_tech)
 
 
 def is_stare(f):
+    """In none of the other modes."""
     return not is_nod(f) and not is_offset(f) and not is_map(f)
 
 
@@ -219,18 +246,22 @@ def agree(ref, f, keyword):
 
 
 def same_arm(ref, f):
+    """Of one instrument and arm."""
     return agree(ref, f, kwd.instrume) and agree(ref, f, kwd.seq_arm)
 
 
 def same_binning(ref, f):
+    """With pixels binned alike."""
     return agree(ref, f, kwd.det_binx) and agree(ref, f, kwd.det_biny)
 
 
 def same_setup(ref, f):
+    """With pixels binned and read alike."""
     return same_binning(ref, f) and agree(ref, f, kwd.det_read_curid) and agree(ref, f, kwd.det_read_curname)
 
 
 def same_exptime(ref, f):
+    """Equally long, to what a dark could tell; one without a time goes with all."""
     ours, theirs = ref[kwd.exptime], f[kwd.exptime]
     if None in (ours, theirs):
         return True
@@ -238,18 +269,22 @@ def same_exptime(ref, f):
 
 
 def same_slit(ref, f):
+    """Through the same opening; one that is not known goes with all."""
     return "" in (slit_of(ref), slit_of(f)) or slit_of(ref) == slit_of(f)
 
 
 def same_template(ref, f):
+    """Of one run of a template."""
     return agree(ref, f, kwd.tpl_start)
 
 
 def night_of(f):
+    """Number of the night: the day of its afternoon in modified Julian days."""
     return math.floor(float(f[kwd.mjd_obs]) - NIGHT_BEGINS)
 
 
 def same_night(ref, f):
+    """Of one night with its afternoon and morning."""
     return night_of(ref) == night_of(f)
 
 
@@ -260,10 +295,12 @@ def target_of(f):
 
 
 def same_target(ref, f):
+    """Of one target."""
     return target_of(ref) == target_of(f)
 
 
 def same_observation(ref, f):
+    """Of one target in one observing block."""
     return agree(ref, f, kwd.obs_id) and same_target(ref, f)
 
 

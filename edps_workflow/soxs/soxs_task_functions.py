@@ -19,10 +19,12 @@ def which_arm(files: List[ClassifiedFitsFile]) -> str:
 
 
 def is_uvvis(params: JobParameters) -> bool:
+    """Whether the main input is of the UV-VIS arm."""
     return get_parameter(params, "arm") == "VIS"
 
 
 def is_nir(params: JobParameters) -> bool:
+    """Whether the main input is of the NIR arm."""
     return get_parameter(params, "arm") == "NIR"
 
 
@@ -32,8 +34,10 @@ def use_response(params: JobParameters) -> bool:
 
 
 def use_response_uvvis(params: JobParameters) -> bool:
+    """Whether spectra of the UV-VIS arm are to be flux calibrated."""
     return use_response(params) and is_uvvis(params)
 
 
 def use_response_nir(params: JobParameters) -> bool:
+    """Whether spectra of the NIR arm are to be flux calibrated."""
     return use_response(params) and is_nir(params)

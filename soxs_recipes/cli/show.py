@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import click
 
 __all__ = ["Progress", "counting", "print_report", "print_table"]
+
+_BETWEEN_LINES = 10.0  # s
 
 
 def _console(*, error: bool = False):
@@ -47,10 +50,13 @@ def _style(cell: str) -> str:
 
 @contextmanager
 def counting(label: str, *, quiet: bool) -> Iterator:
-    """A function (done, total) that shows a bar on a terminal and nothing elsewhere."""
+    """A function (done, total) that shows a bar on a terminal and elsewhere a line now and then."""
     console = _console(error=True)
-    if quiet or not console.is_terminal:
+    if quiet:
         yield lambda done, total: None
+        return
+    if not console.is_terminal:
+        yield _Lines(label)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
@@ -59,6 +65,20 @@ def counting(label: str, *, quiet: bool) -> Iterator:
              console=console, transient=True) as bar:  # fmt: skip
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class _Lines:
+    """Tells how far it is, once in ten seconds at most."""
+
+    def __init__(self, label: str):
+        self.label, self.told = label, time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Take note that so many are done."""
+        now = time.monotonic()
+        if now - self.told >= _BETWEEN_LINES:
+            self.told = now
+            click.echo(f"{self.label}: {done}/{total}", err=True)
 
 
 class Progress:

@@ -99,7 +99,7 @@ def plain_columns(hdu: fits.BinTableHDU) -> dict[str, np.ndarray] | None:
         else:
             fields.append((f"c{number}", f">{_KINDS[found[2]]}", (count,) if count > 1 else ()))
     kind = np.dtype(fields)
-    if kind.itemsize != header["NAXIS1"] or header["PCOUNT"]:
+    if kind.itemsize != header["NAXIS1"]:
         return None
     table = np.frombuffer(rows, kind, header["NAXIS2"])
     names = [str(header.get(f"TTYPE{number}", f"col{number}")).strip() for number in numbers]

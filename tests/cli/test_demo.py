@@ -4,6 +4,7 @@ import pytest
 from fake_night import Night
 
 from soxs_recipes import simulator
+from soxs_recipes.cli import show
 
 
 class Written:
@@ -67,3 +68,15 @@ def test_wishes_that_cannot_be_met_are_named(soxs, simulated, tmp_path, words, m
     code, _, err = soxs("simulate", "-o", tmp_path / "night", *words)
     assert (code, simulated) == (20, [])
     assert message in err
+
+
+def test_progress_away_from_a_terminal_is_a_line_now_and_then(monkeypatch, capsys):
+    times = iter([0.0, 3.0, 11.0, 12.0, 22.0])
+    monkeypatch.setattr(show.time, "monotonic", lambda: next(times))
+    with show.counting("Simulating", quiet=False) as progress:
+        for done in range(1, 5):
+            progress(done, 4)
+    assert capsys.readouterr() == ("", "Simulating: 2/4\nSimulating: 4/4\n")
+    with show.counting("Simulating", quiet=True) as progress:
+        progress(1, 4)
+    assert capsys.readouterr() == ("", "")

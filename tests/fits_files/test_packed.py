@@ -8,6 +8,7 @@ from astropy.io import fits
 
 from soxs_recipes.fits_files import open_product, read_table, table_hdu, write_product
 from soxs_recipes.fits_files.packed import plain_columns
+from soxs_recipes.fits_files.tables import columns_of
 
 COLUMNS = {
     "REAL": (np.array([1.5, np.nan, -3.0]), "D"),
@@ -22,20 +23,29 @@ COLUMNS = {
 }
 
 
-def made_by_astropy(columns, **keywords):
+UNITS = {"REAL": "nm", "PAIR": "arcsec"}
+COMMENTS = {"SHORT": "a small number", "TEXT": "what it is called"}
+
+
+def made_by_astropy(columns, units=(), comments=(), **keywords):
+    units = dict(units)
     listed = [
-        fits.Column(name=name, format=code, array=values, **keywords) for name, (values, code) in columns.items()
+        fits.Column(name=name, format=code, array=values, unit=units.get(name), **keywords)
+        for name, (values, code) in columns.items()
     ]
-    return fits.BinTableHDU.from_columns(listed, name="T")
+    hdu = fits.BinTableHDU.from_columns(listed, name="T")
+    for name, comment in dict(comments).items():
+        hdu.header.comments[f"TTYPE{list(columns).index(name) + 1}"] = comment
+    return hdu
 
 
 @pytest.mark.parametrize("rows", [3, 1, 0])
 def test_a_table_is_written_as_astropy_writes_it(tmp_path, rows):
     columns = {name: (values[:rows], code) for name, (values, code) in COLUMNS.items()}
-    ours = table_hdu("T", {name: values for name, (values, _) in columns.items()})
+    ours = table_hdu("T", {name: values for name, (values, _) in columns.items()}, UNITS, COMMENTS)
     assert hasattr(ours, "packed_rows")
     first = write_product(tmp_path / "a.fits", [ours]).read_bytes()
-    second = write_product(tmp_path / "b.fits", [made_by_astropy(columns)]).read_bytes()
+    second = write_product(tmp_path / "b.fits", [made_by_astropy(columns, UNITS, COMMENTS)]).read_bytes()
     assert first == second
 
 
@@ -57,6 +67,8 @@ def test_data_that_were_replaced_are_written(tmp_path):
     hdu = table_hdu("T", {"A": np.arange(3.0)})
     other = table_hdu("T", {"A": np.arange(4.0) + 7.0})
     hdu.data = other.data
+    assert plain_columns(hdu) is None
+    assert columns_of(hdu)["A"].tolist() == [7.0, 8.0, 9.0, 10.0]
     assert read_table(write_product(tmp_path / "a.fits", [hdu]), "T")["A"].tolist() == [7.0, 8.0, 9.0, 10.0]
 
 
@@ -64,6 +76,8 @@ def test_data_that_were_replaced_are_written(tmp_path):
     ("values", "code", "keywords"),
     [
         (np.array([1, 2, 40000], np.uint16), "I", {"bzero": 32768}),
+        (np.array([0.5, 1.0, 1.5]), "D", {"bscale": 0.5}),
+        (np.array([1, -1, 3], np.int16), "I", {"null": -1}),
         (np.arange(12.0).reshape(3, 2, 2), "4D", {"dim": "(2,2)"}),
         (np.array([np.arange(2.0), np.arange(3.0), np.arange(1.0)], dtype=object), "PD()", {}),
     ],
@@ -76,6 +90,13 @@ def test_what_bytes_do_not_tell_is_left_to_astropy(tmp_path, values, code, keywo
         assert hdus[1].verify_datasum() == 1
         for read, value in zip(hdus["T"].data["A"], values, strict=True):
             assert np.array_equal(read, value)
+
+
+def test_columns_of_one_name_are_left_to_astropy():
+    hdu = table_hdu("T", {"A": np.arange(3.0), "B": np.arange(3.0)})
+    assert plain_columns(hdu) is not None
+    hdu.header["TTYPE2"] = "A"
+    assert plain_columns(hdu) is None
 
 
 def test_pixels_of_a_product_are_those_that_astropy_reads(tmp_path):

@@ -7,7 +7,9 @@ import pytest
 from astropy.io import fits
 from astropy.time import Time, TimeDelta
 
+from soxs_recipes.errors import UnprocessableData
 from soxs_recipes.fits_files import read_order_spectra, read_table
+from soxs_recipes.recipes import beams
 from soxs_recipes.recipes.base import run_recipe
 from soxs_recipes.recipes.nod import Nod
 from soxs_recipes.recipes.offset import Offset, _sky_exposures
@@ -154,6 +156,21 @@ def test_without_sky_the_own_sky_is_fitted_and_that_is_said(offsets, tmp_path):
     assert any("as in stare mode" in reason for reason in run.reasons)
     ratios = ratios_to_truth(product(run, "SCI_SLIT_ORDER1D"), [offsets[0][1]])
     assert ratios == pytest.approx(np.ones(4), abs=0.05)
+
+
+@pytest.mark.parametrize("recipe", [Nod, Offset])
+def test_nothing_is_extracted_without_a_flat_that_is_damaged(recipe, sequence, offsets, tmp_path, monkeypatch):
+    """Neither the exposure that asked for the flat first nor those after it."""
+
+    def damaged(inputs, shape):
+        raise UnprocessableData("MASTER_FLAT.fits: the data are damaged")
+
+    monkeypatch.setattr(beams, "master_flat", damaged)
+    paths = [str(path) for path, _ in (sequence if recipe is Nod else offsets)]
+    run = run_recipe(recipe, paths, {}, tmp_path)
+    assert run.status == "FAILED"
+    assert "MASTER_FLAT.fits" in run.message
+    assert not run.products
 
 
 @pytest.mark.parametrize(
