@@ -25,7 +25,7 @@ _CALLS_BEFORE_RECYCLING = 60
 _PEAK_BEFORE_RECYCLING_MB = 1200.0
 _GRACE_SECONDS = 2.0
 # What recipes are made of and load late.
-_OTHERS = ("numba", "scipy.interpolate", "scipy.ndimage", "scipy.optimize", "astropy.time")
+_OTHERS = ("numba", "scipy.interpolate", "scipy.ndimage", "scipy.optimize", "erfa")
 _OWN = ("fits_files", "plots", "recipes", "reduction")
 
 

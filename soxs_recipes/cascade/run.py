@@ -15,6 +15,7 @@ from soxs_recipes.cascade.night import known_results
 from soxs_recipes.cascade.plan import Job, Plan, PlanInputs
 from soxs_recipes.cascade.pool import RECIPE_TARGET, Pool
 from soxs_recipes.cascade.state import BLOCKED, DONE, FAILED, TODO, State, is_doubtful, missing_tags, settle
+from soxs_recipes.cascade.sums_ahead import SumsAhead
 from soxs_recipes.cascade.workspace import Workspace, safe_name
 from soxs_recipes.errors import InputError
 from soxs_recipes.eso.sof import SofEntry, write_sof
@@ -114,6 +115,7 @@ class NightRun:
         self._running: dict[str, _Running] = {}
         self._plots: list[tuple[str, dict[str, object]]] = []
         self._serial = 0
+        self._sums = SumsAhead(())
 
     def run(self) -> None:
         """Run until nothing is left to do; the workspace holds what came of it.
@@ -131,7 +133,10 @@ class NightRun:
         self._queue_missing_plots()
         if not todo and not self._plots:
             return
-        with Pool(self.options.workers, self.options.target) as pool:
+        rank = self._ranks()
+        first = sorted(todo, key=lambda job: -rank[job.name])
+        self._sums = SumsAhead([frame.path for job in first for frame in job.frames])
+        with self._sums.running(), Pool(self.options.workers, self.options.target) as pool:
             try:
                 pool.start(len(todo))
                 self._loop(pool)
@@ -235,6 +240,7 @@ class NightRun:
             "partial": [*job.marks, *running.left_out],
             "log": str(self.workspace.place("logs", f"{job.name}.log")),
             "again": self._command(job, sof),
+            "md5s": self._sums.hand_out(path for path, _ in frames),
         }
         self._running[job.name] = running
         if not running.left_out:

@@ -30,11 +30,13 @@ def call_recipe(request: Mapping[str, object]) -> dict[str, object]:
     Parameters
     ----------
     request : mapping
-        recipe, frames (pairs of path and tag), settings, folder, key, notes, partial, log, log_level, again.
+        recipe, frames (pairs of path and tag), settings, folder, key, notes, partial, log, log_level, again, md5s.
     """
+    from soxs_recipes.eso.signing import remember_md5s
     from soxs_recipes.recipes.base import run_recipe
     from soxs_recipes.recipes.registry import recipe_class
 
+    remember_md5s(request.get("md5s", ()))
     with _logged_to(request.get("log"), int(request.get("log_level", logging.INFO))):
         if request.get("again"):
             _log.info("to repeat this call by itself: %s", request["again"])

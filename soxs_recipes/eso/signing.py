@@ -9,13 +9,17 @@ import math
 import os
 import re
 import secrets
-from functools import lru_cache
+from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["data_md5", "set_pipefile", "sign_product"]
+__all__ = ["Md5", "data_md5", "known_md5s", "remember_md5s", "set_pipefile", "sign_product"]
+
+# Path, time [ns] and size of a file, and the MD5 of its data then.
+Md5 = tuple[str, int, int, str]
 
 _BLOCK = 2880
 _CHUNK = 1 << 20
+_KEPT = 4096
 _NUMBER = re.compile(rb"^(NAXIS\d*|BITPIX|PCOUNT|GCOUNT)\s*=\s*(-?\d+)", re.ASCII)
 
 
@@ -25,13 +29,34 @@ def data_md5(path: str | os.PathLike) -> str:
     A gzipped file is unpacked; a file that cannot be followed as FITS (another compression, truncated) gets
     the MD5 of its bytes as they are. Kept for files that did not change.
     """
-    path = Path(path)
-    state = path.stat()
-    return _cached_md5(str(path), state.st_mtime_ns, state.st_size)
+    state = _state(path)
+    if state not in _known:
+        remember_md5s([(*state, _computed_md5(state[0]))])
+    return _known[state]
 
 
-@lru_cache(maxsize=4096)
-def _cached_md5(path: str, modified: int, size: int) -> str:
+_known: dict[tuple[str, int, int], str] = {}
+
+
+def remember_md5s(sums: Iterable[Md5]) -> None:
+    """Take what another process has found: it is not looked for again while the file stays as it was."""
+    if len(_known) >= _KEPT:
+        _known.clear()
+    _known.update((tuple(state), md5) for *state, md5 in sums)
+
+
+def known_md5s(paths: Iterable[str | os.PathLike]) -> list[Md5]:
+    """What is known of these files, of each that is there: for `remember_md5s`."""
+    states = [_state(path) for path in paths if Path(path).is_file()]
+    return [(*state, _known[state]) for state in states if state in _known]
+
+
+def _state(path: str | os.PathLike) -> tuple[str, int, int]:
+    status = Path(path).stat()
+    return str(path), status.st_mtime_ns, status.st_size
+
+
+def _computed_md5(path: str) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     with Path(path).open("rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
