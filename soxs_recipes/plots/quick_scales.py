@@ -8,24 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.artist import Artist
-from matplotlib.axis import Axis, Tick
+from matplotlib.axis import Axis
 from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.cbook import is_math_text
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.lines import Line2D
 from matplotlib.path import Path
+from matplotlib.ticker import NullLocator
 from matplotlib.transforms import IdentityTransform
 
 __all__ = ["quick_scales"]
 
 _OFFSET_PAD = 3.0  # points between axes and the power of ten that all labels share
 _ASCENT, _DESCENT, _LEADING, _HALF_DIGIT = 0.76, 0.24, 0.2, 0.365  # of a font's size
+_OUTSIDE = {"out": 1.0, "inout": 0.5, "in": 0.0}  # part of a tick
 _EDGE = 1e-6  # of an axis' length: a tick may lie this far outside
 
 
@@ -62,9 +65,10 @@ class _Scale(Artist):
         self.set_clip_on(False)
         self.axis = axis
         self.is_x = axis.axis_name == "x"
+        # They hold for the drawing, too, as long as the axes keep their shape.
+        self._ticks = _shown_ticks(axis, "major") if axis.axes.get_aspect() == "auto" else None
         # The title above the axes looks where this text is.
         if axis.get_offset_text().get_visible():
-            _shown_ticks(axis, "major")
             self._place_offset(0.0)
 
     def draw(self, renderer: RendererBase) -> None:
@@ -72,13 +76,14 @@ class _Scale(Artist):
         if not self.get_visible():
             return
         reach = 0.0
-        ticks = {"minor": self.axis.get_minor_ticks(1), "major": self.axis.get_major_ticks(1)}
-        for which, (pattern, *_) in ticks.items():
-            places, labels = _shown_ticks(self.axis, which)
+        for which in ("minor", "major"):
+            look = _look(self.axis, which)
+            is_known = which == "major" and self._ticks is not None
+            places, labels = self._ticks if is_known else _shown_ticks(self.axis, which)
             if places.size:
                 pixels = self._pixels(places)
-                self._draw_lines(renderer, pixels, pattern)
-                reach = max(reach, self._draw_labels(renderer, pixels, labels, pattern))
+                self._draw_lines(renderer, pixels, look)
+                reach = max(reach, self._draw_labels(renderer, pixels, labels, look))
         self._place_label(renderer, reach)
         self.axis.label.draw(renderer)
         if self.axis.get_offset_text().get_visible():
@@ -97,17 +102,16 @@ class _Scale(Artist):
         return (box.ymin, box.ymax)[side > 0] if self.is_x else (box.xmin, box.xmax)[side > 0]
 
     # -- lines ----------------------------------------------------------------------------------------------
-    def _draw_lines(self, renderer: RendererBase, pixels: np.ndarray, pattern: Tick) -> None:
-        if pattern.gridline.get_visible():
-            self._draw_bars(renderer, pixels, self._edge(-1), self._edge(1), pattern.gridline)
-        side = _side(pattern.tick1line, pattern.tick2line)
-        if side:
-            edge = self._edge(side)
-            length = renderer.points_to_pixels(pattern.get_tick_padding())
-            self._draw_bars(renderer, pixels, edge, edge + side * length, pattern.tick1line)
+    def _draw_lines(self, renderer: RendererBase, pixels: np.ndarray, look: _Look) -> None:
+        if look.has_grid:
+            self._draw_bars(renderer, pixels, self._edge(-1), self._edge(1), look.grid_colour, look.grid_width)
+        if look.tick_side:
+            edge = self._edge(look.tick_side)
+            length = renderer.points_to_pixels(look.length)
+            self._draw_bars(renderer, pixels, edge, edge + look.tick_side * length, look.colour, look.width)
 
     def _draw_bars(
-        self, renderer: RendererBase, pixels: np.ndarray, begin: float, end: float, pattern: Line2D
+        self, renderer: RendererBase, pixels: np.ndarray, begin: float, end: float, colour: object, width: float
     ) -> None:
         """Lines across the axis, all as one path."""
         points = np.empty((2 * pixels.size, 2))
@@ -115,11 +119,9 @@ class _Scale(Artist):
         points[:, along] = np.repeat(pixels, 2)
         points[::2, across], points[1::2, across] = begin, end
         codes = np.tile(np.array([Path.MOVETO, Path.LINETO], Path.code_type), pixels.size)
-        is_tick = pattern.get_linestyle() == "None"
-        colour = pattern.get_markeredgecolor() if is_tick else pattern.get_color()
         context = renderer.new_gc()
         context.set_foreground(to_rgba(colour), isRGBA=True)
-        context.set_linewidth(pattern.get_markeredgewidth() if is_tick else pattern.get_linewidth())
+        context.set_linewidth(width)
         context.set_capstyle("butt")
         context.set_snap(True)
         renderer.draw_path(context, Path(points, codes), IdentityTransform())
@@ -127,16 +129,15 @@ class _Scale(Artist):
 
     # -- labels ---------------------------------------------------------------------------------------------
     def _draw_labels(
-        self, renderer: RendererBase, pixels: np.ndarray, labels: Sequence[str], pattern: Tick
+        self, renderer: RendererBase, pixels: np.ndarray, labels: Sequence[str], look: _Look
     ) -> float:
         """Draw the labels; how far they reach from the axes [px]."""
-        length = pattern.get_tick_padding() if _side(pattern.tick1line, pattern.tick2line) else 0.0
-        side = _side(pattern.label1, pattern.label2)
+        length, side = look.length if look.tick_side else 0.0, look.label_side
         if not side or not any(labels):
             return renderer.points_to_pixels(length)
-        font, colour = FontProperties(size=pattern.label1.get_fontsize()), to_rgba(pattern.label1.get_color())
+        font, colour = FontProperties(size=look.label_size), to_rgba(look.label_colour)
         size = renderer.points_to_pixels(font.get_size_in_points())
-        gap = renderer.points_to_pixels(length + pattern.get_pad())
+        gap = renderer.points_to_pixels(length + look.pad)
         reach = gap
         for pixel, label in zip(pixels, labels, strict=True):
             lines = label.split("\n") if label else []
@@ -179,9 +180,55 @@ class _Scale(Artist):
         text.set_position((x, box.ymin - reach - pad) if self.is_x else (x, box.ymax + pad))
 
 
-def _side(near: Artist, far: Artist) -> int:
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What the ticks of an axis, their labels and its grid look like.
+
+    Sides: -1 is left or below, 1 right or above, 0 nowhere; lengths and widths in points.
+    """
+
+    tick_side: int
+    length: float
+    width: float
+    colour: object
+    label_side: int
+    pad: float
+    label_size: float
+    label_colour: object
+    has_grid: bool
+    grid_width: float
+    grid_colour: object
+
+
+def _look(axis: Axis, which: str) -> _Look:
+    """The look of major or minor ticks, which need not have been made."""
+    # What `set_tick_params` was told, in the words of `Tick`; the rest stands in matplotlib's settings.
+    told = axis._major_tick_kw if which == "major" else axis._minor_tick_kw
+    name = f"{axis.axis_name}tick"
+
+    def value(key: str, setting: str):
+        own = told.get(key)
+        return rcParams[setting] if own is None else own
+
+    colour, label_colour = value("color", f"{name}.color"), value("labelcolor", f"{name}.labelcolor")
+    return _Look(
+        tick_side=_side(told.get("tick1On", True), told.get("tick2On", True)),
+        length=value("size", f"{name}.{which}.size") * _OUTSIDE[value("tickdir", f"{name}.direction")],
+        width=value("width", f"{name}.{which}.width"),
+        colour=colour,
+        label_side=_side(told.get("label1On", True), told.get("label2On", False)),
+        pad=value("pad", f"{name}.{which}.pad"),
+        label_size=value("labelsize", f"{name}.labelsize"),
+        label_colour=colour if label_colour == "inherit" else label_colour,
+        has_grid=bool(told.get("gridOn", False)),
+        grid_width=value("grid_linewidth", "grid.linewidth"),
+        grid_colour=value("grid_color", "grid.color"),
+    )
+
+
+def _side(near: bool, far: bool) -> int:
     """Where ticks or labels are: -1 left or below, 1 right or above, 0 nowhere."""
-    return -1 if near.get_visible() else int(far.get_visible())
+    return -1 if near else int(far)
 
 
 def _write(
@@ -201,6 +248,8 @@ def _shown_ticks(axis: Axis, which: str) -> tuple[np.ndarray, list[str]]:
     """Places within the axes, in data units, and what is written beside each."""
     if which == "major":
         places, formatter = axis.get_majorticklocs(), axis.get_major_formatter()
+    elif isinstance(axis.get_minor_locator(), NullLocator):
+        return np.empty(0), []
     else:
         places, formatter = axis.get_minorticklocs(), axis.get_minor_formatter()
     places = np.asarray(places, float)

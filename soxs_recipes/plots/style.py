@@ -20,6 +20,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.gridspec import SubplotParams
 from matplotlib.ticker import FuncFormatter
 
+from soxs_recipes.plots.late_ticks import LateAxes
+from soxs_recipes.plots.quick_image import QuickImage, add_bar, add_image
 from soxs_recipes.plots.quick_scales import quick_scales
 from soxs_recipes.plots.quick_text import QuickCanvas
 
@@ -57,14 +59,13 @@ _AXES_STYLE = {
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "grid.color": "#eceff3",
-    "grid.linewidth": 0.6,
-    "xtick.color": MUTED,
-    "xtick.labelcolor": "black",
-    "xtick.labelsize": 8,
-    "ytick.color": MUTED,
-    "ytick.labelcolor": "black",
-    "ytick.labelsize": 8,
+}
+_TICK_STYLE = {
+    "color": MUTED,
+    "labelcolor": "black",
+    "labelsize": 8,
+    "grid_color": "#eceff3",
+    "grid_linewidth": 0.6,
 }
 _GAP_ACROSS, _GAP_DOWN, _GAP_TIGHT = 0.95, 0.75, 0.15  # inches between axes
 BAND = "#dfe5ee"
@@ -123,7 +124,9 @@ def new_figure(
         if wide:
             axes = _with_wide_rows(figure, rows, columns, wide, **grid)
         else:
-            axes = figure.subplots(rows, columns, squeeze=False, **grid)
+            axes = figure.subplots(rows, columns, squeeze=False, subplot_kw={"axes_class": LateAxes}, **grid)
+    for axis in figure.axes:
+        axis.tick_params(which="both", **_TICK_STYLE)
     if layout is None:
         _set_margins(figure, rows, columns, tight=bool(grid.get("sharex")), bars=bars)
         place = {"y": 1.0 - 0.12 / size[1], "va": "top"}
@@ -140,9 +143,9 @@ def _with_wide_rows(figure: Figure | SubFigure, rows: int, columns: int, wide: i
     for row in range(rows):
         for column in range(columns):
             if row >= wide:
-                axes[row, column] = figure.add_subplot(places[row, column])
+                axes[row, column] = figure.add_subplot(places[row, column], axes_class=LateAxes)
             elif column == 0:
-                axes[row, :] = figure.add_subplot(places[row, :])
+                axes[row, :] = figure.add_subplot(places[row, :], axes_class=LateAxes)
     return axes
 
 
@@ -302,7 +305,7 @@ def show_image(
     cmap: str = "viridis",
     shape: tuple[int, int] | None = None,
     through: Callable[[np.ndarray], np.ndarray] = np.asarray,
-):
+) -> None:
     """Draw a detector frame, thinned to what a screen can show, with its colour bar.
 
     `shape` is that of the frame, where `image` has been thinned already; `through` makes of the
@@ -315,23 +318,28 @@ def show_image(
     step = 1 if is_part_of_window() else step
     thin = through(image[::step, ::step])
     low, high = limits or robust_limits(thin, 1, 99)
-    shown = axis.imshow(
-        thin,
-        origin="lower",
-        cmap=cmap,
-        vmin=low,
-        vmax=high,
-        aspect="auto",
-        interpolation="auto" if is_part_of_window() else "nearest",
-        extent=(-0.5, nx - 0.5, -0.5, ny - 0.5),
-    )
+    extent = (-0.5, nx - 0.5, -0.5, ny - 0.5)
     axis.set_xlabel("x [px]")
     axis.set_ylabel("y [px]")
     axis.grid(visible=False)
-    bar = axis.figure.colorbar(shown, ax=axis, pad=0.01, fraction=0.05)
-    bar.set_label(unit, fontsize=8)
-    bar.ax.tick_params(labelsize=8)
-    return shown
+    if is_part_of_window():
+        shown = axis.imshow(
+            thin,
+            origin="lower",
+            cmap=cmap,
+            vmin=low,
+            vmax=high,
+            aspect="auto",
+            interpolation="auto",
+            extent=extent,
+        )
+        bar = axis.figure.colorbar(shown, ax=axis, pad=0.01, fraction=0.05)
+        bar.set_label(unit, fontsize=8)
+        bar.ax.tick_params(labelsize=8)
+        return
+    shown = QuickImage(axis, thin, (low, high), cmap, extent)
+    add_image(axis, shown)
+    add_bar(shown, unit, 8.0)
 
 
 def _plain(text: str) -> str:
