@@ -341,8 +341,10 @@ def _start(fits, source, settings, *, is_target):
 
 
 def _assign(fits, profiles_by_source):
-    for i, fit in enumerate(fits):
-        fit.profiles = [profiles[i] for profiles in profiles_by_source]
+    for fit in fits:
+        fit.profiles = [profiles[0] for profiles in profiles_by_source]
+    for source, profiles in enumerate(profiles_by_source):
+        OrderFit.change_profiles(fits, source, profiles)
 
 
 def _first_model(fits, choice):
@@ -375,7 +377,7 @@ def _preview_profiles(fits, starts, choice, settings):
             )
             for fit, profile in zip(fits, moved, strict=True):
                 step = max(step, profile.differs(fit.profiles[source]))
-                fit.profiles[source] = profile
+            OrderFit.change_profiles(fits, source, moved)
         # Each step is about as much smaller than the one before: what is still to come is their geometric series.
         if step < _SETTLED or step**2 < _SETTLED * (last - step):
             break
@@ -486,15 +488,12 @@ def _refine_profile(fits, starts, source, freedom, *, correct) -> dict[int, Trac
             start=starts[source],
             **freedom,
         )
-        for fit, profile in zip(fits, moved, strict=True):
-            fit.profiles[source] = profile
+        OrderFit.change_profiles(fits, source, moved)
         if freedom["fit_centre"]:
             traces = {fit.pixels.order: item for fit, item in zip(fits, quality, strict=True)}
-    if correct and freedom["fit_width"] and freedom["fit_tail"]:
-        for fit in fits:
-            # A polynomial beneath and a free shape would share out the light at will.
-            if not fit.background.size:
-                fit.correct_profile(source)
+    # A polynomial beneath and a free shape would share out the light at will.
+    if correct and freedom["fit_width"] and freedom["fit_tail"] and not any(fit.background.size for fit in fits):
+        OrderFit.change_profiles(fits, source, [fit.corrected_profile(source) for fit in fits])
     return traces
 
 
@@ -516,11 +515,10 @@ def _refine_shape(fits, starts, shared, choice, settings) -> None:
         start=starts[0],
         **freedom,
     )
-    for fit, found in zip(fits, moved, strict=True):
-        shape = {name: getattr(found, name) for name in ("log_width", "tail", "optics")}
-        fit.profiles = [
-            replace(profile, **shape) if k in shared else profile for k, profile in enumerate(fit.profiles)
-        ]
+    shapes = [{name: getattr(found, name) for name in ("log_width", "tail", "optics")} for found in moved]
+    for source in shared:
+        changed = [replace(fit.profiles[source], **shape) for fit, shape in zip(fits, shapes, strict=True)]
+        OrderFit.change_profiles(fits, source, changed)
 
 
 def _freedom(

@@ -117,7 +117,8 @@ def chunk_equations(
         Further light whose brightness in each chunk is free.
     """
     members = [(profile, scale), *companions]
-    courses = np.array([[member.courses[:-1, 0], 5.0 / member.courses[:-1, 1]] for member, _ in members])
+    shapes = [member.profile for member, _ in members]
+    courses = np.array([[shape.centre_in_bins(), 5.0 * shape.fwhm_in_bins()] for shape in shapes])
     near, ends = _near_by_chunk(*pixels.place, pixels.position, pixels.slit, weight, courses, every, _CHUNKS)
     products = _chunk_products(
         near,

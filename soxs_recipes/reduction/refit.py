@@ -153,8 +153,13 @@ def refit_exposure(
     """
     fits = set_up_fits(frame, maps, dispersion_axis, base_variance, flat, grids, settings)
     fits = [fit for fit in fits if fit.pixels.order in state.orders]
-    for fit in fits:
-        _resume(fit, state.orders[fit.pixels.order], hits)
+    states = [state.orders[fit.pixels.order] for fit in fits]
+    for fit, own in zip(fits, states, strict=True):
+        fit.profiles = list(own.profiles)
+    for source in range(len(states[0].profiles)):
+        OrderFit.change_profiles(fits, source, [own.profiles[source] for own in states])
+    for fit, own in zip(fits, states, strict=True):
+        _resume(fit, own, hits)
         for _ in range(_ROUNDS):
             fit.solve()
             fit.reject()
@@ -162,7 +167,6 @@ def refit_exposure(
 
 
 def _resume(fit: OrderFit, state: OrderState, hits: np.ndarray) -> None:
-    fit.profiles = list(state.profiles)
     fit.knots, fit.distortion = state.knots, state.distortion
     fit.binned_sky, fit.first_fluxes = state.sky, state.first_flux
     fit.hits = hits.ravel()[fit.pixels.index]

@@ -21,27 +21,32 @@ from soxs_recipes.reduction.slit_profile_kernels import (
     CORE,
     DENSITY,
     PARTS,
+    SAMPLES,
     averages,
     averages_with_derivatives,
-    correction_at,
     correction_products,
+    fill_tables,
+    over_slit,
 )
 
-__all__ = ["ProfileAverages", "SlitProfile", "fit_correction", "moffat"]
+__all__ = ["ProfileAverages", "SlitProfile", "fit_correction", "moffat", "profile_averages"]
 
-# Three-point Gauss-Legendre rule on [-1/2, 1/2]: the pixel averages the profile.
-_NODES = np.array([-0.3872983346207417, 0.0, 0.3872983346207417])
-_NODE_WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18.0
 _TAIL_STEP, _OPTICS_STEP = 0.02, 0.002
 _MOST_OPTICS = 0.72  # of an image's squared width
 _FWHM = 2.3548200450309493  # of a Gaussian's sigma
-_DISTANCE = np.arange(1921) / 160.0  # FWHM, on which images are made
+_DISTANCE = np.arange(12 * SAMPLES + 1) / SAMPLES  # FWHM, on which images are made
 # A Moffat function holds nothing finer than a tenth of its width: this many times wider steps tell its transform.
-_COARSER = 8
+_COARSER = 2
 _FREQUENCY = np.pi * np.arange(_DISTANCE[::_COARSER].size) / _DISTANCE[-1]
 _REACH = 2.2  # FWHM on either side that the empirical correction covers.
 TAIL_RANGE = (0.02, 0.55)  # 1/beta of the Moffat function: near-Gaussian ... beta 1.8
 OPTICS_RANGE = (0.0, 0.13)  # arcsec^2
+_WHOLE = np.linspace(-1.0, 1.0, 5)  # where along an order the integral over the slit is taken
+# Where polynomials along an order are told, what makes them of values there, and what leads there.
+_TOLD = np.cos(np.pi * (np.arange(8) + 0.5) / 8.0)
+_TO_POWERS = np.linalg.inv(np.vander(_TOLD, increasing=True))
+_FROM_WHOLE = np.vander(_TOLD, _WHOLE.size) @ np.linalg.inv(np.vander(_WHOLE))
+_NO_CORRECTION = np.zeros((0, 2))
 
 
 def moffat(distance: np.ndarray, fwhm: np.ndarray | float, tail: float) -> np.ndarray:
@@ -57,12 +62,16 @@ def moffat(distance: np.ndarray, fwhm: np.ndarray | float, tail: float) -> np.nd
 
 
 def _images(
-    sizes: np.ndarray, tail: float | np.ndarray, optics: float | np.ndarray, *, on_pixels: bool = True
+    sizes: np.ndarray,
+    tail: float | np.ndarray,
+    optics: float | np.ndarray,
+    *,
+    on_pixels: bool | np.ndarray = True,
 ) -> np.ndarray:
     """Images of unit FWHM at `_DISTANCE`: a Moffat function blurred by optics and averaged over pixels.
 
-    `sizes` (n,) are those of a pixel in FWHM, the variance `optics` is in squares of it; tail and optics are the
-    same for all or (n, 1).
+    `sizes` (n,) are those of a pixel in FWHM, the variance `optics` is in squares of it; tail, optics and whether
+    pixels average are the same for all or (n, 1).
     """
     size = np.asarray(sizes)[:, None]
     share = np.minimum(optics * (_FWHM * size) ** 2, _MOST_OPTICS)
@@ -70,8 +79,7 @@ def _images(
     inner = np.sqrt(1.0 - share) * (1.0 - tail * share * (0.544 + 0.136 * share))
     transform = dct(moffat(_DISTANCE[::_COARSER], inner, tail), 1)
     transform *= np.exp(-0.5 * share * (_FREQUENCY / _FWHM) ** 2)
-    if on_pixels:
-        transform *= np.sinc(0.5 / np.pi * size * _FREQUENCY)
+    transform *= np.sinc(0.5 / np.pi * size * on_pixels * _FREQUENCY)
     return idct(transform * _COARSER, 1, _DISTANCE.size)
 
 
@@ -137,7 +145,7 @@ class SlitProfile:
 
     def averages(self, pixels: OrderPixels) -> ProfileAverages:
         """Tables for `evaluate` and `with_derivatives`, of these pixels or some of them."""
-        return ProfileAverages(self, pixels)
+        return profile_averages([self], [pixels])[0]
 
     def centre_in_bins(self) -> np.ndarray:
         """Slit position [arcsec] in every bin (bins,)."""
@@ -147,33 +155,20 @@ class SlitProfile:
         """FWHM [arcsec] in every bin (bins,)."""
         return np.exp(_polynomials_in_bins(self.bins, self.log_width.size) @ self.log_width)
 
-    def _at(self, u, t, image):
-        """The profile of unit FWHM at the distance u from its centre: an image, corrected."""
-        values = np.interp(np.abs(u), _DISTANCE, image)
-        if self.correction is not None:
-            constant, slope = self._correction_at(u)
-            values += constant + t * slope
-        return values
-
-    def _correction_at(self, u):
-        """The correction at mid-order and its slope along the order, (2, ...) as u."""
-        values = correction_at(np.ravel(u), self.correction, _REACH)
-        return values.T.reshape(2, *u.shape)
-
-    def _over_slit(self, pixels):
-        """Nodes [bins] along the order, the profile at each over the slit (nodes, 300), and the step [arcsec]."""
-        nodes = np.linspace(0.0, self.bins, 5)
-        grid = np.linspace(*pixels.slit_range, 300)
-        centre, fwhm = self.centre_at(nodes)[:, None], self.fwhm_at(nodes)[:, None]
-        image = _images([1.0 / fwhm[2, 0]], self.tail, self.optics, on_pixels=False)[0]
-        values = self._at((grid - centre) / fwhm, self.scaled(nodes)[:, None], image) / fwhm
-        return nodes, values, grid[1] - grid[0]
+    def _over_slit(self, slit_range, image):
+        """The profile, of this image, at nodes along the order over the slit (5, 300), and the step [arcsec]."""
+        grid = np.linspace(*slit_range, 300)
+        centre, width = legval(_WHOLE, self.centre), np.exp(legval(_WHOLE, self.log_width))
+        correction = _NO_CORRECTION if self.correction is None else self.correction
+        return over_slit(image, correction, _REACH, centre, width, grid), grid[1] - grid[0]
 
     def effective_width(self, pixels: OrderPixels, position: np.ndarray) -> np.ndarray:
         """Noise-equivalent width [arcsec]: 1 / integral of the squared profile."""
-        nodes, values, step = self._over_slit(pixels)
+        size = float(np.exp(-legval(0.0, self.log_width)))
+        image = _images([size], self.tail, self.optics, on_pixels=False)[0]
+        values, step = self._over_slit(pixels.slit_range, image)
         values = values / (values.sum(axis=1, keepdims=True) * step)
-        return np.interp(position, nodes, 1.0 / ((values**2).sum(axis=1) * step))
+        return np.interp(self.scaled(position), _WHOLE, 1.0 / ((values**2).sum(axis=1) * step))
 
     def moved(
         self, *, centre: float = 0.0, log_width: float = 0.0, tail: float = 0.0, optics: float = 0.0
@@ -192,37 +187,28 @@ def _polynomials_in_bins(bins: int, terms: int) -> np.ndarray:
     return legvander(2.0 * np.arange(bins) / bins - 1.0, terms - 1)
 
 
+@dataclass(frozen=True, slots=True)
 class ProfileAverages:
-    """A profile averaged over the pixels of an order, from tables that are made once.
-
-    Parameters
-    ----------
-    profile : SlitProfile
-    pixels : OrderPixels
+    """A profile averaged over the pixels of an order, from tables that are made once: by `profile_averages`.
 
     Attributes
     ----------
-    courses : ndarray (bins + 1, 3) [arcsec, 1/arcsec, 1]
-        Centre, 1/FWHM and 1/integral over the slit in every bin; the last row twice.
+    profile : SlitProfile
+    courses : three tuples of eight floats [arcsec, 1/arcsec, 1/arcsec]
+    table, slopes : ndarray (m, 5)
+    sizes : (float, float)
+        As `slit_profile_kernels.averages_with_derivatives` takes them.
     """
 
-    def __init__(self, profile: SlitProfile, pixels: OrderPixels):
-        centre, inverse = profile.centre_in_bins(), 1.0 / profile.fwhm_in_bins()
-        nodes, over_slit, step = profile._over_slit(pixels)
-        # Integral over the slit, slowly varying along the order.
-        integral = np.interp(np.arange(profile.bins), nodes, over_slit.sum(axis=1) * step)
-        self.courses = np.empty((profile.bins + 1, 3))
-        self.courses[:-1].T[:] = centre, inverse, 1.0 / integral
-        self.courses[-1] = self.courses[-2]
-        sizes, ends = pixels.sizes, np.array(pixels.ends)[:, None]
-        smallest, largest = (sizes[0] * inverse.min()) ** 2, (sizes[1] * inverse.max()) ** 2
-        blurs = np.linspace(smallest, max(largest, smallest + 1e-9), 3)
-        self._table = _AverageTable(profile, float(np.abs((ends - centre) * inverse).max()), blurs, sizes[2])
-        self._values = self._table.values()
+    profile: SlitProfile
+    courses: tuple[tuple[float, ...], ...]
+    table: np.ndarray
+    slopes: np.ndarray
+    sizes: tuple[float, float]
 
-    def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What `slit_profile_kernels.averages` takes beside the pixels: courses, table and sizes."""
-        return self.courses, np.stack(self._values, axis=1), self._table.blurs[:2]
+    def tables(self) -> tuple:
+        """What `slit_profile_kernels.averages` takes beside the pixels."""
+        return self.courses, self.profile.bins, self.table, self.sizes
 
     def values(self, pixels: OrderPixels) -> np.ndarray:
         """Profile in every pixel [1/arcsec]."""
@@ -230,59 +216,49 @@ class ProfileAverages:
 
     def with_derivatives(self, pixels: OrderPixels, which: np.ndarray) -> np.ndarray:
         """The same in the pixels `which`, and its derivatives: as `SlitProfile.with_derivatives`."""
-        table = np.stack([*self._values, *self._table.derivatives()], axis=1)
         places = pixels.slit, pixels.position, pixels.footprint
-        return averages_with_derivatives(*places, which, self.courses, table, self._table.blurs[:2])
+        return averages_with_derivatives(
+            *places, which, self.courses, self.profile.bins, self.table, self.slopes, self.sizes
+        )
 
 
-class _AverageTable:
-    """The profile averaged over pixels, as table over the distance u from its centre in FWHM.
+def profile_averages(profiles: Sequence[SlitProfile], orders: Sequence[OrderPixels]) -> list[ProfileAverages]:
+    """Tables of profiles, each in the pixels of its order; far cheaper for many at once."""
+    centres = np.array([legval(_TOLD, profile.centre) for profile in profiles])
+    inverses = np.exp([-legval(_TOLD, profile.log_width) for profile in profiles])
+    sizes, ends = (np.array([getattr(pixels, name) for pixels in orders]) for name in ("sizes", "ends"))
+    smallest, largest = (sizes[:, 0] * inverses.min(1)) ** 2, (sizes[:, 1] * inverses.max(1)) ** 2
+    blurs = np.linspace(smallest, np.maximum(largest, smallest + 1e-9), 3, axis=1)
+    reach = np.abs((ends[:, None] - centres[:, :, None]) * inverses[:, :, None]).max((1, 2))
+    steps, images = _all_images(profiles, blurs, sizes[:, 2])
+    result = []
+    for k, (profile, pixels) in enumerate(zip(profiles, orders, strict=True)):
+        values, step = profile._over_slit(pixels.slit_range, images[k, 5])
+        strength = inverses[k] / (_FROM_WHOLE @ values.sum(axis=1) * step)  # the integral varies slowly
+        courses = np.stack([centres[k], inverses[k], strength]) @ _TO_POWERS.T
+        correction = _NO_CORRECTION if profile.correction is None else profile.correction
+        half = int(reach[k] / (1.0 + reach[k] / CORE) * DENSITY) + 2
+        table, slopes = fill_tables(images[k, :5], correction, _REACH, blurs[k], steps[k], half)
+        courses, first = tuple(map(tuple, courses.tolist())), tuple(blurs[k, :2].tolist())
+        result.append(ProfileAverages(profile, courses, table, slopes, first))
+    return result
 
-    Dense in the core and wide in the wings: evenly spaced in u / (1 + |u| / 3). The average depends on the pixel's
-    size in FWHM, too, by its square nearly as a parabola, known from three squared sizes.
+
+def _all_images(profiles, blurs, pixel):
+    """Steps of tail and optics, and images (profiles, 6, m): as `fill_tables` takes them, and on no pixels.
+
+    `blurs` (profiles, 3) are squared sizes of pixels in FWHM, `pixel` (profiles,) their typical size [arcsec].
     """
-
-    def __init__(self, profile: SlitProfile, reach: float, blurs: np.ndarray, pixel: float):
-        self.tail, self.optics, self.blurs, self.pixel = profile.tail, profile.optics, blurs, pixel
-        half = int(reach / (1.0 + reach / CORE) * DENSITY) + 2
-        inner = np.arange(half + 1) / DENSITY
-        self.beside = inner / np.maximum(1.0 - inner / CORE, 1e-3)
-        self.grid = np.concatenate([-self.beside[:0:-1], self.beside])
-        self.averages = self._without_correction(blurs)
-        self._plain = self.averages[1]
-        self.ends = [np.zeros(self.grid.size)] * 2
-        if profile.correction is not None:
-            shifted = self.grid + np.sqrt(blurs)[:, None, None] * _NODES[:, None]
-            constants, slopes = np.tensordot(_NODE_WEIGHTS, profile._correction_at(shifted), (0, 2))
-            self.averages = [a + constant for a, constant in zip(self.averages, constants, strict=True)]
-            self.ends = [slopes[0], slopes[2]]
-
-    def values(self) -> list[np.ndarray]:
-        """Newton's form of the parabola at mid-order; what the end adds: first value and derivative by size."""
-        first, second, third = self.averages
-        step = max(self.blurs[1] - self.blurs[0], 1e-12)
-        begin, end = self.ends
-        return [
-            first,
-            (second - first) / step,
-            (third - 2.0 * second + first) / (2.0 * step**2),
-            begin,
-            (end - begin) / max(self.blurs[2] - self.blurs[0], 1e-12),
-        ]
-
-    def derivatives(self) -> list[np.ndarray]:
-        """By u of the average, its derivative by size and what the end adds; by the tail and the optics."""
-        first, second, _, begin, _ = self.values()
-        step, middle = _TAIL_STEP if self.tail < 0.3 else -_TAIL_STEP, self.blurs[1:2]
-        moved = self._without_correction(middle, np.array([[step], [0.0]]), np.array([[0.0], [_OPTICS_STEP]]))
-        by_tail, by_optics = (moved[0] - self._plain) / step, (moved[1] - self._plain) / _OPTICS_STEP
-        return [*np.gradient(np.stack([first, second, begin]), self.grid, axis=1), by_tail, by_optics]
-
-    def _without_correction(self, blurs, tail=0.0, optics=0.0):
-        """The average over pixels of several sizes; with steps of tail and optics beyond the profile's."""
-        images = _images(np.sqrt(blurs), self.tail + tail, (self.optics + optics) / self.pixel**2)
-        halves = (np.interp(self.beside, _DISTANCE, image) for image in images)
-        return [np.concatenate([half[:0:-1], half]) for half in halves]
+    steps = [(_TAIL_STEP if profile.tail < 0.3 else -_TAIL_STEP, _OPTICS_STEP) for profile in profiles]
+    shape = np.array([(profile.tail, profile.optics) for profile in profiles])
+    rows = np.repeat(shape[:, None], 6, axis=1)
+    rows[:, 3, 0] += [step[0] for step in steps]
+    rows[:, 4, 1] += _OPTICS_STEP
+    rows[:, :, 1] /= pixel[:, None] ** 2
+    sizes = np.sqrt(blurs[:, [0, 1, 2, 1, 1, 1]])
+    on_pixels = np.tile([1.0, 1.0, 1.0, 1.0, 1.0, 0.0], len(profiles))[:, None]
+    tail, optics = rows.reshape(-1, 2).T[:, :, None]
+    return steps, _images(sizes.ravel(), tail, optics, on_pixels=on_pixels).reshape(len(profiles), 6, -1)
 
 
 def fit_correction(

@@ -10,37 +10,56 @@ __all__ = [
     "CORE",
     "DENSITY",
     "PARTS",
+    "SAMPLES",
     "averages",
     "averages_with_derivatives",
-    "correction_at",
     "correction_products",
+    "fill_tables",
+    "over_slit",
 ]
 
-DENSITY = 400  # table entries per FWHM in the core: linear interpolation is good to 1e-5 of the peak
+DENSITY = 256  # table entries per FWHM in the core: linear interpolation is good to 1e-5 of the peak
 CORE = 3.0  # FWHM
+SAMPLES = 40  # of an image per FWHM: cubic interpolation is good to 1e-6 of the peak
 PARTS = 64  # of an order: within one, a term that is linear along the order is the same everywhere
+_BLOCK = 256  # pixels that are looked at together, in loops short enough for vector units
+_NODE = 0.3872983346207417  # of Gauss and Legendre's rule of three points on [-1/2, 1/2]: a pixel averages
 
 
 @compiled
-def _place(slit, position, footprint, courses, half):
-    """Where a pixel lies on the profile; arguments as for `averages`, `half` the table's.
+def _series(c, t):
+    """A polynomial with eight coefficients, constant first."""
+    return c[0] + t * (c[1] + t * (c[2] + t * (c[3] + t * (c[4] + t * (c[5] + t * (c[6] + t * c[7]))))))
 
-    Returns 1/FWHM, the same over the profile's integral, distance from the centre [FWHM], squared size [FWHM^2],
-    entry of the table and the share of the next one, and the position along the order from -1 to 1.
+
+@compiled
+def _room():
+    """What `_locate` fills for a block of pixels."""
+    size = _BLOCK
+    floats = (np.empty(size), np.empty(size), np.empty(size), np.empty(size), np.empty(size), np.empty(size))
+    return np.empty(size, np.int32), floats
+
+
+@compiled
+def _locate(slit, position, footprint, courses, bins, half, entries, found):
+    """Where pixels of a block lie on the profile; arguments as for `averages`, `half` the table's.
+
+    Entries of the table, into `entries`; into `found`: the share of the next entry, squared size [FWHM^2],
+    position along the order from -1 to 1, 1/FWHM over the profile's integral, 1/FWHM, distance from the centre
+    [FWHM].
     """
-    # Indices without a sign: numba need not look whether they count from the end.
-    last = courses.shape[0] - 2
-    below = np.uint64(min(max(int(position), 0), last))
-    share = min(max(position - below, 0.0), 1.0)
-    here, there = courses[below], courses[below + np.uint64(1)]
-    centre = here[0] + share * (there[0] - here[0])
-    inverse = here[1] + share * (there[1] - here[1])
-    factor = inverse * (here[2] + share * (there[2] - here[2]))
-    u = (slit - centre) * inverse
-    place = u / (1.0 + abs(u) / CORE) * DENSITY + half
-    entry = np.uint64(min(max(int(place), 0), 2 * half - 1))
-    along = position * (2.0 / (last + 1)) - 1.0
-    return inverse, factor, u, (footprint * inverse) ** 2, entry, place - entry, along
+    centre, width, strength = courses
+    shares, blurs, along, factors, inverses, distances = found
+    last, scale = 2.0 * half - 1.0, 2.0 / bins
+    for j in range(slit.size):
+        t = position[j] * scale - 1.0
+        inverse = _series(width, t)
+        u = (slit[j] - _series(centre, t)) * inverse
+        place = u / (1.0 + abs(u) / CORE) * DENSITY + half
+        entry = np.floor(min(max(place, 0.0), last))
+        entries[j], shares[j] = np.int32(entry), place - entry
+        blurs[j], along[j] = (footprint[j] * inverse) ** 2, t
+        factors[j], inverses[j], distances[j] = _series(strength, t), inverse, u
 
 
 @compiled
@@ -50,9 +69,8 @@ def _between(low, high, share, column):
 
 
 @compiled
-def _average(table, entry, share, blur, along, sizes):
-    """The profile of unit width averaged over a pixel; arguments from `_place` and as for `averages`."""
-    low, high = table[entry], table[entry + np.uint64(1)]
+def _average(low, high, share, blur, along, sizes):
+    """The profile of unit width averaged over a pixel; rows of the table, and as `_locate` and `averages` say."""
     first, second = blur - sizes[0], blur - sizes[1]
     shape = (_between(low, high, share, 2) * second + _between(low, high, share, 1)) * first
     shape += _between(low, high, share, 0)
@@ -60,59 +78,166 @@ def _average(table, entry, share, blur, along, sizes):
 
 
 @compiled
-def averages(slit, position, footprint, courses, table, sizes):
+def averages(slit, position, footprint, courses, bins, table, sizes):
     """The profile averaged over every pixel [1/arcsec].
 
     Parameters
     ----------
     slit, position, footprint : ndarray (pixels,) [arcsec, bins, arcsec]
-    courses : ndarray (bins + 1, 3) [arcsec, 1/arcsec, 1]
-        Centre, 1/FWHM and 1/integral over the slit; the last row twice.
-    table : ndarray (2 half + 1, 5 or more)
-        Over the distance u from the centre [FWHM], evenly spaced in u / (1 + |u| / CORE): Newton's coefficients of
-        the average's parabola in the squared size of the pixel, and of the line that is added at the order's end.
-    sizes : ndarray (2,)
-        The first two squared sizes to which the parabola belongs.
+    courses : three tuples of eight floats [arcsec, 1/arcsec, 1/arcsec]
+        Polynomials along the order, from -1 to 1, of the centre, 1/FWHM, and the latter over the integral along
+        the slit.
+    bins : int
+        Of the order.
+    table : ndarray (2 half + 1, 5)
+        From `fill_tables`.
+    sizes : (float, float)
+        The first two squared sizes to which the table's parabola belongs.
     """
     result, half = np.empty(slit.size), table.shape[0] // 2
-    for i in range(slit.size):
-        _, factor, _, blur, entry, share, along = _place(slit[i], position[i], footprint[i], courses, half)
-        result[i] = _average(table, entry, share, blur, along, sizes) * factor
+    entries, found = _room()
+    shares, blurs, along, factors, _, _ = found
+    for start in range(0, slit.size, _BLOCK):
+        here = slice(start, min(start + _BLOCK, slit.size))
+        _locate(slit[here], position[here], footprint[here], courses, bins, half, entries, found)
+        for j in range(here.stop - start):
+            entry = np.uint64(entries[j])  # without a sign: numba need not look whether it counts from the end
+            low, high = table[entry], table[entry + np.uint64(1)]
+            result[start + j] = _average(low, high, shares[j], blurs[j], along[j], sizes) * factors[j]
     return result
 
 
 @compiled
-def averages_with_derivatives(slit, position, footprint, which, courses, table, sizes):
+def averages_with_derivatives(slit, position, footprint, which, courses, bins, table, slopes, sizes):
     """The same in row 0, then derivatives by centre [1/arcsec^2], ln width, tail and optics [1/arcsec]: (5, n).
 
-    In the pixels `which` (n,). Further columns of the table: derivatives by u of columns 0, 1 and 3, and those by
-    tail and optics.
+    In the pixels `which` (n,); `slopes` are from `fill_tables`, too.
     """
     result = np.empty((5, which.size))
     half = table.shape[0] // 2
-    for n in range(which.size):
-        i = which[n]
-        inverse, factor, u, blur, entry, share, along = _place(slit[i], position[i], footprint[i], courses, half)
-        low, high, first = table[entry], table[entry + np.uint64(1)], blur - sizes[0]
-        slope = _between(low, high, share, 6) * first + _between(low, high, share, 5)
-        slope += _between(low, high, share, 7) * along
-        by_size = _between(low, high, share, 1)
-        value = _average(table, entry, share, blur, along, sizes) * factor
-        result[0, n] = value
-        result[1, n] = -slope * inverse * factor
-        result[2, n] = -value - (u * slope + 2.0 * blur * by_size) * factor
-        result[3, n] = _between(low, high, share, 8) * factor
-        result[4, n] = _between(low, high, share, 9) * factor
+    entries, found = _room()
+    shares, blurs, along, factors, inverses, distances = found
+    places = np.empty((3, _BLOCK))
+    for start in range(0, which.size, _BLOCK):
+        size = min(_BLOCK, which.size - start)
+        for j in range(size):
+            i = which[start + j]
+            places[0, j], places[1, j], places[2, j] = slit[i], position[i], footprint[i]
+        _locate(places[0, :size], places[1], places[2], courses, bins, half, entries, found)
+        for j in range(size):
+            entry, share, factor = np.uint64(entries[j]), shares[j], factors[j]
+            low, high = table[entry], table[entry + np.uint64(1)]
+            value = _average(low, high, share, blurs[j], along[j], sizes) * factor
+            by_size = _between(low, high, share, 1)
+            low, high = slopes[entry], slopes[entry + np.uint64(1)]
+            slope = _between(low, high, share, 1) * (blurs[j] - sizes[0]) + _between(low, high, share, 0)
+            slope += _between(low, high, share, 2) * along[j]
+            n = start + j
+            result[0, n] = value
+            result[1, n] = -slope * inverses[j] * factor
+            result[2, n] = -value - (distances[j] * slope + 2.0 * blurs[j] * by_size) * factor
+            result[3, n] = _between(low, high, share, 3) * factor
+            result[4, n] = _between(low, high, share, 4) * factor
     return result
 
 
 @compiled
-def correction_products(slit, position, footprint, courses, table, sizes, weight, light, data, reach, size):
+def _image_at(image, u):
+    """An image at the distance u from its centre [FWHM], by cubics through four samples; the last one beyond."""
+    last = image.size - 2
+    place = min(abs(u) * SAMPLES, float(last))
+    k = min(int(place), last - 1)
+    f = place - k
+    g = 1.0 - f
+    inner = image[k] * (1.0 + f) * (2.0 - f) * g * 0.5 + image[k + 1] * f * (1.0 + f) * (2.0 - f) * 0.5
+    return inner - (image[abs(k - 1)] * (2.0 - f) + image[k + 2] * (1.0 + f)) * f * g / 6.0
+
+
+@compiled
+def fill_tables(images, correction, reach, blurs, steps, half):
+    """The profile of unit width averaged over pixels, as table over the distance u from its centre [FWHM].
+
+    Dense in the core and wide in the wings: evenly spaced in u / (1 + |u| / CORE). The average depends on the
+    pixel's size, too, by its square nearly as a parabola, known from three squared sizes.
+
+    Parameters
+    ----------
+    images : ndarray (5, samples)
+        For the three sizes, and for the second one with a step of the tail, and with one of the optics.
+    correction : ndarray (size, 2)
+        As `correction_at` takes it; (0, 2) for none.
+    reach : float [FWHM]
+    blurs : ndarray (3,) [FWHM^2]
+        Evenly spaced.
+    steps : (float, float)
+        Of tail and optics.
+    half : int
+
+    Returns
+    -------
+    table : ndarray (2 half + 1, 5)
+        Newton's coefficients of the average's parabola in the squared size, and of the line that is added at the
+        order's end.
+    slopes : ndarray (2 half + 1, 5)
+        Derivatives by u of columns 0, 1 and 3; by tail and optics of the average over the second size.
+    """
+    table, slopes = np.empty((2 * half + 1, 5)), np.empty((2 * half + 1, 5))
+    step, shape, ends = blurs[1] - blurs[0], np.empty(3), np.zeros(3)
+    for k in range(2 * half + 1):
+        inner = (k - half) / DENSITY
+        u = inner / max(1.0 - abs(inner) / CORE, 1e-3)
+        for n in range(3):
+            shape[n] = _image_at(images[n], u)
+        slopes[k, 3] = (_image_at(images[3], u) - shape[1]) / steps[0]
+        slopes[k, 4] = (_image_at(images[4], u) - shape[1]) / steps[1]
+        for n in range(3 if correction.size else 0):
+            constant, ends[n] = _averaged_correction(correction, u, _NODE * np.sqrt(blurs[n]), reach)
+            shape[n] += constant
+        table[k, 0], table[k, 1] = shape[0], (shape[1] - shape[0]) / step
+        table[k, 2] = (shape[2] - 2.0 * shape[1] + shape[0]) / (2.0 * step**2)
+        table[k, 3], table[k, 4] = ends[0], (ends[2] - ends[0]) / (2.0 * step)
+    for k in range(2 * half + 1):
+        before, behind = max(k - 1, 0), min(k + 1, 2 * half)
+        # Evenly spaced in u / (1 + |u| / CORE), which rises by this much.
+        rise = DENSITY * max(1.0 - abs(k - half) / (DENSITY * CORE), 1e-3) ** 2
+        for n in range(3):
+            column = n if n < 2 else 3
+            slopes[k, n] = (table[behind, column] - table[before, column]) / (behind - before) * rise
+    return table, slopes
+
+
+@compiled
+def over_slit(image, correction, reach, centres, widths, slit):
+    """The profile [1/arcsec] at places along the slit, evenly spaced over the order: (nodes, places).
+
+    Parameters
+    ----------
+    image, correction, reach
+        As for `fill_tables`, before any pixel averages.
+    centres, widths : ndarray (nodes,) [arcsec]
+        Centre and FWHM.
+    slit : ndarray (places,) [arcsec]
+    """
+    result = np.empty((centres.size, slit.size))
+    for n in range(centres.size):
+        t = 2.0 * n / (centres.size - 1) - 1.0
+        for i in range(slit.size):
+            u = (slit[i] - centres[n]) / widths[n]
+            value = _image_at(image, u)
+            if correction.size:
+                constant, slope = _correction_at(correction, u, reach)
+                value += constant + t * slope
+            result[n, i] = value / widths[n]
+    return result
+
+
+@compiled
+def correction_products(slit, position, footprint, courses, bins, table, sizes, weight, light, data, reach, size):
     """Sums over pixels of products of what a correction of the profile and its rivals leave in them.
 
     Parameters
     ----------
-    slit, position, footprint, courses, table, sizes
+    slit, position, footprint, courses, bins, table, sizes
         As for `averages`.
     weight : ndarray (pixels,)
         1/variance, 0 where masked.
@@ -134,21 +259,25 @@ def correction_products(slit, position, footprint, courses, table, sizes, weight
     products, right = np.zeros((PARTS, size + rivals, size + rivals)), np.zeros((PARTS, size + rivals))
     values, rows = np.empty(4 + rivals), np.arange(-4, rivals) + size
     half = table.shape[0] // 2
-    per_bin, per_width = PARTS / (courses.shape[0] - 1), (size - 3) / (2.0 * reach)
+    per_bin, per_width = PARTS / bins, (size - 3) / (2.0 * reach)
+    entries, found = _room()
+    shares, blurs, along, factors, inverses, distances = found
     for i in range(slit.size):
-        if not weight[i] > 0:
-            continue
-        inverse, factor, u, blur, entry, share, along = _place(slit[i], position[i], footprint[i], courses, half)
-        place = (u + reach) * per_width
-        if not 0.0 < place < size - 3:
+        j = i % _BLOCK
+        if j == 0:
+            here = slice(i, min(i + _BLOCK, slit.size))
+            _locate(slit[here], position[here], footprint[here], courses, bins, half, entries, found)
+        place = (distances[j] + reach) * per_width
+        if not (weight[i] > 0 and 0.0 < place < size - 3):
             continue
         rows[0] = min(int(place), size - 4)
         values[0], values[1], values[2], values[3] = _cubics(place - rows[0])
         for k in range(4):
             rows[k] = rows[0] + k
-            values[k] *= light[0, i] * inverse
+            values[k] *= light[0, i] * inverses[j]
         values[4] = light[0, i]
-        values[5] = light[0, i] * factor * _average(table, entry, share, blur, along, sizes)
+        low, high = table[entries[j]], table[entries[j] + 1]
+        values[5] = light[0, i] * factors[j] * _average(low, high, shares[j], blurs[j], along[j], sizes)
         for k in range(1, len(light)):
             values[5 + k] = light[k, i]
         part = min(max(int(position[i] * per_bin), 0), PARTS - 1)
@@ -170,16 +299,22 @@ def _cubics(f):
 
 
 @compiled
-def correction_at(u, coefficients, reach):
-    """Splines with coefficients (size, 2) at distances u (n,) [FWHM]: (n, 2); 0 beyond their reach."""
-    result = np.zeros((u.size, 2))
+def _correction_at(coefficients, u, reach):
+    """The correction at mid-order and its slope along the order at the distance u [FWHM]; 0 beyond its reach."""
     size = coefficients.shape[0]
-    for i in range(u.size):
-        place = (u[i] + reach) * (size - 3) / (2.0 * reach)
-        if 0.0 <= place <= size - 3:
-            below = min(int(place), size - 4)
-            cubics = _cubics(place - below)
-            for k in range(4):
-                for column in range(2):
-                    result[i, column] += cubics[k] * coefficients[below + k, column]
-    return result
+    place = (u + reach) * (size - 3) / (2.0 * reach)
+    if not 0.0 <= place <= size - 3:
+        return 0.0, 0.0
+    k = min(int(place), size - 4)
+    a, b, c, d = _cubics(place - k)
+    p, q, r, s = coefficients[k], coefficients[k + 1], coefficients[k + 2], coefficients[k + 3]
+    return a * p[0] + b * q[0] + c * r[0] + d * s[0], a * p[1] + b * q[1] + c * r[1] + d * s[1]
+
+
+@compiled
+def _averaged_correction(coefficients, u, step, reach):
+    """The same, averaged over a pixel: `step` is the distance of the outer two of three points to its middle."""
+    before, middle = _correction_at(coefficients, u - step, reach), _correction_at(coefficients, u, reach)
+    behind = _correction_at(coefficients, u + step, reach)
+    constant = (5.0 * (before[0] + behind[0]) + 8.0 * middle[0]) / 18.0
+    return constant, (5.0 * (before[1] + behind[1]) + 8.0 * middle[1]) / 18.0

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.interpolate import BSpline
+from scipy.interpolate import BSpline, CubicSpline
 from scipy.optimize import least_squares
 
 from soxs_recipes.reduction import slit_profile
@@ -88,13 +88,21 @@ def _directly(profile, pixels):
     distance = pixels.slit - profile.centre_at(pixels.position)
     image = slit_profile._images([1.0 / np.median(fwhm)], profile.tail, profile.optics, on_pixels=False)[0]
     nodes, weights = np.array([-1, 0, 1]) * np.sqrt(0.15), np.array([5, 8, 5]) / 18
-    return (
-        sum(
-            w * profile._at((distance + n * pixels.footprint) / fwhm, t, image)
-            for n, w in zip(nodes, weights, strict=True)
-        )
-        / fwhm
-    )
+    fine = CubicSpline(slit_profile._DISTANCE, image)
+    total = np.zeros(distance.size)
+    for node, weight in zip(nodes, weights, strict=True):
+        u = (distance + node * pixels.footprint) / fwhm
+        total += weight * (fine(np.abs(u)) + _correction(profile, u, t))
+    return total / fwhm
+
+
+def _correction(profile, u, t):
+    if profile.correction is None:
+        return 0.0
+    reach, size = slit_profile._REACH, len(profile.correction)
+    knots = -reach + 2 * reach / (size - 3) * np.arange(-3, size + 1)
+    constant, slope = np.nan_to_num(BSpline(knots, profile.correction, 3, extrapolate=False)(u)).T
+    return constant + t * slope
 
 
 @pytest.mark.parametrize("seed", [None, 3])
@@ -142,10 +150,7 @@ def test_sums_for_a_correction_are_those_of_plain_algebra(pixels):
         *places, *profile.averages(pixels).tables(), weight, light, data, reach, size
     )
 
-    bins = np.arange(pixels.grid.size)
-    centre, inverse = (
-        np.interp(pixels.position, bins, course) for course in (profile.centre_at(bins), 1 / profile.fwhm_at(bins))
-    )
+    centre, inverse = profile.centre_at(pixels.position), 1 / profile.fwhm_at(pixels.position)
     u = (pixels.slit - centre) * inverse
     near = (np.abs(u) < reach) & (weight > 0)
     step = 2 * reach / (size - 3)
@@ -177,7 +182,8 @@ def test_an_image_is_a_moffat_function_blurred_by_optics_of_unit_width(size, tai
     assert image.sum() * 2 * step - image[0] * step == pytest.approx(1.0, abs=3e-3)
     # A pixel widens it by its own variance, which in the core is a twelfth of its square.
     wide = slit_profile._images([size], tail, 0.64)[0]
-    curvature = 2.0 * (image[20] - image[0]) / slit_profile._DISTANCE[20] ** 2
+    beside = np.searchsorted(slit_profile._DISTANCE, 0.125)
+    curvature = 2.0 * (image[beside] - image[0]) / slit_profile._DISTANCE[beside] ** 2
     assert wide[0] - image[0] == pytest.approx(0.5 * curvature * size**2 / 12.0, rel=0.15)
 
 
@@ -205,7 +211,7 @@ def test_light_of_a_star_behind_the_slit_is_told_from_the_sky(seeing, optics):
     def design(parameters):
         fwhm = np.exp(parameters[0])
         image = slit_profile._images([pixel / fwhm], *parameters[1:])[0]
-        shape = np.interp(np.abs(place) / fwhm, slit_profile._DISTANCE, image) / fwhm
+        shape = CubicSpline(slit_profile._DISTANCE, image)(np.abs(place) / fwhm) / fwhm
         return np.stack([shape, np.ones(place.size)], axis=1)
 
     def left(parameters):
