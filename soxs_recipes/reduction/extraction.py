@@ -17,6 +17,7 @@ from soxs_recipes.reduction.cosmic_rays import find_cosmic_rays, narrow_hits
 from soxs_recipes.reduction.object_trace import TraceQuality, start_profiles, update_profiles
 from soxs_recipes.reduction.order_fit import OrderFit
 from soxs_recipes.reduction.order_pixels import OrderGrid, cut_order, make_order_grid
+from soxs_recipes.reduction.order_preview import OrderPreview
 from soxs_recipes.reduction.order_spectrum import ExtractedOrder, order_spectra
 from soxs_recipes.reduction.slit_light import SlitLight, slit_light
 from soxs_recipes.reduction.slit_profile import SlitProfile
@@ -360,15 +361,15 @@ def _first_model(fits, choice):
 
 def _preview_profiles(fits, starts, choice, settings):
     """Bring position, width and wings near their values before the first joint fit, and find first fluxes."""
-    last = 0.0
+    last, previews = 0.0, [OrderPreview(fit) for fit in fits]
     for _ in range(_PREVIEWS):
-        fluxes = _preview_fluxes(fits)
+        fluxes = [preview.fluxes() for preview in previews]
         step = 0.0
         for source, asked in enumerate(choice.sources):
             # The rough sky holds light of blended sources; their start from the slit's profile is better.
             if asked.significance == 0 or _is_blended(choice.sources, source) or settings.asked.host_degree >= 0:
                 continue
-            equations = [fit.preview_equations(source, flux) for fit, flux in zip(fits, fluxes, strict=True)]
+            equations = [preview.equations(source, flux) for preview, flux in zip(previews, fluxes, strict=True)]
             moved, _ = update_profiles(
                 [fit.profiles[source] for fit in fits],
                 equations,
@@ -382,16 +383,8 @@ def _preview_profiles(fits, starts, choice, settings):
         if step < _SETTLED or step**2 < _SETTLED * (last - step):
             break
         last = step
-    _preview_fluxes(fits)
-
-
-def _preview_fluxes(fits):
-    """First fluxes of each fit about the first sky."""
-    fluxes = []
-    for fit in fits:
-        fit.model = fit.first_sky_model()
-        fluxes.append(fit.estimate_objects())
-    return fluxes
+    for preview in previews:
+        preview.finish()
 
 
 def _is_blended(sources, index: int) -> bool:

@@ -96,7 +96,6 @@ def chunk_equations(
     weight: np.ndarray,
     scale: np.ndarray,
     *,
-    every: int = 1,
     companions: Sequence[tuple[ProfileAverages, np.ndarray]] = (),
     nuisance: Sequence[np.ndarray] = (),
 ) -> ChunkEquations:
@@ -109,8 +108,6 @@ def chunk_equations(
         Of these pixels.
     residual, weight, scale
         As for `slit_profile.fit_correction`.
-    every : int
-        Only each n-th pixel is used.
     companions : sequence of (ProfileAverages, ndarray (pixels,))
         Sources of the same shape with their scales: all move and widen together, each with a flux of its own.
     nuisance : sequence of ndarray (pixels,) [e-]
@@ -119,7 +116,7 @@ def chunk_equations(
     members = [(profile, scale), *companions]
     shapes = [member.profile for member, _ in members]
     courses = np.array([[shape.centre_in_bins(), 5.0 * shape.fwhm_in_bins()] for shape in shapes])
-    near, ends = _near_by_chunk(*pixels.place, pixels.position, pixels.slit, weight, courses, every, _CHUNKS)
+    near, ends = _near_by_chunk(*pixels.place, pixels.position, pixels.slit, weight, courses, _CHUNKS)
     products = _chunk_products(
         near,
         ends,
@@ -137,8 +134,8 @@ def chunk_equations(
 
 
 @compiled
-def _near_by_chunk(below, share, position, slit, weight, courses, every, chunks):
-    """Every n-th pixel if it has weight and is near any source, chunk by chunk; where the chunks begin and end.
+def _near_by_chunk(below, share, position, slit, weight, courses, chunks):
+    """Pixels with weight that are near any source, chunk by chunk; where the chunks begin and end.
 
     courses : ndarray (sources, 2, bins) [arcsec]
         Centre and reach of each.
@@ -146,7 +143,7 @@ def _near_by_chunk(below, share, position, slit, weight, courses, every, chunks)
     last = courses.shape[2] - 1
     part = np.full(slit.size, chunks, np.uint8)
     ends = np.zeros(chunks + 1, np.intp)
-    for i in range(0, slit.size, every):
+    for i in range(slit.size):
         if weight[i] > 0:
             a, b = below[i], min(below[i] + 1, last)
             for centre, reach in courses:
@@ -157,7 +154,7 @@ def _near_by_chunk(below, share, position, slit, weight, courses, every, chunks)
                 ends[part[i] + 1] += 1
     ends = np.cumsum(ends)
     near, place = np.empty(ends[-1], np.intp), ends.copy()
-    for i in range(0, slit.size, every):
+    for i in range(slit.size):
         if part[i] < chunks:
             near[place[part[i]]] = i
             place[part[i]] += 1

@@ -13,11 +13,8 @@ from soxs_recipes.reduction.flux_shrinkage import flux_information, shrunk_flux
 from soxs_recipes.reduction.joint_fit import JointModel, JointSolution
 from soxs_recipes.reduction.object_trace import ChunkEquations, chunk_equations
 from soxs_recipes.reduction.order_pixels import OrderPixels, between_bins, bins_around
-from soxs_recipes.reduction.preview_kernels import add_light, core_light, first_weights
 from soxs_recipes.reduction.sky_model import (
     SkyDistortion,
-    binned_median,
-    binned_quantiles,
     choose_knots,
     first_sky,
     fit_distortion,
@@ -33,10 +30,7 @@ __all__ = ["OrderFit"]
 
 _REJECTION = 6.0  # sigma
 _LINE_ERROR = 0.3  # Same where the object's spectrum bends within a bin: narrow emission lines must survive.
-_MEDIAN_EFFICIENCY = 0.6  # of first fluxes, against means
-_PREVIEWED = 3  # each n-th pixel tells of a profile before the first joint fit
 _COURSE = 7  # bins
-_DISAGREEMENT = 5.0  # sigma of a pixel
 _SKY_ERROR = 0.01  # Share of the rest by which the model may be wrong then.
 _MODEL_ERROR = 0.03  # Share of the object's light by which the profile may be wrong while outliers are sought.
 
@@ -185,65 +179,6 @@ class OrderFit:
     def first_sky_model(self) -> np.ndarray:
         """The binned sky in every pixel [e-]."""
         return self._sky_at(self.binned_sky) * self.sensitivity
-
-    def estimate_objects(self) -> np.ndarray:
-        """First fluxes (sources, bins), robust against hits: median of light over profile near each core.
-
-        Adds the objects to the model.
-        """
-        fluxes = np.zeros((len(self.profiles), self.pixels.grid.size))
-        for source, flux in enumerate(fluxes):
-            expected = self.profile_values(source) * self.sensitivity
-            flux[:] = self._core_flux(source, expected)
-            add_light(self.pixels.place, flux, expected, self.model)
-        self.first_fluxes = fluxes
-        return fluxes
-
-    def _core_flux(self, source: int, expected: np.ndarray) -> np.ndarray:
-        """Flux per bin: median of what is above the model over `expected`, near the core; bridged where unknown.
-
-        Light of an object gives the same flux in all pixels of a bin; where they disagree by far a track runs
-        along the slit, and as hits only add light the fainter ones are right.
-        """
-        pixels, profile, bins = self.pixels, self.profiles[source], self.pixels.grid.size
-        courses = np.stack([profile.centre_in_bins(), 0.6 * profile.fwhm_in_bins()])
-        only_added = len(self.hit_signs) == 1
-        variance = self.base_variance + self.sky_photons() if only_added else self.base_variance
-        position, ratio, noise = core_light(
-            pixels.place, pixels.slit, pixels.footprint, self.good, self.residual, expected, variance, courses
-        )
-        (low, flux), count = binned_quantiles(position, ratio, bins, (0.25, 0.5))
-        if only_added:
-            error, _ = binned_median(position, noise, bins)
-            noise = np.hypot(error, np.sqrt(np.maximum(low, 0.0)))
-            flux = np.where(flux - low > np.abs(low) + _DISAGREEMENT * noise, low, flux)
-        known = np.flatnonzero(count)
-        return np.interp(np.arange(bins), known, flux[known]) if known.size else np.zeros(bins)
-
-    def preview_equations(self, source: int, fluxes: np.ndarray) -> ChunkEquations:
-        """Equations of a source about the first model, before any joint fit; fluxes (sources, bins)."""
-        residual, weight = first_weights(
-            self.pixels.place,
-            self.good,
-            self.data,
-            self.sensitivity,
-            self.base_variance,
-            self.flat_share,
-            self.photons_beneath,
-            np.stack([self.binned_sky, np.abs(np.gradient(self.binned_sky))]),
-            fluxes,
-            np.stack([self.profile_values(number) for number in range(len(fluxes))]),
-            source,
-            _REJECTION,
-            _PREVIEWED,
-        )
-        # Where the rough sky of a bin is too low its flux is too high: with that noise in the scale, the two
-        # together would look like a wider source.
-        information = _MEDIAN_EFFICIENCY * _PREVIEWED * self._information(source, weight)
-        scale = self.pixels.interpolate(shrunk_flux(fluxes[source], information)) * self.sensitivity
-        return chunk_equations(
-            self.pixels, self.profile_averages(source), residual, weight, scale, every=_PREVIEWED
-        )
 
     def place_knots(self) -> None:
         """Choose the sky's knots from the binned sky and its noise."""

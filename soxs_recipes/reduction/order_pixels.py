@@ -182,6 +182,12 @@ class OrderPixels:
         """The bin in which every pixel lies (n,) int."""
         return self._below + (self._share > 0.5)
 
+    def every(self, step: int) -> OrderPixels:
+        """Each n-th pixel, beginning with the first."""
+        arrays = (self.index, self.position, self.slit, self.footprint)
+        some = (np.ascontiguousarray(values[::step]) for values in arrays)
+        return OrderPixels(self.grid, *some, self.slit_range, self.shape)
+
     def interpolate(self, values: np.ndarray) -> np.ndarray:
         """What is known per bin (bins,) in every pixel, linearly; beyond the first and last bin their value."""
         return between_bins(values, self._below, self._share)

@@ -6,21 +6,18 @@ import numpy as np
 
 from soxs_recipes.compiled import compiled
 
-__all__ = ["add_light", "core_light", "first_weights"]
+__all__ = ["add_light", "core_light", "core_pixels", "first_weights"]
 
 
 @compiled
-def core_light(
+def core_pixels(
     place: tuple[np.ndarray, np.ndarray],
     slit: np.ndarray,
     footprint: np.ndarray,
     good: np.ndarray,
-    light: np.ndarray,
-    expected: np.ndarray,
-    variance: np.ndarray,
     courses: np.ndarray,
 ) -> np.ndarray:
-    """What pixels near a source's core tell of its flux.
+    """Good pixels near a source's core (m,); a pixel is never too far off.
 
     Parameters
     ----------
@@ -28,30 +25,65 @@ def core_light(
         As from `order_pixels.bins_around`.
     slit, footprint : ndarray (pixels,) [arcsec]
     good : ndarray (pixels,) bool
-    light, expected, variance : ndarray (pixels,) [e-], [e-], [e-^2]
-        Of the source; what a flux of one leaves; of the light.
     courses : ndarray (2, bins) [arcsec]
         Centre of the source and half-width of its core.
-
-    Returns
-    -------
-    ndarray (3, m)
-        Bin, flux and its error, of good pixels in the core (a pixel is never too far off).
     """
     below, share = place
-    result = np.empty((3, slit.size))
-    count, last = 0, courses.shape[1] - 1
+    result, count, last = np.empty(slit.size, np.intp), 0, courses.shape[1] - 1
     for i in range(slit.size):
         a, b = below[i], min(below[i] + 1, last)
         centre = courses[0, a] + share[i] * (courses[0, b] - courses[0, a])
         reach = courses[1, a] + share[i] * (courses[1, b] - courses[1, a])
         if good[i] and abs(slit[i] - centre) < max(reach, 1.3 * footprint[i]):
-            response = max(expected[i], 1e-6)
-            result[0, count] = b if share[i] > 0.5 else a
-            result[1, count] = light[i] / response
-            result[2, count] = np.sqrt(variance[i]) / response
+            result[count] = i
             count += 1
-    return result[:, :count].copy()
+    return result[:count].copy()
+
+
+@compiled
+def core_light(
+    place: tuple[np.ndarray, np.ndarray],
+    near: np.ndarray,
+    data: np.ndarray,
+    sensitivity: np.ndarray,
+    base_variance: np.ndarray,
+    sky: np.ndarray,
+    others: np.ndarray,
+    profiles: np.ndarray,
+) -> np.ndarray:
+    """What pixels near a source's core tell of its flux.
+
+    Parameters
+    ----------
+    place, data, sensitivity, base_variance
+        As for `first_weights`, all pixels of the order.
+    near : ndarray (m,)
+        From `core_pixels`.
+    sky : ndarray (bins,) [e-/bin/arcsec]
+    others : ndarray (k, bins) [e-/bin]
+        Known fluxes of other sources.
+    profiles : ndarray (k + 1, m) [1/arcsec]
+        Theirs and, last, the source's own in the pixels `near`.
+
+    Returns
+    -------
+    ndarray (3, m)
+        Bin, flux and its error, without the noise of any source.
+    """
+    below, share = place
+    result, last, known = np.empty((3, near.size)), sky.size - 1, len(others)
+    for m in range(near.size):
+        i = near[m]
+        a, b, part = below[i], min(below[i] + 1, last), share[i]
+        beneath = (sky[a] + part * (sky[b] - sky[a])) * sensitivity[i]
+        light = data[i] - beneath
+        for k in range(known):
+            light -= (others[k, a] + part * (others[k, b] - others[k, a])) * profiles[k, m] * sensitivity[i]
+        response = max(profiles[known, m] * sensitivity[i], 1e-6)
+        result[0, m] = b if part > 0.5 else a
+        result[1, m] = light / response
+        result[2, m] = np.sqrt(base_variance[i] + max(beneath, 0.0)) / response
+    return result
 
 
 @compiled
@@ -80,7 +112,6 @@ def first_weights(
     profiles: np.ndarray,
     source: int,
     rejection: float,
-    every: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Residuals about the first model and the weights of pixels that it explains.
 
@@ -100,18 +131,16 @@ def first_weights(
     source : int
         Whose light may be wrong by 2 percent.
     rejection : float [sigma]
-    every : int
-        Only each n-th pixel is looked at.
 
     Returns
     -------
     residual, weight : ndarray (pixels,) [e-], [e-^-2]
-        Data minus model; 1/variance, 0 where masked or hit. Both 0 where it was not looked.
+        Data minus model; 1/variance, 0 where masked or hit.
     """
     below, share = place
-    residual, weight = np.zeros(data.size), np.zeros(data.size)
+    residual, weight = np.empty(data.size), np.zeros(data.size)
     last = fluxes.shape[1] - 1
-    for i in range(0, data.size, every):
+    for i in range(data.size):
         a, b, part = below[i], min(below[i] + 1, last), share[i]
         sky = (skies[0, a] + part * (skies[0, b] - skies[0, a])) * sensitivity[i]
         steep = (skies[1, a] + part * (skies[1, b] - skies[1, a])) * sensitivity[i]

@@ -214,6 +214,11 @@ class ProfileAverages:
         """Profile in every pixel [1/arcsec]."""
         return averages(pixels.slit, pixels.position, pixels.footprint, *self.tables())
 
+    def some_values(self, pixels: OrderPixels, which: np.ndarray) -> np.ndarray:
+        """The same in the pixels `which` (n,) int."""
+        places = (values.take(which) for values in (pixels.slit, pixels.position, pixels.footprint))
+        return averages(*places, *self.tables())
+
     def with_derivatives(self, pixels: OrderPixels, which: np.ndarray) -> np.ndarray:
         """The same in the pixels `which`, and its derivatives: as `SlitProfile.with_derivatives`."""
         places = pixels.slit, pixels.position, pixels.footprint

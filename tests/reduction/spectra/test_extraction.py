@@ -8,7 +8,7 @@ from scipy.ndimage import maximum_filter1d
 
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.errors import UnprocessableData
-from soxs_recipes.reduction import extraction, order_fit
+from soxs_recipes.reduction import extraction, order_fit, order_preview
 from soxs_recipes.reduction.extraction import ExtractionSettings, extract_exposure
 
 CASES = {
@@ -92,7 +92,8 @@ def _faint_pulls(scene):
 def test_noise_does_not_widen_a_faint_source(scene_of, monkeypatch):
     scene = scene_of(seed=13, flux_level=25.0, emission=False, fwhm=7.0, line_count=8, line_peak=2000.0)
     assert _faint_pulls(scene).max() < 3.0
-    monkeypatch.setattr(order_fit, "shrunk_flux", lambda flux, information: flux)
+    for module in (order_fit, order_preview):
+        monkeypatch.setattr(module, "shrunk_flux", lambda flux, information: flux)
     assert _faint_pulls(scene).max() > 4.0
 
 
@@ -248,7 +249,7 @@ def test_first_fluxes_believe_the_pixels_that_a_track_leaves(scene_of, monkeypat
 
     assert rows.size == 13
     assert excess() < 2.0
-    monkeypatch.setattr(order_fit, "_DISAGREEMENT", 1e9)
+    monkeypatch.setattr(order_preview, "_DISAGREEMENT", 1e9)
     assert excess() > 4.0
 
 

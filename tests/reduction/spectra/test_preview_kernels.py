@@ -5,7 +5,7 @@ import pytest
 
 from soxs_recipes.reduction.object_trace import _near_by_chunk
 from soxs_recipes.reduction.order_pixels import bins_around
-from soxs_recipes.reduction.preview_kernels import add_light, core_light, first_weights
+from soxs_recipes.reduction.preview_kernels import add_light, core_light, core_pixels, first_weights
 
 _BINS = 40
 
@@ -35,16 +35,28 @@ def _along(course, position):
 def test_light_near_the_core_is_that_of_good_pixels_there(pixels):
     courses = np.stack([np.linspace(-1.0, 2.0, _BINS), np.linspace(0.1, 1.0, _BINS)])
     courses[1, :10] = 0.0  # narrower than a pixel
-    names = ("slit", "footprint", "good", "data", "response", "variance")
-    position, flux, noise = core_light(pixels["place"], *(pixels[name] for name in names), courses)
+    near = core_pixels(*(pixels[name] for name in ("place", "slit", "footprint", "good")), courses)
     centre, reach = (_along(course, pixels["position"]) for course in courses)
     core = np.abs(pixels["slit"] - centre) < np.maximum(reach, 1.3 * pixels["footprint"])
     core &= pixels["good"]
     assert 200 < core.sum() < 1000
     assert (core & (reach < pixels["footprint"])).sum() > 20
-    assert np.array_equal(position, np.clip(np.rint(pixels["position"][core]), 0, _BINS - 1))
-    assert np.allclose(flux, (pixels["data"] / pixels["response"])[core])
-    assert np.allclose(noise, (np.sqrt(pixels["variance"]) / pixels["response"])[core])
+    assert np.array_equal(near, np.flatnonzero(core))
+
+    random = np.random.default_rng(9)
+    sky, others = random.uniform(-5.0, 50.0, _BINS), random.normal(20.0, 100.0, (1, _BINS))
+    profiles = random.uniform(0.1, 0.6, (2, near.size))
+    sensitivity, position = pixels["response"], pixels["position"][near]
+    names = ("data", "response", "variance")
+    found, flux, noise = core_light(
+        pixels["place"], near, *(pixels[name] for name in names), sky, others, profiles
+    )
+    beneath = _along(sky, position) * sensitivity[near]
+    light = pixels["data"][near] - beneath - _along(others[0], position) * profiles[0] * sensitivity[near]
+    response = profiles[1] * sensitivity[near]
+    assert np.array_equal(found, np.clip(np.rint(position), 0, _BINS - 1))
+    assert np.allclose(flux, light / response)
+    assert np.allclose(noise, np.sqrt(pixels["variance"][near] + np.maximum(beneath, 0.0)) / response)
 
 
 def test_light_is_added_where_it_falls(pixels):
@@ -54,8 +66,7 @@ def test_light_is_added_where_it_falls(pixels):
 
 
 @pytest.mark.parametrize("of_difference", [False, True])
-@pytest.mark.parametrize("every", [1, 3])
-def test_first_weights_are_those_of_unhit_pixels(pixels, of_difference, every):
+def test_first_weights_are_those_of_unhit_pixels(pixels, of_difference):
     random = np.random.default_rng(6)
     position, sensitivity, base = pixels["position"], pixels["response"], pixels["variance"]
     skies, fluxes = random.uniform(5.0, 50.0, (2, _BINS)), random.normal(20.0, 100.0, (2, _BINS))
@@ -64,7 +75,7 @@ def test_first_weights_are_those_of_unhit_pixels(pixels, of_difference, every):
     flat_share = np.full(position.size, 1e-4)
     residual, weight = first_weights(
         pixels["place"], pixels["good"], pixels["data"], sensitivity, base, flat_share, beneath, skies, fluxes,
-        profiles, 1, 2.0, every,
+        profiles, 1, 2.0,
     )  # fmt: skip
     sky, steep = (_along(course, position) * sensitivity for course in skies)
     light = np.array([_along(flux, position) * sensitivity for flux in fluxes])
@@ -73,26 +84,22 @@ def test_first_weights_are_those_of_unhit_pixels(pixels, of_difference, every):
     photons = beneath + np.abs(objects) if of_difference else np.maximum(model, 0.0)
     variance = base + photons + model**2 * flat_share + steep**2
     used = pixels["good"] & (np.abs(pixels["data"] - model) < 2.0 * np.sqrt(variance + (0.2 * objects) ** 2))
-    looked = np.arange(position.size) % every == 0
-    used &= looked
-    assert 500 < every * used.sum() < 2600
-    assert np.allclose(residual, np.where(looked, pixels["data"] - model, 0.0))
+    assert 500 < used.sum() < 2600
+    assert np.allclose(residual, pixels["data"] - model)
     assert np.allclose(weight, np.where(used, 1.0 / (variance + (0.02 * light[1]) ** 2), 0.0))
 
 
-@pytest.mark.parametrize("every", [1, 3])
-def test_pixels_near_any_source_come_chunk_by_chunk(pixels, every):
+def test_pixels_near_any_source_come_chunk_by_chunk(pixels):
     position, slit, weight = pixels["position"], pixels["slit"], np.where(pixels["good"], 1.0, 0.0)
     along = np.arange(_BINS)
     courses = np.stack([[0.02 * along - 3.0, np.full(_BINS, 1.0)], [0.05 * along, 0.5 + 0.01 * along]])
-    near, ends = _near_by_chunk(*pixels["place"], position, slit, weight, courses, every, 5)
+    near, ends = _near_by_chunk(*pixels["place"], position, slit, weight, courses, 5)
     inside = [np.abs(slit - _along(centre, position)) < _along(reach, position) for centre, reach in courses]
     expected = np.flatnonzero(np.any(inside, axis=0) & (weight > 0))
-    expected = expected[expected % every == 0]
     assert expected.size > 150
     chunk = np.clip((position / _BINS * 5).astype(int), 0, 4)[expected]
     assert np.array_equal(near, expected[np.argsort(chunk, kind="stable")])
     assert np.array_equal(np.diff(ends), np.bincount(chunk, minlength=5))
-    nothing, ends = _near_by_chunk(*pixels["place"], position, slit, 0.0 * weight, courses, every, 5)
+    nothing, ends = _near_by_chunk(*pixels["place"], position, slit, 0.0 * weight, courses, 5)
     assert nothing.size == 0
     assert not ends.any()
