@@ -12,8 +12,9 @@ import numpy as np
 
 from soxs_recipes.compiled import compiled
 
-__all__ = ["find_cosmic_rays", "grow_hits", "laplacian_significance", "narrow_hits"]
+__all__ = ["HitImages", "find_cosmic_rays", "grow_hits", "laplacian_significance", "narrow_hits"]
 
+_SUSPECT = 0.8  # of the threshold
 _EDGE = 3  # half-size of the patches around candidates
 # Share of a pixel's light that a line leaves in one neighbour at least, along the dispersion: 0.36 at 1.7 px FWHM.
 _LEAST_NEXT = 0.25
@@ -58,6 +59,7 @@ def find_cosmic_rays(
     threshold: float = 5.0,
     contrast: float = 4.0,
     growth: float = 3.0,
+    suspects: np.ndarray | None = None,
 ) -> np.ndarray:
     """Pixels hit by cosmic rays.
 
@@ -76,6 +78,8 @@ def find_cosmic_rays(
         How much sharper than its surroundings a hit must be; light that fills a point-spread function is below 4.
     growth : float [sigma]
         Neighbours of a hit above this are part of it.
+    suspects : ndarray (n,) int or None
+        Places in the flattened image beside which nothing stands out, as from `HitImages.put`.
 
     Returns
     -------
@@ -85,7 +89,8 @@ def find_cosmic_rays(
     def light(y, x):
         return np.where(usable[y, x], sign * residual[y, x], 0.0)
 
-    y, x = np.divmod(_above(residual, sigma, usable, sign, 0.8 * threshold), residual.shape[1])
+    above = _above(residual, sigma, usable, sign, _SUSPECT * threshold, suspects)
+    y, x = np.divmod(above, residual.shape[1])
     significance = laplacian_significance(light, sigma, y, x)
     y, x, significance = (values[significance > threshold] for values in (y, x, significance))
     hits = np.zeros(residual.shape, dtype=bool)
@@ -107,7 +112,7 @@ def grow_hits(hits: np.ndarray, is_part: Callable) -> None:
 
     `is_part` (rows, columns) tells.
     """
-    y, x = np.nonzero(hits)
+    y, x = np.divmod(np.flatnonzero(hits), hits.shape[1])
     for _ in range(2):
         beside = np.unique(np.ravel_multi_index(_patches(hits.shape, y, x, 1), hits.shape))
         y, x = np.divmod(beside, hits.shape[1])
@@ -116,9 +121,20 @@ def grow_hits(hits: np.ndarray, is_part: Callable) -> None:
         hits[y, x] = True
 
 
+def _above(light, sigma, usable, sign, threshold, suspects):
+    """Places in the flattened image of usable pixels with light, times the sign, above the threshold in sigma.
+
+    Among the suspects, unless they are None.
+    """
+    if suspects is None:
+        return _all_above(light, sigma, usable, sign, threshold)
+    stands_out = sign * light.take(suspects) > threshold * sigma.take(suspects)
+    return suspects[stands_out & usable.take(suspects)]
+
+
 @compiled
-def _above(light, sigma, usable, sign, threshold):
-    """Places in the flattened image of usable pixels with light, times the sign, above the threshold in sigma."""
+def _all_above(light, sigma, usable, sign, threshold):
+    """`_above`, among all pixels."""
     found, count = np.empty(1024, np.intp), 0
     nx = light.shape[1]
     for y in range(light.shape[0]):
@@ -139,6 +155,7 @@ def narrow_hits(
     *,
     sign: float = 1.0,
     threshold: float = 5.0,
+    suspects: np.ndarray | None = None,
 ) -> np.ndarray:
     """Pixels that rise above both neighbours along the dispersion as no line through the optics can.
 
@@ -157,6 +174,8 @@ def narrow_hits(
     sign : float
         -1 for hits that were subtracted.
     threshold : float [sigma]
+    suspects : ndarray (n,) int or None
+        As for `find_cosmic_rays`.
 
     Returns
     -------
@@ -164,7 +183,7 @@ def narrow_hits(
     """
     light, noise, known = excess.ravel(), sigma.ravel(), usable.ravel()
     hits = np.zeros(light.size, dtype=bool)
-    peaks = _above(excess, sigma, usable, sign, threshold)
+    peaks = _above(excess, sigma, usable, sign, threshold, suspects)
     beside = np.clip(np.stack([peaks - stride, peaks + stride]), 0, light.size - 1)
     seen = known[beside]
     spare = np.where(seen, sign * (_LEAST_NEXT * light[peaks] - light[beside]), np.inf)
@@ -182,3 +201,50 @@ def _patches(shape, y, x, half):
 
 def _reflected(index, length):
     return length - 1 - np.abs(length - 1 - np.abs(index))
+
+
+class HitImages:
+    """Images in which the hits of an exposure are sought in several steps; they are large and made once.
+
+    Parameters
+    ----------
+    shape : (ny, nx)
+
+    Attributes
+    ----------
+    light, sigma : ndarray (ny, nx) float32
+    usable : ndarray (ny, nx) bool
+        As `find_cosmic_rays` takes them, no light anywhere until it is put there.
+    """
+
+    def __init__(self, shape: tuple[int, int]):
+        self.light, self.sigma = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+        self.usable = np.zeros(shape, dtype=bool)
+
+    def put(
+        self, index: np.ndarray, light: np.ndarray, variance: np.ndarray, usable: np.ndarray, threshold: float
+    ) -> np.ndarray:
+        """Put light and its noise at places (n,) of the flattened images.
+
+        Returns
+        -------
+        ndarray (m,) int
+            Those where the light, of either sign, could be a hit at this threshold [sigma].
+        """
+        images = (self.light.reshape(-1), self.sigma.reshape(-1), self.usable.reshape(-1))
+        # Single precision rounds: a hair below the limit counts.
+        limit = 0.999 * _SUSPECT * threshold
+        return _put_light(index, light, variance, usable, limit**2, *images)
+
+
+@compiled
+def _put_light(index, light, variance, usable, limit, all_light, all_sigma, all_usable):
+    """`HitImages.put`; `limit` is that of squared light over variance."""
+    suspects, count = np.empty(index.size, np.intp), 0
+    for i in range(index.size):
+        k = index[i]
+        all_light[k], all_sigma[k], all_usable[k] = light[i], np.sqrt(variance[i]), usable[i]
+        if usable[i] and light[i] ** 2 > limit * variance[i]:
+            suspects[count] = k
+            count += 1
+    return suspects[:count].copy()

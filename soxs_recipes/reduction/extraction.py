@@ -13,7 +13,7 @@ from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.errors import AlgorithmError, UnprocessableData
 from soxs_recipes.reduction.asked import Asked, given_profiles, restrict_pixels
 from soxs_recipes.reduction.asked_sources import are_blended, forced_choice
-from soxs_recipes.reduction.cosmic_rays import find_cosmic_rays, narrow_hits
+from soxs_recipes.reduction.cosmic_rays import HitImages, find_cosmic_rays, narrow_hits
 from soxs_recipes.reduction.object_trace import TraceQuality, start_profiles, update_profiles
 from soxs_recipes.reduction.order_fit import OrderFit
 from soxs_recipes.reduction.order_pixels import OrderGrid, cut_order, make_order_grid
@@ -258,8 +258,9 @@ def fit_sources(
     _assign(fits, starts)
     _first_model(fits, choice)
     _preview_profiles(fits, starts, choice, settings)
-    hits = _mask_cosmic_rays(frame, fits, settings)
-    return _iterate(frame, fits, starts, choice, settings, hits), hits
+    images = _hit_images(fits, frame.shape, settings)
+    hits = _mask_cosmic_rays(frame, fits, settings, images)
+    return _iterate(frame, fits, starts, choice, settings, hits, images), hits
 
 
 def find_target(fits: list[OrderFit], settings: ExtractionSettings) -> TargetChoice:
@@ -394,32 +395,36 @@ def _is_blended(sources, index: int) -> bool:
     )
 
 
-def _mask_cosmic_rays(frame: Frame, fits: list[OrderFit], settings: ExtractionSettings) -> np.ndarray:
-    """Hits on the frame [bool image]; the fits' masks grow by them."""
+def _mask_cosmic_rays(frame: Frame, fits: list[OrderFit], settings: ExtractionSettings, images) -> np.ndarray:
+    """Hits on the frame [bool image]; the fits' masks grow by them. `images` are from `_hit_images`."""
     hits = np.zeros(frame.shape, dtype=bool)
     if not settings.find_cosmic_rays:
         return hits
-    rows = _rows_of(fits, frame.shape)
-    shape, first = hits[rows].shape, rows.start
-    residual, sigma = np.zeros(shape, np.float32), np.ones(shape, np.float32)
-    usable, threshold = np.zeros(shape, dtype=bool), settings.cosmic_ray_threshold
+    rows, signs, threshold = _rows_of(fits, frame.shape), fits[0].hit_signs, settings.cosmic_ray_threshold
+    first = rows.start * frame.shape[1]
+    suspects = []
     for fit in fits:
         tolerance = _first_tolerance(fit) if fit.solution is None else fit.tolerance
-        fit.pixels.put(residual, fit.residual, first)
-        fit.pixels.put(sigma, np.sqrt(fit.variance + tolerance**2), first)
-        fit.pixels.put(usable, fit.usable, first)
-    for sign in fits[0].hit_signs:
-        hits[rows] |= find_cosmic_rays(residual, sigma, usable, sign=sign, threshold=threshold)
-    # The same images again: they are large.
-    for fit in fits:
-        for image, values in zip((residual, sigma), fit.above_course(), strict=True):
-            fit.pixels.put(image, values, first)
-    for sign in fits[0].hit_signs:
-        hits[rows] |= narrow_hits(residual, sigma, usable, fits[0].pixels.stride, sign=sign, threshold=threshold)
+        light = fit.residual, fit.variance + tolerance**2
+        suspects.append(images.put(fit.pixels.index - first, *light, fit.usable, threshold))
+    where = {"suspects": np.sort(np.concatenate(suspects)), "threshold": threshold}
+    for sign in signs:
+        hits[rows] |= find_cosmic_rays(images.light, images.sigma, images.usable, sign=sign, **where)
+    suspects = [images.put(fit.pixels.index - first, *fit.above_course(), fit.usable, threshold) for fit in fits]
+    where["suspects"] = np.sort(np.concatenate(suspects))
+    stride = fits[0].pixels.stride
+    for sign in signs:
+        hits[rows] |= narrow_hits(images.light, images.sigma, images.usable, stride, sign=sign, **where)
     for fit in fits:
         fit.hits = hits.ravel()[fit.pixels.index]
         fit.rejected = fit.hits.copy()
     return hits
+
+
+def _hit_images(fits, shape, settings) -> HitImages | None:
+    """Where hits of the exposure are sought; None where they shall not be."""
+    rows = _rows_of(fits, shape)
+    return HitImages((rows.stop - rows.start, shape[1])) if settings.find_cosmic_rays else None
 
 
 def _rows_of(fits: Sequence[OrderFit], shape: tuple[int, int]) -> slice:
@@ -437,7 +442,7 @@ def _first_tolerance(fit: OrderFit) -> np.ndarray:
     return 0.2 * np.abs(fit.model - sky) + 0.5 * steep
 
 
-def _iterate(frame, fits, starts, choice, settings, hits):
+def _iterate(frame, fits, starts, choice, settings, hits, images):
     """Fit, refine and reject in turn; returns the target's trace quality per order."""
     traces: dict[int, TraceQuality] = {}
     # Shapes that blended sources share settle slowly.
@@ -467,7 +472,7 @@ def _iterate(frame, fits, starts, choice, settings, hits):
                 traces = quality
         if round_number == 0:
             # Judged anew by the better model, in whose fit the suspects had no part.
-            hits[:] = _mask_cosmic_rays(frame, fits, settings)
+            hits[:] = _mask_cosmic_rays(frame, fits, settings, images)
     return traces
 
 

@@ -266,18 +266,21 @@ class OrderFit:
         return _tolerances(*self.pixels.place, shares, self.solution.objects, self.model, _SKY_ERROR)
 
     def above_course(self) -> tuple[np.ndarray, np.ndarray]:
-        """Data above sky and the objects' course over several bins [e-], and their noise with errors of both."""
+        """Data above sky and the objects' course over several bins [e-]; their variance with errors of both."""
         fluxes, sky = self.first_fluxes, self.first_sky_model()
         if self.solution is not None:
             fluxes, sky = self.solution.flux, self.sky
-        courses = [median_filter(flux, _COURSE, mode="nearest") for flux in fluxes]
-        light = sum(
-            self.pixels.interpolate(course) * self.profile_values(source) for source, course in enumerate(courses)
+        courses = np.array([median_filter(flux, _COURSE, mode="nearest") for flux in fluxes])
+        profiles = np.array([self.profile_values(source) for source in range(len(fluxes))])
+        return _above_course(
+            *self.pixels.place,
+            self.data - sky,
+            self.base_variance + self.sky_photons(),
+            self.sensitivity,
+            np.abs(np.gradient(self.binned_sky)),
+            courses.reshape(-1, self.binned_sky.size),
+            profiles.reshape(-1, self.data.size),
         )
-        light = light * self.sensitivity
-        steep = self.pixels.interpolate(np.abs(np.gradient(self.binned_sky))) * self.sensitivity
-        noise = self.base_variance + self.sky_photons() + np.abs(light)
-        return self.data - sky - light, np.sqrt(noise + (0.5 * steep) ** 2 + (0.2 * light) ** 2)
 
     def reject(self) -> int:
         """Mask pixels that the model cannot explain; returns how many are masked now."""
@@ -370,6 +373,32 @@ def _tolerances(below, share, errors, objects, model, sky_error):
             total += own * (errors[source, a] + share[i] * (errors[source, b] - errors[source, a]))
         result[i] = total + sky_error * abs(model[i] - light)
     return result
+
+
+@compiled
+def _above_course(below, share, light, variance, sensitivity, steep, courses, profiles):
+    """Light above the objects' courses, and its variance with errors of sky and courses, in every pixel.
+
+    below, share
+        As from `order_pixels.bins_around`.
+    light, variance : ndarray (pixels,)
+        Above the sky and without the objects' noise.
+    steep : ndarray (bins,) [e-/bin/arcsec]
+        By how much the sky changes within a bin.
+    courses, profiles : ndarray (sources, bins), (sources, pixels)
+    """
+    above, total = np.empty(light.size), np.empty(light.size)
+    last = steep.size - 1
+    for i in range(light.size):
+        a, b = below[i], min(below[i] + 1, last)
+        objects = 0.0
+        for k in range(len(courses)):
+            objects += (courses[k, a] + share[i] * (courses[k, b] - courses[k, a])) * profiles[k, i]
+        objects *= sensitivity[i]
+        rough = (steep[a] + share[i] * (steep[b] - steep[a])) * sensitivity[i]
+        above[i] = light[i] - objects
+        total[i] = variance[i] + abs(objects) + (0.5 * rough) ** 2 + (0.2 * objects) ** 2
+    return above, total
 
 
 @compiled

@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import binary_dilation
 
 from soxs_recipes.reduction import cosmic_rays
-from soxs_recipes.reduction.cosmic_rays import find_cosmic_rays, grow_hits, narrow_hits
+from soxs_recipes.reduction.cosmic_rays import HitImages, find_cosmic_rays, grow_hits, narrow_hits
 
 
 @pytest.fixture
@@ -125,6 +125,33 @@ def test_hits_that_were_subtracted_are_found_by_their_sign(blank):
         assert hits.sum() > 50
         assert np.array_equal(find(-image, sign=-1.0), hits)
         assert not (find(image, sign=-1.0) & hits).any()
+
+
+@pytest.mark.parametrize("threshold", [5.0, 12.0])
+def test_hits_are_the_same_where_only_suspects_are_looked_at(blank, threshold):
+    image, sigma, usable, rng = blank
+    _hit(image, rng, 100)
+    _hit(image, rng, 100, -3000.0, -90.0)
+    usable[::7, ::5] = False
+    order = np.arange(20 * 300, 380 * 300)
+    inside = np.zeros(image.shape, bool)
+    inside[20:380] = usable[20:380]
+    images = HitImages(image.shape)
+    suspects = images.put(order, image.ravel()[order], sigma.ravel()[order] ** 2, usable.ravel()[order], threshold)
+    assert 300 < suspects.size < 1000
+    for sign in (1.0, -1.0):
+        how = {"sign": sign, "threshold": threshold}
+        found = [
+            find_cosmic_rays(np.where(inside, image, 0.0), sigma, inside, **how),
+            narrow_hits(image, sigma, inside, 300, **how),
+        ]
+        arrays = images.light, images.sigma, images.usable
+        again = [
+            find_cosmic_rays(*arrays, **how, suspects=suspects),
+            narrow_hits(*arrays, 300, **how, suspects=suspects),
+        ]
+        assert min(hits.sum() for hits in found) > 50
+        assert np.array_equal(found, again)
 
 
 def test_hits_grow_into_what_is_part_of_them_two_pixels_far():
