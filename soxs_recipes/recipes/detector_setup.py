@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from soxs_recipes.errors import InputError, UnprocessableData
@@ -95,7 +95,7 @@ def detector_setup(raw: RawFrame, arm: Arm) -> DetectorSetup:
     header = _Header(raw, arm, load_instrument())
     binning = _binning(header, raw.data.shape, arm)
     layout = _layout(header, raw.data.shape, binning, arm)
-    noise = _unlit_noise(raw, layout)
+    noise, layout = _unlit_noise(raw, layout)
     notes: list[str] = []
     mode = _read_mode(header, arm, noise)
     stated = header.positive("READ_NOISE")
@@ -216,26 +216,25 @@ def _stated_outputs(header: _Header, width: int, science: int) -> list[tuple]:
 # --- gain and noise -----------------------------------------------------------------------------------------
 
 
-def _unlit_noise(raw: RawFrame, layout: ReadoutLayout) -> float:
-    """Standard deviation [ADU] of pixels without light; 0 when there are none, or none that carry noise."""
-    from soxs_recipes.reduction.overscan import overscan_level
+def _unlit_noise(raw: RawFrame, layout: ReadoutLayout) -> tuple[float, ReadoutLayout]:
+    """Standard deviation [ADU] of pixels without light; 0 when there are none, or none that carry noise.
+
+    And the layout, which knows then what has been measured.
+    """
     from soxs_recipes.reduction.reference_pixels import reference_noise
 
     if layout.reference_border:
         noise = reference_noise(raw.data, layout.reference_border)
-        return noise if noise > _LEAST_NOISE else 0.0
+        return (noise if noise > _LEAST_NOISE else 0.0), layout
     y0, y1, _, _ = layout.science_window
-    noises = []
-    for amplifier in layout.amplifiers:
-        strip = amplifier.overscan or amplifier.prescan
-        if strip is not None:
-            side = "low" if strip[0] >= amplifier.columns[1] else "high"
-            try:
-                noises.append(overscan_level(raw.data[y0:y1, strip[0] : strip[1]], side).noise)
-            except ValueError as error:
-                raise UnprocessableData(f"{raw.path.name}: {error}; the frame cannot be used") from error
-    noises = [noise for noise in noises if noise > _LEAST_NOISE]
-    return math.sqrt(sum(noise**2 for noise in noises) / len(noises)) if noises else 0.0
+    try:
+        levels = [amplifier.level(raw.data[y0:y1]) for amplifier in layout.amplifiers]
+    except ValueError as error:
+        raise UnprocessableData(f"{raw.path.name}: {error}; the frame cannot be used") from error
+    amplifiers = zip(layout.amplifiers, levels, strict=True)
+    layout = replace(layout, amplifiers=tuple(replace(one, measured=level) for one, level in amplifiers))
+    noises = [level.noise for level in levels if level is not None and level.noise > _LEAST_NOISE]
+    return math.sqrt(sum(noise**2 for noise in noises) / len(noises)) if noises else 0.0, layout
 
 
 def _read_mode(header: _Header, arm: Arm, noise: float) -> ReadMode:

@@ -216,8 +216,10 @@ def _expected_charge(frame: Frame, dark: Master | None, scale: float) -> np.ndar
 
     from soxs_recipes.reduction.preparation import frame_noise, local_signal
 
-    light = local_signal(frame.data, frame_noise(frame))
-    return light if dark is None else light + np.maximum(np.float32(scale) * dark.frame.data, np.float32(0.0))
+    charge = local_signal(frame.data, frame_noise(frame))
+    if dark is not None:
+        charge += np.maximum(np.float32(scale) * dark.frame.data, np.float32(0.0))
+    return charge
 
 
 def _subtracted(frame: Frame, master: Master, scale: float, path: str | Path) -> Frame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -58,11 +58,40 @@ class Amplifier:
     columns : (x0, x1)
         Light-sensitive columns that it reads.
     overscan, prescan : (x0, x1) or None
+    measured : OverscanLevel or None
+        Level of the overscan, without one of the prescan, where it is known already.
     """
 
     columns: tuple[int, int]
     overscan: tuple[int, int] | None = None
     prescan: tuple[int, int] | None = None
+    measured: OverscanLevel | None = field(default=None, compare=False, repr=False)
+
+    def level(self, rows: np.ndarray) -> OverscanLevel | None:
+        """Level of the overscan, without one of the prescan; None without either.
+
+        Parameters
+        ----------
+        rows : ndarray (ny, columns of the raw frame) [ADU]
+
+        Raises
+        ------
+        ValueError
+            The strip holds no finite value.
+        """
+        strip = next((strip for strip in (self.overscan, self.prescan) if _has_columns(strip)), None)
+        if strip is None or self.measured is not None:
+            return self.measured
+        return self.level_of(strip, rows)
+
+    def level_of(self, strip: tuple[int, int], rows: np.ndarray) -> OverscanLevel:
+        """Level of one of the strips, from all rows of the frame's light."""
+        side = "low" if strip[0] >= self.columns[1] else "high"
+        return overscan_level(rows[:, strip[0] : strip[1]], side)
+
+
+def _has_columns(strip: tuple[int, int] | None) -> bool:
+    return strip is not None and strip[1] > strip[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +182,14 @@ def prepare(
     _refuse_hopeless(light, window, saturation, meta.name)
     level = _electronic_level(data, layout, meta.gain)
     signal, quality = np.empty(shape, np.float32), np.empty(shape, np.int32)
-    limit, no_data, full = np.float32(saturation), np.int32(QualityFlag.NO_DATA), np.int32(QualityFlag.SATURATED)
-    without_level(light, window, level.by_output, level.first_column, limit, no_data, full, signal, quality)
+    no_data = np.int32(QualityFlag.NO_DATA)
+    bits = no_data, np.int32(QualityFlag.SATURATED), np.int32(QualityFlag.NON_LINEAR)
+    # Curves are of signals in ADU: electrons and their limit come after them.
+    gain, linear = (1.0, np.inf) if curves else (meta.gain, linear_limit)
+    limits = np.float32(saturation), np.float32(linear)
+    without_level(
+        light, window, level.by_output, level.first_column, np.float32(gain), limits, bits, signal, quality
+    )
     for block in _unread(light, window, saturation):
         signal[block], quality[block] = 0.0, no_data
     readout = np.float32(meta.read_noise**2 + meta.gain**2 / 12.0 + level.variance)
@@ -165,10 +200,8 @@ def prepare(
         for curve in curves:
             _make_linear(signal, variance, quality, curve, meta.binning[1])
         signal[lost] = 0.0
-    signal *= np.float32(meta.gain)
-    bent = signal > linear_limit
-    if bent.any():
-        quality[bent] |= np.int32(QualityFlag.NON_LINEAR)
+        signal *= np.float32(meta.gain)
+        quality[signal > linear_limit] |= np.int32(QualityFlag.NON_LINEAR)
     meta = replace(meta, saturation=min(meta.saturation, saturation * meta.gain - level.report.level))
     return Frame(signal, variance, quality, meta), level.report
 
@@ -255,15 +288,10 @@ def _electronic_level(data: np.ndarray, layout: ReadoutLayout, gain: float) -> _
 
 def _amplifier_level(rows: np.ndarray, amplifier: Amplifier) -> tuple[OverscanLevel, float]:
     """Level of one amplifier (overscan before prescan) and their difference [ADU], NaN without both."""
-    strips = []
-    for strip in (amplifier.overscan, amplifier.prescan):
-        if strip is None or strip[1] <= strip[0]:
-            continue
-        side = "low" if strip[0] >= amplifier.columns[1] else "high"
-        strips.append(overscan_level(rows[:, strip[0] : strip[1]], side))
-    if len(strips) < 2:
-        return strips[0], float("nan")
-    return strips[0], float(strips[0].level.mean() - strips[1].level.mean())
+    level = amplifier.level(rows)
+    if not (_has_columns(amplifier.overscan) and _has_columns(amplifier.prescan)):
+        return level, float("nan")
+    return level, float(level.level.mean() - amplifier.level_of(amplifier.prescan, rows).level.mean())
 
 
 def local_signal(data: np.ndarray, noise: np.ndarray | float | None = None) -> np.ndarray:

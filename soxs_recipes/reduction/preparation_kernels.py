@@ -62,7 +62,7 @@ def constant_blocks(values, block, saturation):
 
 
 @compiled
-def without_level(data, window, level, first_column, saturation, no_data, saturated, signal, quality):
+def without_level(data, window, level, first_column, gain, limits, bits, signal, quality):
     """Signal and quality of a window of a readout.
 
     Parameters
@@ -73,14 +73,16 @@ def without_level(data, window, level, first_column, saturation, no_data, satura
     level : ndarray (ny, outputs) float32 [ADU]
     first_column : ndarray (outputs + 1,) int64
         Columns of the window at which the outputs begin, then nx.
-    saturation : float32 [ADU]
-    no_data, saturated : int32
+    gain : float32 [e-/ADU]
+    limits : (float32 [ADU], float32 [e-])
+        Value from which a pixel is saturated, signal beyond which it is not linear.
+    bits : (no_data, saturated, non_linear) of int32
         Quality bits.
-
-    signal, quality : ndarray (ny, nx) float32 [ADU], int32
+    signal, quality : ndarray (ny, nx) float32 [e-], int32
         Filled; signal is 0 where the value is not finite.
     """
-    y0, y1, x0, _ = window
+    (y0, y1, x0, _), (saturation, linear) = window, limits
+    no_data, saturated, non_linear = bits
     for y in range(y1 - y0):
         for output in range(level.shape[1]):
             own, first, last = level[y, output], first_column[output], first_column[output + 1]
@@ -93,8 +95,11 @@ def without_level(data, window, level, first_column, saturation, no_data, satura
                 value = values[x]
                 # Infinities and NaN alike.
                 finite = value - value == np.float32(0.0)
-                result[x] = value - own if finite else np.float32(0.0)
-                flags[x] = (saturated if value >= saturation else np.int32(0)) if finite else no_data
+                light = (value - own) * gain if finite else np.float32(0.0)
+                result[x] = light
+                full = saturated if value >= saturation else np.int32(0)
+                bent = non_linear if light > linear else np.int32(0)
+                flags[x] = full | bent if finite else no_data
     return signal, quality
 
 
