@@ -39,24 +39,15 @@ def bayesian_surface(
 @compiled
 def _reweighted_fit(design, value, expected):
     n, p = design.shape
-    weights, residual, typical = np.ones(n), np.empty(n), 0.3
+    weights, weighted, typical = np.ones(n), np.empty((n, p)), 0.3
     coefficients, inverse = np.zeros(p), np.zeros((p, p))
     for _ in range(6):
-        normal, right = np.diag((typical / expected) ** 2), np.zeros(p)
         for i in range(n):
             for j in range(p):
-                weighted = weights[i] * design[i, j]
-                right[j] += weighted * value[i]
-                for k in range(j + 1):
-                    normal[j, k] += weighted * design[i, k]
-        for j in range(p):
-            for k in range(j):
-                normal[k, j] = normal[j, k]
-        inverse = np.linalg.inv(normal)
-        for j in range(p):
-            coefficients[j] = (inverse[j] * right).sum()
-        for i in range(n):
-            residual[i] = np.abs(value[i] - (design[i] * coefficients).sum())
+                weighted[i, j] = weights[i] * design[i, j]
+        inverse = np.linalg.inv(np.dot(weighted.T, design) + np.diag((typical / expected) ** 2))
+        coefficients = np.dot(inverse, np.dot(value, weighted))
+        residual = np.abs(value - np.dot(design, coefficients))
         typical = max(1.4826 * np.median(residual), 0.1)
         for i in range(n):
             weights[i] = 1.0 / (1.0 + (residual[i] / (2.0 * typical)) ** 2) ** 2
