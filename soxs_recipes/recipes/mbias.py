@@ -48,7 +48,7 @@ class MasterBias(Recipe):
             *MASTER_QC,
             QCDefinition("PRESCAN DIFF", "e-", "Overscan level minus prescan level, mean.", (-50.0, 50.0)),
         ),
-        algorithm_version=4,
+        algorithm_version=5,
     )
 
     def process(self, inputs, parameters, outputs):

@@ -55,7 +55,7 @@ class MasterDark(Recipe):
             QCDefinition("HOTPIX FRAC", "", "HOTPIX NUM over all pixels.", (0.0, 0.02)),
             *MASTER_QC,
         ),
-        algorithm_version=4,
+        algorithm_version=5,
     )
 
     def process(self, inputs, parameters, outputs):

@@ -21,6 +21,7 @@ __all__ = ["find_bad_pixels", "local_level"]
 # Expected false flags of each kind on a clean frame, as a fraction of its pixels.
 _FALSE_FRACTION = 1e-6
 _BLOCK = 32
+_ENOUGH = 300  # pixels, of which a median is taken
 _NOTHING = np.float32(0.0)
 _INVALID_BLOCK_FRACTION = 0.2
 
@@ -98,17 +99,24 @@ def local_level(data: np.ndarray, quality: np.ndarray | None = None) -> np.ndarr
     coarse = median_filter(blocks, size=3, mode="nearest")
     smooth = _spread(coarse, values.shape, _BLOCK)
     for axis in (0, 1):
-        profile = _finite_median(values - smooth, axis)
+        some = _every(values.shape[axis] // _ENOUGH)
+        some = (some, slice(None)) if axis == 0 else (slice(None), some)
+        profile = _finite_median(values[some] - smooth[some], axis)
         smooth += profile[None, :] if axis == 0 else profile[:, None]
     return smooth
+
+
+def _every(step: int) -> slice:
+    """Every `step`-th row or column, an odd number: those of even and of odd number may differ."""
+    return slice(None, None, max(step - 1 + step % 2, 1))
 
 
 def _block_medians(values: np.ndarray, block: int) -> np.ndarray:
     ny, nx = (-(-length // block) for length in values.shape)
     padded = np.full((ny * block, nx * block), np.nan, np.float32)
     padded[: values.shape[0], : values.shape[1]] = values
-    cells = padded.reshape(ny, block, nx, block).swapaxes(1, 2).reshape(ny, nx, -1)
-    return _finite_median(cells, 2)
+    cells = padded.reshape(ny, block, nx, block)[:, _every(block * block // _ENOUGH)]
+    return _finite_median(cells.swapaxes(1, 2).reshape(ny, nx, -1), 2)
 
 
 def _finite_median(values: np.ndarray, axis: int) -> np.ndarray:
@@ -167,17 +175,17 @@ def _chi_square(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Chi-square about the mean without the worst frame, its degrees of freedom, and whether all values agree."""
     mean = combination.frame.data
-    # What stands above the local level is charge, whose Poisson noise is no misbehaviour.
-    charge = np.maximum(mean - level, np.float32(0.0)) + np.float32(noise_scale) * poisson
     chi_square, degrees = np.empty(mean.shape, np.float32), np.empty(mean.shape, np.int16)
-    constant = np.empty(mean.shape, bool)
+    constant, everywhere = np.empty(mean.shape, bool), np.broadcast_to(poisson, mean.shape)
     for rows in row_chunks(mean.shape):
         values, quality = (np.stack([image[rows] for image in images]) for images in
                            ([frame.data for frame in frames], [frame.quality for frame in frames]))  # fmt: skip
         variance = stacked([frame.variance for frame in frames], rows)
         numbers = np.float32(noise_scale), np.int32(UNUSABLE)
+        # What stands above the local level is charge, whose Poisson noise is no misbehaviour.
+        charge = np.maximum(mean[rows] - level[rows], _NOTHING) + numbers[0] * everywhere[rows]
         add_chi_squares(
-            values, variance, quality, mean[rows], charge[rows], *numbers,
+            values, variance, quality, mean[rows], charge, *numbers,
             chi_square[rows], degrees[rows], constant[rows],
         )  # fmt: skip
     return chi_square, degrees, constant

@@ -10,7 +10,7 @@ import numpy as np
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.quality import UNUSABLE, QualityFlag
 from soxs_recipes.reduction.bad_pixels import find_bad_pixels, local_level
-from soxs_recipes.reduction.combine import Combination, combine_frames
+from soxs_recipes.reduction.combine import Combination, combine_frames, row_chunks
 from soxs_recipes.reduction.frame_scatter import (
     frame_noises,
     noise_scale,
@@ -123,9 +123,7 @@ def build_master(
     )
     master = measured.frame
     if collects_charge:
-        charge = master.data - level
-        charge[charge < _CHARGE_SIGMA * np.sqrt(master.variance)] = 0.0
-        master = master.with_arrays(variance=master.variance + charge / np.maximum(combination.count, 1))
+        master = master.with_arrays(variance=_with_own_charge(master, level, combination.count))
     noises = tuple(frame_noises(frames, combination))
     peak = pattern_peak(frames[0].data - master.data, combination.count == len(frames))
     meta = replace(master.meta, read_noise=_read_noise(frames[0], scale, poisson))
@@ -141,6 +139,16 @@ def build_master(
 _STATIC_BITS = np.int32(
     QualityFlag.DEAD | QualityFlag.HOT | QualityFlag.COLD | QualityFlag.NOISY | QualityFlag.NO_DATA
 )
+
+
+def _with_own_charge(master: Frame, level: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Variance (ny, nx) with the Poisson noise of pixels that hold charge of their own."""
+    variance = np.empty_like(level)
+    for rows in row_chunks(level.shape):
+        charge, noise = master.data[rows] - level[rows], master.variance[rows]
+        charge[charge < np.float32(_CHARGE_SIGMA) * np.sqrt(noise)] = 0.0
+        variance[rows] = noise + charge / np.maximum(count[rows], 1)
+    return variance
 
 
 def _with_charge(combination: Combination, charge: np.ndarray) -> Combination:

@@ -118,7 +118,7 @@ def _typical(values: np.ndarray) -> float:
 
 def _sample(values: np.ndarray, usable: np.ndarray) -> np.ndarray:
     """Usable values, enough of them for what sets a limit."""
-    some = thinned(values)[thinned(usable)]
+    some = thinned(values)[::3][thinned(usable)[::3]]
     return some if some.size else values[usable]
 
 
@@ -152,14 +152,24 @@ def _pattern_ratio(pull: np.ndarray, free: np.ndarray, share: float) -> float:
     number = np.count_nonzero(free)
     if number == 0:
         return 0.0
-    squares, width = np.where(free, np.square(pull), np.float32(np.inf)).ravel(), 1.0
-    # The limits move with the width: a fixed point, reached by a third each time.
+    squares = np.where(free, np.square(pull), np.float32(np.inf)).ravel()
+    # A part of the pixels comes near it.
+    width = _core_width(thinned(squares), 1.0)
+    width = width and _core_width(squares, width)
+    if not width:
+        return 0.0
+    ratio = width**2 / (1.0 - share) - 1.0
+    return ratio if ratio > _PATTERN_SIGMA * np.sqrt(8.0 / number) + 0.004 else 0.0
+
+
+def _core_width(squares: np.ndarray, width: float) -> float | None:
+    """Standard deviation of the normal core; None where it is empty. The limits move with it: a fixed point."""
     for _ in range(12):
         mean = mean_below(squares, (_CORE * width) ** 2)
         if mean is None:
-            return 0.0
+            return None
         before, width = width, float(np.sqrt(mean / _CORE_VARIANCE))
+        # What is left is a third each time.
         if abs(width - before) < 1e-5:
             break
-    ratio = width**2 / (1.0 - share) - 1.0
-    return ratio if ratio > _PATTERN_SIGMA * np.sqrt(8.0 / number) + 0.004 else 0.0
+    return width

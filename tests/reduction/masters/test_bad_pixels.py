@@ -7,6 +7,7 @@ from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.errors import AlgorithmError
 from soxs_recipes.reduction.bad_pixels import find_bad_pixels, local_level
 from soxs_recipes.reduction.combine import combine_frames
+from soxs_recipes.reduction.frame_scatter import thinned
 
 READ_NOISE = 3.8
 CHOSEN = (np.arange(40, 480, 11), np.arange(20, 376, 9)[:40])
@@ -100,3 +101,21 @@ def test_all_masked_gives_zero():
 def test_no_frames_is_an_error(readouts):
     with pytest.raises(AlgorithmError, match="no frames"):
         find_bad_pixels([], combine_frames(readouts().frames(1)))
+
+
+def test_the_level_of_large_frames_is_of_rows_and_columns_of_either_parity():
+    ny, nx = 1300, 1250
+    structure = 4.0 * (np.arange(ny) % 2)[:, None] + 2.0 * (np.arange(nx) % 2) + 0.01 * np.arange(nx)
+    noise = np.random.default_rng(8).normal(0.0, 3.0, (ny, nx))
+    level = local_level((structure + noise).astype(np.float32))
+    error = (level - structure)[32:-32, 32:-32]
+    # Half of what rows or columns differ by would be left if those of one parity alone were looked at.
+    assert np.abs(error.mean()) < 0.1
+    assert error.std() < 0.3
+    assert abs(error[::2].mean() - error[1::2].mean()) < 0.1
+
+
+def test_views_of_one_number_are_thinned_to_it():
+    assert thinned(np.broadcast_to(np.float32(7.0), (3000, 2000))).tolist() == [7.0]
+    assert thinned(np.float32(7.0)[None]).tolist() == [7.0]
+    assert thinned(np.arange(10)).tolist() == list(range(10))
