@@ -218,10 +218,13 @@ class _Bench:
                 self.flat = master_flat(self.inputs, shape)
                 self.grids = make_grids(self.geometry.maps(self.inputs, shape), self.axis)
             location = locate_exposure(
-                self.inputs, exposure, self.geometry, self.grids, correct=self.parameters["correct-flexure"]
+                self.inputs,
+                exposure,
+                self.geometry,
+                self.grids,
+                correct=self.parameters["correct-flexure"],
+                with_maps=not subtracted or index in self._with_maps,
             )
-            if subtracted and index not in self._with_maps:
-                location = replace(location, maps=None)
             self._ready.pop(index, None)
             while len(self._ready) >= 2:
                 self._ready.pop(next(iter(self._ready)))

@@ -87,7 +87,7 @@ class LineCheck(Recipe):
             Product("<KIND>_SLIT_ORDER1D_<ARM>", "spectra, wavelengths moved", kind="spectrum", always=False),
         ),
         qc=_QC,
-        algorithm_version=4,
+        algorithm_version=5,
     )
 
     def process(self, inputs, parameters, outputs):

@@ -377,9 +377,15 @@ def measure_flexure(
 
 
 def locate_exposure(
-    inputs: Inputs, exposure: Exposure, geometry: Geometry, grids: Sequence[OrderGrid] | None, *, correct: bool
+    inputs: Inputs,
+    exposure: Exposure,
+    geometry: Geometry,
+    grids: Sequence[OrderGrid] | None,
+    *,
+    correct: bool,
+    with_maps: bool = True,
 ) -> Location:
-    """Pixel maps of an exposure, moved to its sky lines and slit ends where they say so."""
+    """Pixel maps of an exposure, moved to its sky lines and slit ends where they say so; or the shift alone."""
     from soxs_recipes.reduction.extraction import make_grids
 
     axis, frame = inputs.arm.dispersion_axis, exposure.frame
@@ -394,15 +400,15 @@ def locate_exposure(
     zero, edges, _ = measure_flexure(inputs, exposure, geometry, maps, grids, across_known=correct)
     if correct and geometry.rung > 0 and not inputs.arm.echelle and zero.is_significant:
         # A poor solution of several gratings is off by another amount in each.
-        geometry = moved_orders(geometry, zero, axis)
-        return Location(geometry.maps(inputs, frame.shape), zero, None, (zero.shift, 0.0))
+        maps = moved_orders(geometry, zero, axis).maps(inputs, frame.shape) if with_maps else None
+        return Location(maps, zero, None, (zero.shift, 0.0))
     across = edges.shift if correct and edges is not None and edges.is_significant else 0.0
     along = zero.shift if correct and zero.is_significant else 0.0
     shift = (across, along) if axis == 0 else (along, across)
     if any(shift):
         _log.info("%s: maps shifted by (%.3f, %.3f) px", frame.meta.name, *shift)
-        maps = geometry.maps(inputs, frame.shape, shift)
-    return Location(maps, zero, edges, (begin[0] + along, begin[1] + across))
+        maps = geometry.maps(inputs, frame.shape, shift) if with_maps else maps
+    return Location(maps if with_maps else None, zero, edges, (begin[0] + along, begin[1] + across))
 
 
 def moved_orders(geometry: Geometry, zero: ZeroPoint, axis: int) -> Geometry:

@@ -80,7 +80,7 @@ class WaveInterpolate(Recipe):
         ),
         products=(Product("DISP_TAB_2D_<ARM>", "2-D solution at the time of the exposure", kind="table"),),
         qc=_QC,
-        algorithm_version=4,
+        algorithm_version=5,
     )
 
     def process(self, inputs, parameters, outputs):

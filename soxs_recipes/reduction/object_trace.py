@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.polynomial.legendre import legval, legvander
@@ -33,6 +32,7 @@ _WIDTH_ORDER_PRIORS = (0.04, 0.03, 0.02)
 _TAIL_PRIOR = 0.1
 _OPTICS_PRIOR = 0.012  # arcsec^2
 _SHAPE = 4  # centre, ln width, tail, optics
+_AT_ONCE = 128  # pixels whose columns stay in the processor's cache
 _HELD = 1e12  # 1/prior^2 of what may not move
 _SEEING_SLOPE = -0.2
 
@@ -141,65 +141,71 @@ def _near_by_chunk(below, share, position, slit, weight, courses, chunks):
         Centre and reach of each.
     """
     last = courses.shape[2] - 1
-    part = np.full(slit.size, chunks, np.uint8)
-    ends = np.zeros(chunks + 1, np.intp)
+    found, part = np.empty(slit.size, np.intp), np.empty(slit.size, np.uint8)
+    ends, count, per_bin = np.zeros(chunks + 1, np.intp), 0, chunks / (last + 1)
     for i in range(slit.size):
-        if weight[i] > 0:
-            a, b = below[i], min(below[i] + 1, last)
-            for centre, reach in courses:
-                middle = centre[a] + share[i] * (centre[b] - centre[a])
-                if abs(slit[i] - middle) < reach[a] + share[i] * (reach[b] - reach[a]):
-                    part[i] = min(max(int(position[i] * chunks / (last + 1)), 0), chunks - 1)
-            if part[i] < chunks:
-                ends[part[i] + 1] += 1
+        a, b = below[i], min(below[i] + 1, last)
+        near = False
+        for source in range(len(courses)):
+            centre, reach = courses[source]
+            middle = centre[a] + share[i] * (centre[b] - centre[a])
+            near |= abs(slit[i] - middle) < reach[a] + share[i] * (reach[b] - reach[a])
+        if near and weight[i] > 0:
+            found[count], part[count] = i, min(max(int(position[i] * per_bin), 0), chunks - 1)
+            ends[part[count] + 1] += 1
+            count += 1
     ends = np.cumsum(ends)
-    near, place = np.empty(ends[-1], np.intp), ends.copy()
-    for i in range(slit.size):
-        if part[i] < chunks:
-            near[place[part[i]]] = i
-            place[part[i]] += 1
-    return near, ends
+    ordered, place = np.empty(count, np.intp), ends.copy()
+    for k in range(count):
+        ordered[place[part[k]]] = found[k]
+        place[part[k]] += 1
+    return ordered, ends
 
 
-def _chunk_products(near, ends, *parts):
+@compiled(any_order=True)
+def _chunk_products(near, ends, profiles, scales, nuisance, residual, weight):
     """Weighted products of what shape and brightness leave in the pixels, chunk by chunk: (chunks, m, m).
 
     near, ends
         From `_near_by_chunk`.
-    parts
-        As `_chunk_columns` takes them.
-    """
-    columns = _chunk_columns(near, *parts)
-    chunks = [columns[:, first:last] for first, last in pairwise(ends)]
-    return np.stack([own @ own.T for own in chunks])
-
-
-@compiled
-def _chunk_columns(near, profiles, scales, nuisance, residual, weight):
-    """What each unknown changes in the pixels `near`, times the root of their weight: (m, near).
-
     profiles : ndarray (sources, 5, near)
         Of each source and its derivatives by centre, ln width, tail and optics.
     scales, nuisance, residual, weight
         In all pixels, as for `chunk_equations`.
 
-    The rows: the four derivatives of all sources together, each source, their pedestal, nuisance and residual.
+    The columns: the four derivatives of all sources together, each source, their pedestal, nuisance and residual.
+    They are made for some pixels at a time, so that they stay at hand.
     """
     sources, others = len(scales), len(nuisance)
     pedestal = _SHAPE + sources
-    result = np.zeros((pedestal + others + 2, near.size))
-    for j in range(near.size):
-        i = near[j]
-        root = np.sqrt(weight[i])
-        for source in range(sources):
-            scale = root * scales[source, i]
-            for k in range(_SHAPE):
-                result[k, j] += scale * profiles[source, 1 + k, j]
-            result[_SHAPE + source, j] = scale * profiles[source, 0, j]
-            result[pedestal, j] += scale
-        for k in range(others):
-            result[pedestal + 1 + k, j] = root * nuisance[k, i]
-        result[-1, j] = root * residual[i]
+    size = pedestal + others + 2
+    result, columns = np.zeros((ends.size - 1, size, size)), np.empty((size, _AT_ONCE))
+    for chunk in range(ends.size - 1):
+        products = result[chunk]
+        for first in range(ends[chunk], ends[chunk + 1], _AT_ONCE):
+            many = min(ends[chunk + 1] - first, _AT_ONCE)
+            columns[: pedestal + 1] = 0.0
+            for k in range(many):
+                j = first + k
+                i = near[j]
+                root = np.sqrt(weight[i])
+                for source in range(sources):
+                    scale = root * scales[source, i]
+                    for shape in range(_SHAPE):
+                        columns[shape, k] += scale * profiles[source, 1 + shape, j]
+                    columns[_SHAPE + source, k] = scale * profiles[source, 0, j]
+                    columns[pedestal, k] += scale
+                for other in range(others):
+                    columns[pedestal + 1 + other, k] = root * nuisance[other, i]
+                columns[-1, k] = root * residual[i]
+            for a in range(size):
+                for b in range(a + 1):
+                    total = 0.0
+                    for k in range(many):
+                        total += columns[a, k] * columns[b, k]
+                    products[a, b] += total
+        for a in range(size):
+            products[:a, a] = products[a, :a]
     return result
 
 

@@ -13,11 +13,12 @@ from soxs_recipes.data.dispersion_solution import scaled
 from soxs_recipes.data.pixel_maps import PixelMaps
 from soxs_recipes.errors import AlgorithmError
 from soxs_recipes.reduction.order_pixels_kernels import (
-    footprints,
     jacobians,
     pixels_of,
     spline_values,
+    taken,
     within,
+    written,
 )
 
 __all__ = ["OrderGrid", "OrderPixels", "cut_order", "make_order_grid"]
@@ -25,7 +26,7 @@ __all__ = ["OrderGrid", "OrderPixels", "cut_order", "make_order_grid"]
 _WAVELENGTH_DEGREE = 7
 _MARGIN = 40  # Bins beyond either end on which positions are still defined.
 _MINIMUM_PIXELS = 200
-_SAMPLES = 8_000  # pixels that tell how large pixels are
+_SAMPLES = 2_000  # pixels that tell how large pixels are
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +97,13 @@ def make_order_grid(maps: PixelMaps, order: int, dispersion_axis: int) -> OrderG
 
 
 def _map_samples(maps, order, dispersion_axis):
-    index, start, _ = _known_pixels(maps, order, dispersion_axis)
+    index, start, wavelength, slit = _known_pixels(maps, order, dispersion_axis)
     if index.size < _MINIMUM_PIXELS:
         raise AlgorithmError(f"order {order}: too few pixels in the maps", pixels=index.size)
     # They run along the order: both ends stay in, whatever the step.
     chosen = np.append(np.arange(0, index.size, max(index.size // 20_000, 1)), index.size - 1)
     along = np.searchsorted(start, chosen, side="right") - 1.0
-    return along, maps.wavelength.take(index[chosen]), maps.slit.take(index[chosen])
+    return along, wavelength[chosen], slit[chosen]
 
 
 def _extended_curve(rows, domain, coefficients):
@@ -194,12 +195,11 @@ class OrderPixels:
 
     def take(self, image: np.ndarray) -> np.ndarray:
         """The order's values of a frame-sized image, float64."""
-        return image.ravel()[self.index].astype(np.float64)
+        return taken(image.reshape(-1), self.index)
 
     def put(self, image: np.ndarray, values: np.ndarray, first_row: int = 0) -> None:
         """Write the order's values into a contiguous image: the frame, or rows of it from the first one on."""
-        index = self.index - first_row * self.shape[1] if first_row else self.index
-        image.reshape(-1)[index] = values
+        written(image.reshape(-1), self.index, first_row * self.shape[1], values)
 
 
 @compiled
@@ -241,31 +241,30 @@ def cut_order(
     edge_margin : float [px]
         Pixels nearer than this to either slit end are left out.
     """
-    index, start, box = _known_pixels(maps, grid.order, dispersion_axis)
+    index, start, wavelength, slit = _known_pixels(maps, grid.order, dispersion_axis)
     if index.size == 0:
         raise AlgorithmError(f"order {grid.order}: no pixel in the maps")
-    slit = maps.slit.take(index)
-    position = spline_values(maps.wavelength.take(index), grid.to_position.x, grid.to_position.c) + shift
-    samples = jacobians(index, start, position, slit, maps.order.shape[1], box, dispersion_axis, _SAMPLES)
-    footprint = _smooth_footprint(start, slit, *samples)
-    slit_range = _slit_range(start, slit)
-    low, high = slit_range
+    position = spline_values(wavelength, grid.to_position.x, grid.to_position.c)
+    if shift:
+        position += shift
+    size = _smooth_size(
+        start, *jacobians(index, start, position, slit, maps.order.shape[1], dispersion_axis, _SAMPLES)
+    )
+    slit_range, ends = _slit_range(start, slit), (-np.inf, np.inf)
     if edge_margin > 0:
-        limit = edge_margin * np.median(footprint)
-        low, high = low + limit, high - limit
-    else:
-        low, high = -np.inf, np.inf
-    index, position, slit, footprint = within(index, position, slit, footprint, grid.size, low, high)
-    return OrderPixels(grid, index, position, slit, footprint, slit_range, maps.order.shape)
+        limit = edge_margin * float(np.exp(np.median(size[0])))
+        ends = (slit_range[0] + limit, slit_range[1] - limit)
+    inside = within(index, start, position, slit, size, grid.size, ends)
+    return OrderPixels(grid, *inside, slit_range, maps.order.shape)
 
 
 def _known_pixels(maps, order, dispersion_axis):
-    """`pixels_of` an order, and the box in which it lies."""
+    """`pixels_of` an order."""
     sides = maps.window(order)
     if sides is None:
         raise AlgorithmError(f"order {order}: no pixel in the maps")
     box = tuple(number for side in sides for number in (side.start, side.stop - side.start))
-    return *pixels_of(maps.order, maps.wavelength, maps.slit, order, box, dispersion_axis), box
+    return pixels_of(maps.order, maps.wavelength, maps.slit, order, box, dispersion_axis)
 
 
 def _slit_range(start, slit):
@@ -278,8 +277,8 @@ def _slit_range(start, slit):
     return float(np.median(low) - half_pixel), float(np.median(high) + half_pixel)
 
 
-def _smooth_footprint(start, slit, line, middle, jacobian):
-    """A low polynomial through the logarithm of the Jacobian at some pixels (line, slit position), everywhere."""
+def _smooth_size(start, line, middle, jacobian):
+    """Constant and slope by slit position of ln footprint in every line: polynomials through some Jacobians."""
     lines = start.size - 1
     domain = ((0.0, lines - 1.0), (-15.0, 15.0))
     told = jacobian > 0
@@ -287,4 +286,4 @@ def _smooth_footprint(start, slit, line, middle, jacobian):
     normal, right = design.T @ design, design.T @ np.log(jacobian[told])
     coefficients = np.linalg.lstsq(normal, right, rcond=None)[0].reshape(5, 2)
     constant, slope = coefficients.T @ legvander(scaled(np.arange(lines), domain[0]), 4).T
-    return footprints(start, slit, constant, slope / domain[1][1])
+    return constant, slope / domain[1][1]

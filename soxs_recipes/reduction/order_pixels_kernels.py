@@ -6,7 +6,7 @@ import numpy as np
 
 from soxs_recipes.compiled import compiled
 
-__all__ = ["footprints", "jacobians", "pixels_of", "spline_values", "within"]
+__all__ = ["jacobians", "pixels_of", "spline_values", "taken", "within", "written"]
 
 
 @compiled
@@ -17,7 +17,7 @@ def pixels_of(
     number: int,
     box: tuple[int, int, int, int],
     dispersion_axis: int,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Pixels of an order that the maps know, line by line across the dispersion.
 
     Parameters
@@ -35,6 +35,8 @@ def pixels_of(
         Into the flattened frame.
     start : ndarray (lines + 1,) int
         Where each line begins in `index`, and where the last one ends.
+    wavelength, slit : ndarray (n,)
+        Of these pixels.
     """
     y, rows, x, columns = box
     lines, length = (rows, columns) if dispersion_axis == 0 else (columns, rows)
@@ -47,7 +49,12 @@ def pixels_of(
                 index[count] = here[0] * order.shape[1] + here[1]
                 count += 1
         start[line + 1] = count
-    return index[:count].copy(), start
+    index = index[:count].copy()
+    values = np.empty((2, count))
+    for i in range(count):
+        here = divmod(index[i], order.shape[1])
+        values[0, i], values[1, i] = wavelength[here], slit[here]
+    return index, start, values[0], values[1]
 
 
 @compiled
@@ -81,7 +88,6 @@ def jacobians(
     position: np.ndarray,
     slit: np.ndarray,
     row_length: int,
-    box: tuple[int, int, int, int],
     dispersion_axis: int,
     samples: int,
 ) -> np.ndarray:
@@ -89,7 +95,7 @@ def jacobians(
 
     Parameters
     ----------
-    index, start, box, dispersion_axis
+    index, start, dispersion_axis
         As for `pixels_of`.
     position, slit : ndarray (n,)
     row_length : int
@@ -102,58 +108,82 @@ def jacobians(
     ndarray (3, m)
         Line, slit position and Jacobian.
     """
-    y, rows, x, columns = box
-    lines, length = (rows, columns) if dispersion_axis == 0 else (columns, rows)
-    place = np.full((lines + 2, length + 2), -1, np.int32)  # with a margin, of which nothing is known
-    where = np.empty((index.size, 2), np.int32)
-    for line in range(lines):
-        for i in range(start[line], start[line + 1]):
-            k = index[i] % row_length - x if dispersion_axis == 0 else index[i] // row_length - y
-            place[line + 1, k + 1] = i
-            where[i] = line + 1, k + 1
-    surrounded, count = np.empty(index.size, np.intp), 0
-    for i in range(index.size):
-        a, b = where[i]
-        if min(place[a - 1, b], place[a + 1, b], place[a, b - 1], place[a, b + 1]) >= 0:
-            surrounded[count] = i
-            count += 1
+    along, across = (row_length, 1) if dispersion_axis == 0 else (1, row_length)
+    found, count = np.empty((index.size, 2), np.int32), 0  # pixels and their lines
+    for line in range(1, start.size - 2):
+        first, last = start[line], start[line + 1]
+        before, after = start[line - 1], last  # pixels of the lines beside, which move along with this one's
+        for i in range(first + 1, last - 1):
+            while before < first and index[before] < index[i] - along:
+                before += 1
+            while after < start[line + 2] and index[after] < index[i] + along:
+                after += 1
+            if (
+                index[i - 1] == index[i] - across
+                and index[i + 1] == index[i] + across
+                and before < first
+                and index[before] == index[i] - along
+                and after < start[line + 2]
+                and index[after] == index[i] + along
+            ):
+                found[count] = i, line
+                count += 1
     step = max(count // samples, 1)
     result = np.empty((3, (count + step - 1) // step))
     for m in range(result.shape[1]):
-        i = surrounded[m * step]
-        a, b = where[i]
-        before, after, left, right = place[a - 1, b], place[a + 1, b], place[a, b - 1], place[a, b + 1]
-        along = (position[after] - position[before]) * (slit[right] - slit[left])
-        across = (position[right] - position[left]) * (slit[after] - slit[before])
-        result[0, m], result[1, m], result[2, m] = a - 1, slit[i], 0.25 * abs(along - across)
-    return result
-
-
-@compiled
-def footprints(start: np.ndarray, slit: np.ndarray, constant: np.ndarray, slope: np.ndarray) -> np.ndarray:
-    """exp(constant + slope * slit), both of them known for each line of pixels; `start` as in `pixels_of`."""
-    result = np.empty(slit.size)
-    for line in range(constant.size):
-        for i in range(start[line], start[line + 1]):
-            result[i] = np.exp(constant[line] + slope[line] * slit[i])
+        i, line = found[m * step]
+        before = start[line - 1] + np.searchsorted(index[start[line - 1] : start[line]], index[i] - along)
+        after = start[line + 1] + np.searchsorted(index[start[line + 1] : start[line + 2]], index[i] + along)
+        one = (position[after] - position[before]) * (slit[i + 1] - slit[i - 1])
+        other = (position[i + 1] - position[i - 1]) * (slit[after] - slit[before])
+        result[0, m], result[1, m], result[2, m] = line, slit[i], 0.25 * abs(one - other)
     return result
 
 
 @compiled
 def within(
     index: np.ndarray,
+    start: np.ndarray,
     position: np.ndarray,
     slit: np.ndarray,
-    footprint: np.ndarray,
+    size: tuple[np.ndarray, np.ndarray],
     bins: int,
-    low: float,
-    high: float,
+    ends: tuple[float, float],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The pixels (n,) that lie in any of the bins and between two slit positions."""
-    chosen, count = np.empty(index.size, np.intp), 0
+    """Index, position, slit and footprint (m,) of the pixels in any of the bins and between two slit positions.
+
+    Parameters
+    ----------
+    index, start
+        As in `pixels_of`.
+    position, slit : ndarray (n,)
+    size : (constant, slope), ndarray (lines,)
+        ln footprint = constant + slope * slit in every line.
+    bins : int
+    ends : (low, high) [arcsec]
+    """
+    constant, slope = size
+    inside, values, count = np.empty(index.size, np.intp), np.empty((3, index.size)), 0
+    for line in range(constant.size):
+        for i in range(start[line], start[line + 1]):
+            if -0.5 < position[i] < bins - 0.5 and ends[0] < slit[i] < ends[1]:
+                inside[count], values[0, count], values[1, count] = index[i], position[i], slit[i]
+                values[2, count] = np.exp(constant[line] + slope[line] * slit[i])
+                count += 1
+    return inside[:count], values[0, :count], values[1, :count], values[2, :count]
+
+
+@compiled
+def taken(image: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Values of a flattened image at some pixels, float64."""
+    values = np.empty(index.size)
     for i in range(index.size):
-        if -0.5 < position[i] < bins - 0.5 and low < slit[i] < high:
-            chosen[count] = i
-            count += 1
-    chosen = chosen[:count]
-    return index[chosen], position[chosen], slit[chosen], footprint[chosen]
+        values[i] = image[index[i]]
+    return values
+
+
+@compiled
+def written(image: np.ndarray, index: np.ndarray, first: int, values: np.ndarray) -> None:
+    """Write values into a flattened image, of which the pixel `first` of the frame is the first."""
+    for i in range(index.size):
+        image[index[i] - first] = values[i]

@@ -29,6 +29,7 @@ _STRUCTURE = 3.0  # sigma of a three-bin feature that calls for knots a bin apar
 _ILLUMINATION_PRIOR = 0.02
 _BROADENING_PRIOR = 0.05  # bins^2
 _TERMS = 3  # polynomials of the slit
+_RUN, _SPAN = 128, 8.0  # pixels, and bins, that count as one place along the order
 _BRIGHT = 8.0  # sigma of one pixel: lines that need knots closer than a bin
 
 
@@ -51,18 +52,18 @@ def binned_quantiles(
 @compiled
 def _quantiles(position, values, bins, shares):
     """`binned_quantiles`, by a selection within each bin: quantiles (shares, bins) and count."""
-    count = np.zeros(bins, np.intp)
+    count, which = np.zeros(bins, np.intp), np.full(values.size, -1, np.int32)
     for i in range(values.size):
         if np.isfinite(values[i]):
-            count[_nearest(position[i], bins)] += 1
+            which[i] = min(max(int(np.rint(position[i])), 0), bins - 1)
+            count[which[i]] += 1
     end = np.cumsum(count)
     place = end - count
     grouped = np.empty(end[-1] if bins else 0)
     for i in range(values.size):
-        if np.isfinite(values[i]):
-            k = _nearest(position[i], bins)
-            grouped[place[k]] = values[i]
-            place[k] += 1
+        if which[i] >= 0:
+            grouped[place[which[i]]] = values[i]
+            place[which[i]] += 1
     result = np.full((shares.size, bins), np.nan)
     for k in range(bins):
         if count[k]:
@@ -76,31 +77,32 @@ def _quantiles(position, values, bins, shares):
 
 
 @compiled
-def _nearest(position, bins):
-    """The bin in which a position lies."""
-    return min(max(int(np.rint(position)), 0), bins - 1)
-
-
-@compiled
 def _select(values, rank):
-    """Value of this rank (0: the least) by Hoare's selection; those behind it are no smaller from then on."""
+    """Value of this rank (0: the least); those before it are no larger from then on, those behind no smaller.
+
+    Hoare's selection, its partitions without a branch that depends on a value: processors guess those wrong every
+    other time.
+    """
     first, last = 0, values.size - 1
     while first < last:
-        pivot = values[rank]
-        i, j = first, last
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if j < rank:
-            first = i
-        if i > rank:
-            last = j
+        low, middle, high = values[first], values[(first + last) // 2], values[last]
+        pivot = max(min(low, middle), min(max(low, middle), high))
+        end = first
+        for i in range(first, last + 1):
+            value = values[i]
+            values[i], values[end] = values[end], value
+            end += value < pivot
+        if rank < end:
+            last = end - 1
+            continue
+        first = end
+        for i in range(first, last + 1):
+            value = values[i]
+            values[i], values[end] = values[end], value
+            end += value <= pivot
+        if rank < end:
+            break
+        first = end
     return values[rank]
 
 
@@ -261,14 +263,11 @@ def fit_distortion(
     """
     degrees = (0, start.shift.shape[1] - 1, start.broadening.shape[1] - 1)
     slit_terms = (start.illumination.size, len(start.shift), len(start.broadening))
-    products, right = _distortion_products(
-        *pixels.place, pixels.slit, start.half_slit, weight, residual, sky, slope, curvature, start.bins
+    products = _distortion_products(
+        pixels.position, pixels.slit, start.half_slit, weight, residual, sky, slope, curvature, start.bins
     )
-    along = _along_order(start.bins, max(degrees))
-    pairs = (along[:, :, None] * along[:, None, :]).reshape(start.bins, -1)
-    # (degree, degree, column, column) and (degree, column)
-    products = (pairs.T @ products.reshape(start.bins, -1)).reshape(2 * along.shape[1:] + products.shape[1:])
-    right = along.T @ right
+    right, products = products[:, 0, 9], products[:, :, :9]
+    products = products + np.swapaxes(np.tril(products, -1), 2, 3)
     unknowns = [
         (_TERMS * block + i, degree, prior / ((1.0 + 0.5 * i) * (1.0 + 0.5 * degree) if block else 1.0))
         for block, prior in enumerate((_ILLUMINATION_PRIOR, map_error, _BROADENING_PRIOR))
@@ -336,33 +335,47 @@ def _slit_changes(below, share, slit, half_slit, courses, sky, slope, curvature)
     return result
 
 
-@compiled
-def _distortion_products(below, share, slit, half_slit, weight, residual, sky, slope, curvature, bins):
-    """Weighted products of sky, slope and curvature, each times P1, P2, P3 of the slit, in every bin.
+@compiled(any_order=True)
+def _distortion_products(position, slit, half_slit, weight, residual, sky, slope, curvature, bins):
+    """Weighted products of sky, slope and curvature, times P1, P2, P3 of the slit and P0 ... P3 along the order.
+
+    Pixels that follow one another within some bins count as at one place along the order.
 
     Returns
     -------
-    products : ndarray (bins, 9, 9)
-        Of these columns with one another.
-    right : ndarray (bins, 9)
-        With the residual.
+    ndarray (4, 4, 10, 9)
+        (degree, degree, column, column): of these with one another, no column with a later one; then the residual.
     """
-    products, right = np.zeros((bins, 9, 9)), np.zeros((bins, 9))
-    polynomials, columns = np.empty(3), np.empty(9)
-    for i in range(slit.size):
-        if weight[i] > 0:
-            _slit_polynomials(slit[i], half_slit, polynomials)
-            for k in range(3):
-                columns[k] = polynomials[k] * sky[i]
-                columns[3 + k] = polynomials[k] * slope[i]
-                columns[6 + k] = polynomials[k] * curvature[i]
-            k = below[i] + 1 if share[i] > 0.5 else below[i]
-            for a in range(9):
-                factor = weight[i] * columns[a]
-                right[k, a] += factor * residual[i]
-                for b in range(a + 1):
-                    products[k, a, b] += factor * columns[b]
-    for k in range(bins):
-        for a in range(9):
-            products[k, :a, a] = products[k, a, :a]
-    return products, right
+    products, sums = np.zeros((16, 90)), np.zeros(90)
+    columns, along, i = np.empty((10, _RUN)), np.ones(4), 0
+    while i < slit.size:
+        begin, many, place, total = position[i], 0, 0.0, 0.0
+        while i < slit.size and many < _RUN and not abs(position[i] - begin) > _SPAN:
+            if weight[i] > 0:
+                root = np.sqrt(weight[i])
+                s = min(max(slit[i] / half_slit, -1.1), 1.1)  # as in `_slit_polynomials`
+                one, two, three = root * s, root * (1.5 * s * s - 0.5), root * (2.5 * s * s - 1.5) * s
+                columns[0, many], columns[1, many], columns[2, many] = one * sky[i], two * sky[i], three * sky[i]
+                columns[3, many], columns[4, many] = one * slope[i], two * slope[i]
+                columns[5, many], columns[6, many] = three * slope[i], one * curvature[i]
+                columns[7, many], columns[8, many] = two * curvature[i], three * curvature[i]
+                columns[9, many] = root * residual[i]
+                place += weight[i] * position[i]
+                total += weight[i]
+                many += 1
+            i += 1
+        if not many:
+            continue
+        for a in range(10):
+            for b in range(min(a + 1, 9)):
+                product = 0.0
+                for j in range(many):
+                    product += columns[a, j] * columns[b, j]
+                sums[9 * a + b] = product
+        u = 2.0 * place / total / bins - 1.0
+        along[1], along[2], along[3] = u, 1.5 * u * u - 0.5, (2.5 * u * u - 1.5) * u
+        for k in range(16):
+            factor = along[k // 4] * along[k % 4]
+            for m in range(90):
+                products[k, m] += factor * sums[m]
+    return products.reshape(4, 4, 10, 9)

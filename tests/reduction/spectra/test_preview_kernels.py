@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from soxs_recipes.reduction.object_trace import _near_by_chunk
+from soxs_recipes.reduction.object_trace import _AT_ONCE, _chunk_products, _near_by_chunk
 from soxs_recipes.reduction.order_pixels import bins_around
 from soxs_recipes.reduction.preview_kernels import add_light, core_light, core_pixels, first_weights
 
@@ -103,3 +103,29 @@ def test_pixels_near_any_source_come_chunk_by_chunk(pixels):
     nothing, ends = _near_by_chunk(*pixels["place"], position, slit, 0.0 * weight, courses, 5)
     assert nothing.size == 0
     assert not ends.any()
+
+
+@pytest.mark.parametrize(("sources", "others"), [(1, 0), (2, 3)])
+def test_products_of_chunks_are_those_of_their_columns(sources, others):
+    random = np.random.default_rng(7)
+    ends = np.array([0, 3, 3, 3 + 2 * _AT_ONCE + 5, 3 + 3 * _AT_ONCE + 5])  # the second chunk is empty
+    near, size = random.permutation(900)[: ends[-1]], 900
+    profiles, scales = random.normal(size=(sources, 5, near.size)), random.uniform(1.0, 2.0, (sources, size))
+    nuisance, residual = random.normal(size=(others, size)), random.normal(size=size)
+    weight = random.uniform(0.0, 1.0, size)
+    found = _chunk_products(near, ends, profiles, scales, nuisance, residual, weight)
+    scale = scales[:, near]
+    columns = np.concatenate(
+        [
+            (profiles[:, 1:] * scale[:, None]).sum(axis=0),
+            profiles[:, 0] * scale,
+            scale.sum(axis=0, keepdims=True),
+            nuisance[:, near],
+            residual[None, near],
+        ]
+    )
+    assert found.shape == (4, len(columns), len(columns))
+    for chunk, own in enumerate(found):
+        mine = columns[:, ends[chunk] : ends[chunk + 1]]
+        assert np.allclose(own, (mine * weight[near[ends[chunk] : ends[chunk + 1]]]) @ mine.T)
+    assert not found[1].any()

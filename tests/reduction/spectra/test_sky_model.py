@@ -53,6 +53,14 @@ def test_quantiles_of_bins_lie_between_neighbours():
     assert np.isnan(low[2])
 
 
+@pytest.mark.parametrize("steps", [1, 2, 5, 1000])
+def test_quantiles_of_equal_values(steps):
+    values = np.random.default_rng(4).integers(0, steps, 300).astype(np.float64)
+    quantiles, _ = binned_quantiles(np.zeros(300), values, 1, (0.1, 0.5, 0.9))
+    expected = np.quantile(values, (0.1, 0.5, 0.9), method="midpoint")
+    assert [float(value[0]) for value in quantiles] == expected.tolist()
+
+
 def test_bins_known_beforehand_interpolate_as_numpy_does():
     rng = np.random.default_rng(3)
     position, values = rng.uniform(-0.5, 40.5, 500), rng.normal(size=41)
