@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from soxs_recipes.compiled import compiled
 
-__all__ = ["PixelMaps"]
+__all__ = ["OrderLines", "OrderMaps", "PixelMaps"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +44,63 @@ class PixelMaps:
         self.window(0)
         return tuple(sorted(self._windows))
 
-    def packed(self) -> list[np.ndarray]:
-        """Wavelengths and slit positions inside orders, and the orders: a third of the maps; see `unpacked`."""
-        inside = np.flatnonzero(self.order)
-        return [self.wavelength.take(inside), self.slit.take(inside), self.order]
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx)."""
+        return self.order.shape
 
-    @classmethod
-    def unpacked(cls, wavelength: np.ndarray, slit: np.ndarray, order: np.ndarray) -> PixelMaps:
-        """The maps again."""
-        inside = np.flatnonzero(order)
-        images = []
-        for values in (wavelength, slit):
-            image = np.full(order.shape, np.nan)
-            image.put(inside, values)
-            images.append(image)
-        return cls(*images, order)
+
+class OrderLines(NamedTuple):
+    """The pixels of one order, line by line across the dispersion.
+
+    Attributes
+    ----------
+    index : ndarray (n,) int
+        Into the flattened frame.
+    start : ndarray (lines + 1,) int
+        Where each line begins in `index`, and where the last one ends.
+    wavelength, slit : ndarray (n,) float64 [nm, vacuum], [arcsec]
+    """
+
+    index: np.ndarray
+    start: np.ndarray
+    wavelength: np.ndarray
+    slit: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class OrderMaps:
+    """What `PixelMaps` tell of the pixels inside orders, without images: a third of the room.
+
+    Attributes
+    ----------
+    lines : dict order -> OrderLines
+        Ascending order numbers.
+    shape : (ny, nx)
+    """
+
+    lines: dict[int, OrderLines] = field(repr=False)
+    shape: tuple[int, int]
+
+    @property
+    def orders(self) -> tuple[int, ...]:
+        """Order numbers present."""
+        return tuple(self.lines)
+
+    def arrays(self) -> list[np.ndarray]:
+        """All arrays, one after the other; see `with_arrays`."""
+        return [values for lines in self.lines.values() for values in lines]
+
+    def with_arrays(self, arrays: Sequence[np.ndarray]) -> OrderMaps:
+        """The same orders with these arrays."""
+        count = len(OrderLines._fields)
+        parts = [OrderLines(*arrays[k : k + count]) for k in range(0, len(arrays), count)]
+        return OrderMaps(dict(zip(self.lines, parts, strict=True)), self.shape)
+
+    def without_arrays(self) -> OrderMaps:
+        """The same orders, with nothing in them."""
+        nothing = OrderLines(*[np.zeros(0)] * len(OrderLines._fields))
+        return OrderMaps(dict.fromkeys(self.lines, nothing), self.shape)
 
 
 def _boxes(image: np.ndarray) -> dict[int, tuple[slice, slice]]:

@@ -139,11 +139,12 @@ class _Looked:
             return
         self._fits = None
         difference, maps = self._pixels.difference, self._pixels.location.maps
-        frame, inside = difference.frame, np.flatnonzero(maps.order)
+        frame, inside = difference.frame, np.concatenate([lines.index for lines in maps.lines.values()])
         light = [difference.subtracted.take(inside), difference.photons.take(inside)]
         images = [frame.data, frame.variance, frame.quality, frame.shared_variance]
-        self._places = shelf.put([*images, *light, *maps.packed()])
-        self._rest = frame.meta, difference.scale, replace(self._pixels.location, maps=None), self._pixels.flexure
+        self._places = shelf.put([*images, *light, *maps.arrays()])
+        location = replace(self._pixels.location, maps=maps.without_arrays())
+        self._rest = frame.meta, difference.scale, location, self._pixels.flexure
         self._pixels = None
 
     def take(self, shelf: Shelf) -> _Pixels:
@@ -151,21 +152,20 @@ class _Looked:
         import numpy as np
 
         from soxs_recipes.data.frame import Frame
-        from soxs_recipes.data.pixel_maps import PixelMaps
         from soxs_recipes.reduction.difference import Difference
 
         pixels, self._pixels = self._pixels, None
         if pixels is not None:
             return pixels
-        data, variance, quality, shared, *light, wavelength, slit, order = shelf.get(self._places)
+        data, variance, quality, shared, *light = shelf.get(self._places[:6])
         meta, scale, location, flexure = self._rest
-        inside, lights = np.flatnonzero(order), []
+        maps = location.maps.with_arrays(shelf.get(self._places[6:]))
+        inside, lights = np.concatenate([lines.index for lines in maps.lines.values()]), []
         for values in light:
-            image = np.zeros(order.shape, np.float32)
+            image = np.zeros(maps.shape, np.float32)
             image.put(inside, values)
             lights.append(image)
         difference = Difference(Frame(data, variance, quality, meta, shared), *lights, scale)
-        maps = PixelMaps.unpacked(wavelength, slit, order)
         return _Pixels(difference, replace(location, maps=maps), flexure)
 
 
@@ -223,7 +223,7 @@ class _Bench:
                 self.geometry,
                 self.grids,
                 correct=self.parameters["correct-flexure"],
-                with_maps=not subtracted or index in self._with_maps,
+                wanted="nothing" if subtracted and index not in self._with_maps else "orders",
             )
             self._ready.pop(index, None)
             while len(self._ready) >= 2:

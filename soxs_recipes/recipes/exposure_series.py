@@ -81,7 +81,7 @@ class Extractor:
 
     def place(self, exposure: Exposure, geometry: Geometry, grids: list[OrderGrid]) -> Location:
         """Pixel maps of an exposure, once bins are set."""
-        return locate_exposure(self.inputs, exposure, geometry, grids, correct=self._correct)
+        return locate_exposure(self.inputs, exposure, geometry, grids, correct=self._correct, wanted="orders")
 
     def flexure_of(self, location: Location) -> tuple[tuple[float, float], tuple[float, float]]:
         """(shift, error) along and across the dispersion against the calibrations [px]; NaN where not measured."""
@@ -228,6 +228,7 @@ class Series:
         import numpy as np
 
         from soxs_recipes.reduction.exposure_hits import exposure_residuals
+        from soxs_recipes.reduction.order_pixels import without_images
         from soxs_recipes.reduction.refit import exposure_state
 
         location = self._extractor.locate(exposure)
@@ -239,10 +240,10 @@ class Series:
         model += result.object_model
         del result
         return_freed()  # what waits needs room
-        frame, maps = exposure.frame, location.maps
+        frame, maps = exposure.frame, without_images(location.maps, self._extractor.axis)
         images = [frame.data, frame.variance, frame.quality, frame.shared_variance, exposure.base_variance]
-        places = self._shelf.put([*images, *maps.packed(), model])
-        location = replace(location, maps=None)
+        places = self._shelf.put([*images, model, *maps.arrays()])
+        location = replace(location, maps=maps.without_arrays())
         self._residuals.append(residuals)
         self._pixels += pixels
         self._seen.append(_Seen(exposure.path, frame.meta, places, location, state, spectra, noise))
@@ -276,12 +277,12 @@ class Series:
 
     def _fetch(self, number: int) -> tuple[Exposure, Location, np.ndarray]:
         from soxs_recipes.data.frame import Frame
-        from soxs_recipes.data.pixel_maps import PixelMaps
 
         item = self._seen[number]
-        data, variance, quality, shared, base, *maps, model = self._shelf.get(item.images)
+        data, variance, quality, shared, base, model, *arrays = self._shelf.get(item.images)
         frame = Frame(data, variance, quality, item.meta, shared)
-        return Exposure(item.path, frame, base), replace(item.location, maps=PixelMaps.unpacked(*maps)), model
+        maps = item.location.maps.with_arrays(arrays)
+        return Exposure(item.path, frame, base), replace(item.location, maps=maps), model
 
     def throughput(self) -> np.ndarray:
         """Relative throughput of the exposures."""

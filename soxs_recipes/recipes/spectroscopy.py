@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from soxs_recipes.data.dispersion_solution import DispersionSolution
     from soxs_recipes.data.frame import Frame
     from soxs_recipes.data.order_table import OrderTable
-    from soxs_recipes.data.pixel_maps import PixelMaps
+    from soxs_recipes.data.pixel_maps import OrderMaps, PixelMaps
     from soxs_recipes.recipes.inputs import Inputs
     from soxs_recipes.recipes.user_arcs import MeasuredArc
     from soxs_recipes.reduction.extraction import ExposureResult, ExtractionSettings
@@ -122,18 +122,24 @@ class Geometry:
         self._unshifted.clear()
         self._sky_pixels.clear()
 
+    def order_maps(self, inputs: Inputs, shape: tuple[int, int], shift: tuple[float, float]) -> OrderMaps:
+        """The same of the orders' pixels alone."""
+        from soxs_recipes.reduction.pixel_maps import order_maps
+
+        return order_maps(self.solution, shape, shift=shift, **self._settings(inputs))
+
     def _maps(self, inputs, shape, shift) -> PixelMaps:
         from soxs_recipes.reduction.pixel_maps import pixel_maps
 
-        return pixel_maps(
-            self.solution,
-            shape,
-            dispersion_axis=inputs.arm.dispersion_axis,
-            order_table=self.table,
-            slit_half_length=0.5 * inputs.arm.slit_length,
-            wavelength_ranges=full_ranges(inputs),
-            shift=shift,
-        )
+        return pixel_maps(self.solution, shape, shift=shift, **self._settings(inputs))
+
+    def _settings(self, inputs) -> dict[str, object]:
+        return {
+            "dispersion_axis": inputs.arm.dispersion_axis,
+            "order_table": self.table,
+            "slit_half_length": 0.5 * inputs.arm.slit_length,
+            "wavelength_ranges": full_ranges(inputs),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +148,7 @@ class Location:
 
     Attributes
     ----------
-    maps : PixelMaps or None
+    maps : PixelMaps, OrderMaps or None
         None where they are let go.
     zero_point : ZeroPoint or None
         None where the shift was known beforehand.
@@ -150,7 +156,7 @@ class Location:
     applied : (along, across) [px]
     """
 
-    maps: PixelMaps | None = field(repr=False)
+    maps: PixelMaps | OrderMaps | None = field(repr=False)
     zero_point: ZeroPoint | None
     edges: EdgeShift | None
     applied: tuple[float, float]
@@ -383,9 +389,12 @@ def locate_exposure(
     grids: Sequence[OrderGrid] | None,
     *,
     correct: bool,
-    with_maps: bool = True,
+    wanted: str = "images",
 ) -> Location:
-    """Pixel maps of an exposure, moved to its sky lines and slit ends where they say so; or the shift alone."""
+    """Pixel maps of an exposure, moved to its sky lines and slit ends where they say so.
+
+    `wanted`: maps as "images", of the "orders" alone, or "nothing" but the shift.
+    """
     from soxs_recipes.reduction.extraction import make_grids
 
     axis, frame = inputs.arm.dispersion_axis, exposure.frame
@@ -400,15 +409,22 @@ def locate_exposure(
     zero, edges, _ = measure_flexure(inputs, exposure, geometry, maps, grids, across_known=correct)
     if correct and geometry.rung > 0 and not inputs.arm.echelle and zero.is_significant:
         # A poor solution of several gratings is off by another amount in each.
-        maps = moved_orders(geometry, zero, axis).maps(inputs, frame.shape) if with_maps else None
-        return Location(maps, zero, None, (zero.shift, 0.0))
+        moved = moved_orders(geometry, zero, axis)
+        return Location(_wanted_maps(inputs, moved, frame.shape, wanted), zero, None, (zero.shift, 0.0))
     across = edges.shift if correct and edges is not None and edges.is_significant else 0.0
     along = zero.shift if correct and zero.is_significant else 0.0
     shift = (across, along) if axis == 0 else (along, across)
     if any(shift):
         _log.info("%s: maps shifted by (%.3f, %.3f) px", frame.meta.name, *shift)
-        maps = geometry.maps(inputs, frame.shape, shift) if with_maps else maps
-    return Location(maps if with_maps else None, zero, edges, (begin[0] + along, begin[1] + across))
+    maps = _wanted_maps(inputs, geometry, frame.shape, wanted, shift)
+    return Location(maps, zero, edges, (begin[0] + along, begin[1] + across))
+
+
+def _wanted_maps(inputs, geometry: Geometry, shape, wanted: str, shift=(0.0, 0.0)) -> PixelMaps | OrderMaps | None:
+    """Maps as `locate_exposure` takes `wanted`."""
+    if wanted == "nothing":
+        return None
+    return (geometry.maps if wanted == "images" else geometry.order_maps)(inputs, shape, shift)
 
 
 def moved_orders(geometry: Geometry, zero: ZeroPoint, axis: int) -> Geometry:

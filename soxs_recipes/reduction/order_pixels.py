@@ -10,7 +10,7 @@ from scipy.interpolate import CubicSpline
 
 from soxs_recipes.compiled import compiled
 from soxs_recipes.data.dispersion_solution import scaled
-from soxs_recipes.data.pixel_maps import PixelMaps
+from soxs_recipes.data.pixel_maps import OrderLines, OrderMaps, PixelMaps
 from soxs_recipes.errors import AlgorithmError
 from soxs_recipes.reduction.order_pixels_kernels import (
     jacobians,
@@ -21,7 +21,7 @@ from soxs_recipes.reduction.order_pixels_kernels import (
     written,
 )
 
-__all__ = ["OrderGrid", "OrderPixels", "cut_order", "make_order_grid"]
+__all__ = ["OrderGrid", "OrderPixels", "cut_order", "make_order_grid", "without_images"]
 
 _WAVELENGTH_DEGREE = 7
 _MARGIN = 40  # Bins beyond either end on which positions are still defined.
@@ -58,12 +58,12 @@ class OrderGrid:
         return self.to_position(wavelength)
 
 
-def make_order_grid(maps: PixelMaps, order: int, dispersion_axis: int) -> OrderGrid:
+def make_order_grid(maps: PixelMaps | OrderMaps, order: int, dispersion_axis: int) -> OrderGrid:
     """Bins that follow the detector rows at mid-slit, so that a bin is a pixel wide everywhere.
 
     Parameters
     ----------
-    maps : PixelMaps
+    maps : PixelMaps or OrderMaps
     order : int
     dispersion_axis : int
         numpy axis along which wavelength runs.
@@ -225,13 +225,18 @@ def between_bins(values: np.ndarray, below: np.ndarray, share: np.ndarray) -> np
 
 
 def cut_order(
-    maps: PixelMaps, grid: OrderGrid, dispersion_axis: int, *, shift: float = 0.0, edge_margin: float = 0.0
+    maps: PixelMaps | OrderMaps,
+    grid: OrderGrid,
+    dispersion_axis: int,
+    *,
+    shift: float = 0.0,
+    edge_margin: float = 0.0,
 ) -> OrderPixels:
     """Cut the pixels of one order out of the maps.
 
     Parameters
     ----------
-    maps : PixelMaps
+    maps : PixelMaps or OrderMaps
         Pixels with NaN are left out.
     grid : OrderGrid
         The bins; may come from another exposure, so that several exposures share them.
@@ -247,24 +252,30 @@ def cut_order(
     position = spline_values(wavelength, grid.to_position.x, grid.to_position.c)
     if shift:
         position += shift
-    size = _smooth_size(
-        start, *jacobians(index, start, position, slit, maps.order.shape[1], dispersion_axis, _SAMPLES)
-    )
+    size = _smooth_size(start, *jacobians(index, start, position, slit, maps.shape[1], dispersion_axis, _SAMPLES))
     slit_range, ends = _slit_range(start, slit), (-np.inf, np.inf)
     if edge_margin > 0:
         limit = edge_margin * float(np.exp(np.median(size[0])))
         ends = (slit_range[0] + limit, slit_range[1] - limit)
     inside = within(index, start, position, slit, size, grid.size, ends)
-    return OrderPixels(grid, *inside, slit_range, maps.order.shape)
+    return OrderPixels(grid, *inside, slit_range, maps.shape)
 
 
-def _known_pixels(maps, order, dispersion_axis):
-    """`pixels_of` an order."""
-    sides = maps.window(order)
-    if sides is None:
+def without_images(maps: PixelMaps | OrderMaps, dispersion_axis: int) -> OrderMaps:
+    """The maps' pixels alone, those with NaN left out."""
+    if isinstance(maps, OrderMaps):
+        return maps
+    return OrderMaps({order: _known_pixels(maps, order, dispersion_axis) for order in maps.orders}, maps.shape)
+
+
+def _known_pixels(maps, order, dispersion_axis) -> OrderLines:
+    """The pixels of an order that the maps know."""
+    if order not in maps.orders:
         raise AlgorithmError(f"order {order}: no pixel in the maps")
-    box = tuple(number for side in sides for number in (side.start, side.stop - side.start))
-    return pixels_of(maps.order, maps.wavelength, maps.slit, order, box, dispersion_axis)
+    if isinstance(maps, OrderMaps):
+        return maps.lines[order]
+    box = tuple(number for side in maps.window(order) for number in (side.start, side.stop - side.start))
+    return OrderLines(*pixels_of(maps.order, maps.wavelength, maps.slit, order, box, dispersion_axis))
 
 
 def _slit_range(start, slit):

@@ -6,7 +6,7 @@ import numpy as np
 
 from soxs_recipes.compiled import compiled
 
-__all__ = ["fill_order", "invert_places"]
+__all__ = ["invert_places", "order_lines", "still_owned"]
 
 _CONVERGED = 1.0e-9  # [px]
 _ACCEPTED = 1.0e-6  # [px]
@@ -101,13 +101,13 @@ def _chebyshev(coefficients, v):
 
 
 @compiled
-def fill_order(wavelength, slit, order, steps, number, series, first, middle, half, limits):
-    """Write an order's wavelengths and slit positions into the maps.
+def order_lines(owner, steps, number, series, first, middle, half, limits):
+    """Pixels of an order with their wavelengths and slit positions, line by line across the dispersion.
 
     Parameters
     ----------
-    wavelength, slit : ndarray (ny * nx,) float64
-    order : ndarray (ny * nx,) int16
+    owner : ndarray (ny * nx,) int16
+        Changed: number of the order in which a pixel lies, the last one where several meet.
     steps : (along, across, pixels across)
         Steps in the flattened maps to the next pixel in either direction, and how many there are across.
     number : int
@@ -119,17 +119,41 @@ def fill_order(wavelength, slit, order, steps, number, series, first, middle, ha
         The order across: pixels within `half` of the middle belong to it.
     limits : (low, high) [nm]
         Pixels beyond are left out.
+
+    Returns
+    -------
+    index, start, wavelength, slit
+        As in `OrderLines`.
     """
+    ends, room = np.zeros((middle.size, 2), np.intp), 0
     for row in range(middle.size):
-        if not half[row] > 0:
-            continue
-        begin = max(int(np.ceil(max(middle[row] - half[row], 0.0))), 0)
-        end = min(int(np.floor(min(middle[row] + half[row], steps[2] + 1.0))) + 1, steps[2])
-        for across in range(begin, end):
+        if half[row] > 0:
+            ends[row, 0] = max(int(np.ceil(max(middle[row] - half[row], 0.0))), 0)
+            ends[row, 1] = min(int(np.floor(min(middle[row] + half[row], steps[2] + 1.0))) + 1, steps[2])
+            room += max(ends[row, 1] - ends[row, 0], 0)
+    index, values, start = np.empty(room, np.intp), np.empty((2, room)), np.zeros(middle.size + 1, np.intp)
+    count = 0
+    for row in range(middle.size):
+        for across in range(ends[row, 0], ends[row, 1]):
             v = (across - middle[row]) / half[row]
-            value = _chebyshev(series[0, row], v)
-            if limits[0] <= value <= limits[1]:
-                place = (first + row) * steps[0] + across * steps[1]
-                wavelength[place] = value
-                slit[place] = _chebyshev(series[1, row], v)
-                order[place] = number
+            wavelength = _chebyshev(series[0, row], v)
+            if limits[0] <= wavelength <= limits[1]:
+                index[count] = (first + row) * steps[0] + across * steps[1]
+                values[0, count], values[1, count] = wavelength, _chebyshev(series[1, row], v)
+                owner[index[count]] = number
+                count += 1
+        start[row + 1] = count
+    return index[:count], start, values[0, :count], values[1, :count]
+
+
+@compiled
+def still_owned(owner, number, index, start, wavelength, slit):
+    """The same of the pixels that no later order took; the arrays are written over."""
+    count, begin = 0, 0
+    for line in range(start.size - 1):
+        for i in range(begin, start[line + 1]):
+            if owner[index[i]] == number:
+                index[count], wavelength[count], slit[count] = index[i], wavelength[i], slit[i]
+                count += 1
+        begin, start[line + 1] = start[line + 1], count
+    return index[:count], start, wavelength[:count], slit[:count]

@@ -11,11 +11,11 @@ from numpy.polynomial.legendre import Legendre
 
 from soxs_recipes.data.dispersion_solution import DispersionSolution, OrderSurface
 from soxs_recipes.data.order_table import OrderTable
-from soxs_recipes.data.pixel_maps import PixelMaps
+from soxs_recipes.data.pixel_maps import OrderLines, OrderMaps, PixelMaps
 from soxs_recipes.errors import AlgorithmError
-from soxs_recipes.reduction.pixel_map_kernels import fill_order, invert_places
+from soxs_recipes.reduction.pixel_map_kernels import invert_places, order_lines, still_owned
 
-__all__ = ["invert_surface", "pixel_maps"]
+__all__ = ["invert_surface", "order_maps", "pixel_maps"]
 
 _NODES = (24, 6)  # along the dispersion, along the slit
 _FINER_NODES = (60, 9)
@@ -36,7 +36,17 @@ class _Strip:
     half: Legendre
 
 
-def pixel_maps(
+def pixel_maps(solution: DispersionSolution, shape: tuple[int, int], **settings) -> PixelMaps:
+    """`order_maps`, its parameters and errors, as images: NaN and 0 outside the orders, no hole inside."""
+    maps = order_maps(solution, shape, **settings)
+    wavelength, slit, order = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, np.int16)
+    for number, lines in maps.lines.items():
+        for image, values in ((wavelength, lines.wavelength), (slit, lines.slit), (order, number)):
+            image.reshape(-1)[lines.index] = values
+    return PixelMaps(wavelength, slit, order)
+
+
+def order_maps(
     solution: DispersionSolution,
     shape: tuple[int, int],
     *,
@@ -46,7 +56,7 @@ def pixel_maps(
     margin: float = 0.0,
     shift: tuple[float, float] = (0.0, 0.0),
     wavelength_ranges: Mapping[int, tuple[float, float]] | None = None,
-) -> PixelMaps:
+) -> OrderMaps:
     """Wavelength and slit position at every pixel centre inside the orders.
 
     Parameters
@@ -68,9 +78,8 @@ def pixel_maps(
 
     Returns
     -------
-    PixelMaps
-        NaN and 0 outside the orders, no hole inside. Closed (place -> wavelength, slit -> place) to 1e-4 px as a
-        rule and 0.005 px always.
+    OrderMaps
+        Closed (place -> wavelength, slit -> place) to 1e-4 px as a rule and 0.005 px always.
 
     Raises
     ------
@@ -83,9 +92,7 @@ def pixel_maps(
     Newton's method at Chebyshev nodes and evaluated everywhere as a product of one-dimensional series.
     """
     moved = solution.shifted(*shift)
-    wavelength = np.full(shape, np.nan)
-    slit = np.full(shape, np.nan)
-    order = np.zeros(shape, dtype=np.int16)
+    owner, found = np.zeros(shape[0] * shape[1], dtype=np.int16), {}
     across_shift = shift[0] if dispersion_axis == 0 else shift[1]
     along_shift = shift[1] if dispersion_axis == 0 else shift[0]
     for number in moved.orders:
@@ -105,8 +112,19 @@ def pixel_maps(
         else:
             strip = _strip_of_slit(surface, limits, shape, dispersion_axis, slit_half_length, margin)
         if strip is not None:
-            _fill(number, surface, strip, limits, dispersion_axis, (wavelength, slit, order))
-    return PixelMaps(wavelength, slit, order)
+            found[number] = _lines(number, surface, strip, limits, dispersion_axis, owner, shape)
+    return OrderMaps(
+        {number: lines for number in sorted(found) if (lines := _trimmed(owner, number, found[number]))}, shape
+    )
+
+
+def _trimmed(owner, number, lines) -> OrderLines | None:
+    """What is left to an order where several meet, without empty lines at its ends; None when that is nothing."""
+    index, start, wavelength, slit = still_owned(owner, number, *lines)
+    filled = np.flatnonzero(np.diff(start))
+    if not filled.size:
+        return None
+    return OrderLines(index, start[filled[0] : filled[-1] + 2], wavelength, slit)
 
 
 def _axes(values, dispersion_axis):
@@ -180,16 +198,14 @@ def _strip_of_edges(trace, surface, limits, shape, dispersion_axis, margin, alon
     return _Strip(first, last, 0.5 * (lower + upper) + across_shift, 0.5 * (upper - lower) + margin)
 
 
-def _fill(number, surface, strip, limits, dispersion_axis, images):
-    """Write one order into the maps."""
+def _lines(number, surface, strip, limits, dispersion_axis, owner, shape):
+    """`order_lines` of one order."""
     coefficients, span = _inverse_series(surface, strip, limits, dispersion_axis)
     along = np.arange(strip.first, strip.last, dtype=np.float64)
     u = (2.0 * along - span[0] - span[1]) / (span[1] - span[0])
     series = np.array([chebvander(u, c.shape[0] - 1) @ c for c in coefficients])
-    ny, nx = images[0].shape
-    steps = (nx, 1, nx) if dispersion_axis == 0 else (1, nx, ny)
-    flat = (image.reshape(-1) for image in images)
-    fill_order(*flat, steps, number, series, strip.first, strip.middle(along), strip.half(along), limits)
+    steps = (shape[1], 1, shape[1]) if dispersion_axis == 0 else (1, shape[1], shape[0])
+    return order_lines(owner, steps, number, series, strip.first, strip.middle(along), strip.half(along), limits)
 
 
 def _inverse_series(surface, strip, limits, dispersion_axis):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from soxs_recipes.data.pixel_maps import PixelMaps
+from soxs_recipes.data.pixel_maps import OrderLines, OrderMaps, PixelMaps
 
 
 def test_every_order_lies_in_its_window():
@@ -21,14 +21,17 @@ def test_maps_without_orders():
     assert PixelMaps(nothing, nothing, nothing.astype(np.int16)).orders == ()
 
 
-def test_packed_maps_come_back():
-    order = np.zeros((6, 9), dtype=np.int16)
-    order[1:4, 2:5], order[5, 8] = 7, 3
-    value = np.where(order > 0, np.arange(54.0).reshape(6, 9), np.nan)
-    maps = PixelMaps(value, value - 20.0, order)
-    packed = maps.packed()
-    assert [part.size for part in packed] == [10, 10, 54]
-    back = PixelMaps.unpacked(*packed)
-    assert np.array_equal(back.wavelength, maps.wavelength, equal_nan=True)
-    assert np.array_equal(back.slit, maps.slit, equal_nan=True)
-    assert np.array_equal(back.order, order)
+def test_orders_come_back_from_their_arrays():
+    lines = {
+        number: OrderLines(np.arange(size), np.array([0, size]), np.arange(size) + 0.5, np.arange(size) - 0.5)
+        for number, size in ((3, 4), (7, 6))
+    }
+    maps = OrderMaps(lines, (6, 9))
+    empty = maps.without_arrays()
+    assert empty.orders == (3, 7)
+    assert all(values.size == 0 for values in empty.arrays())
+    back = empty.with_arrays(maps.arrays())
+    assert back.orders == maps.orders
+    assert back.shape == (6, 9)
+    for number, own in lines.items():
+        assert all(np.array_equal(one, other) for one, other in zip(back.lines[number], own, strict=True))

@@ -3,7 +3,9 @@ import pytest
 
 from soxs_recipes.data.order_table import OrderTable, OrderTrace
 from soxs_recipes.errors import AlgorithmError
-from soxs_recipes.reduction.pixel_maps import invert_surface, pixel_maps
+from soxs_recipes.reduction.order_pixels import without_images
+from soxs_recipes.reduction.pixel_map_kernels import still_owned
+from soxs_recipes.reduction.pixel_maps import invert_surface, order_maps, pixel_maps
 
 
 def closure(solution, maps, number):
@@ -81,3 +83,33 @@ def test_a_solution_that_turns_back_is_refused(arc_layout):
     )
     with pytest.raises(AlgorithmError, match="turns back"):
         pixel_maps(broken, layout.shape, dispersion_axis=0)
+
+
+@pytest.mark.parametrize("half_length", [5.0, 40.0])
+def test_orders_without_images_hold_the_same_pixels(arc_layout, half_length):
+    layout = arc_layout("echelle")
+    settings = {
+        "dispersion_axis": layout.dispersion_axis,
+        "slit_half_length": half_length,
+        "wavelength_ranges": layout.ranges,
+    }
+    images = pixel_maps(layout.prior(), layout.shape, **settings)
+    orders = order_maps(layout.prior(), layout.shape, **settings)
+    places = np.concatenate([lines.index for lines in orders.lines.values()])
+    assert places.size == np.unique(places).size == (images.order > 0).sum() > 20_000
+    cut = without_images(images, layout.dispersion_axis)
+    assert cut.orders == orders.orders == images.orders
+    assert cut.shape == orders.shape == layout.shape
+    for number, lines in orders.lines.items():
+        for one, other in zip(lines, cut.lines[number], strict=True):
+            assert np.array_equal(one, other)
+
+
+def test_where_orders_meet_the_last_one_stays():
+    owner = np.array([3, 3, 4, 3, 4, 4, 3, 3], np.int16)
+    index, start = np.array([0, 1, 2, 4, 5, 6, 7]), np.array([0, 3, 5, 5, 7])
+    found = still_owned(owner, 3, index.copy(), start.copy(), index + 0.5, index - 0.5)
+    assert found[0].tolist() == [0, 1, 6, 7]
+    assert found[1].tolist() == [0, 2, 2, 2, 4]
+    assert found[2].tolist() == [0.5, 1.5, 6.5, 7.5]
+    assert found[3].tolist() == [-0.5, 0.5, 5.5, 6.5]
