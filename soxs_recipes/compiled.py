@@ -6,12 +6,14 @@ kept beside the source, or in the user's cache where that folder is not writable
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import cached_property, update_wrapper
+from pathlib import Path
 from types import FunctionType
 from typing import Any, overload
 
-__all__ = ["Compiled", "compiled"]
+__all__ = ["Compiled", "compiled", "is_machine_code_kept"]
 
 # Sums may be taken in any order, which lets them run on vector units; NaN and infinity keep their meaning.
 _ANY_ORDER = frozenset({"reassoc", "contract", "nsz"})
@@ -106,3 +108,10 @@ def compiled(function: FunctionType | None = None, *, any_order: bool = False) -
     if function is None:
         return lambda wrapped: Compiled(wrapped, any_order=any_order)
     return Compiled(function, any_order=any_order)
+
+
+def is_machine_code_kept() -> bool:
+    """Whether some function was compiled on this machine before; numba is not asked, for it loads slowly."""
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    places = [Path(named)] if named else [Path(__file__).parent, Path.home() / ".cache" / "numba"]
+    return any(next(place.rglob("*.nbi"), None) for place in places)

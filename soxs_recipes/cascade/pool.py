@@ -18,7 +18,7 @@ from pathlib import Path
 from soxs_recipes.cascade.worker import serve
 from soxs_recipes.threads import THREAD_VARIABLES
 
-__all__ = ["Pool", "load_ahead"]
+__all__ = ["Pool", "drop_ahead", "load_ahead"]
 
 RECIPE_TARGET = "soxs_recipes.cascade.worker:call_recipe"
 _CALLS_BEFORE_RECYCLING = 60
@@ -50,11 +50,41 @@ def load_ahead() -> None:
 
     Every worker would load the same two seconds' worth. That process ends with this one.
     """
-    if _context(RECIPE_TARGET).get_start_method() == "forkserver":
-        from multiprocessing import forkserver
+    _ensure_ahead(_context(RECIPE_TARGET))
 
-        with _one_thread_each():
-            forkserver.ensure_running()
+
+def _ensure_ahead(context: BaseContext) -> None:
+    """Start the process from which workers are forked, if there is to be one and it does not run."""
+    if context.get_start_method() != "forkserver":
+        return
+    from multiprocessing import forkserver
+
+    with _one_thread_each(), _without_interrupts():
+        forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Children never hear a Ctrl-C: it is for this process, which ends them."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # only the main thread may, and only it hears one
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+
+
+def drop_ahead() -> None:
+    """End the process from which workers are forked, at once: else it loads everything before it finds us gone."""
+    loaded = sys.modules.get("multiprocessing.forkserver")
+    pid = loaded and loaded._forkserver._forkserver_pid
+    if pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        loaded._forkserver._stop()
 
 
 def _context(target: str) -> BaseContext:
@@ -131,6 +161,7 @@ class Pool:
     def _new_worker(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=serve, args=(theirs, self.target), daemon=True)
+        _ensure_ahead(self._context)
         with _one_thread_each():
             process.start()
         theirs.close()

@@ -22,8 +22,13 @@ from soxs_recipes.cli.options import (
     workers_option,
 )
 from soxs_recipes.cli.show import Progress, counting, print_report, print_table
+from soxs_recipes.compiled import is_machine_code_kept
+from soxs_recipes.errors import InputError
 
 __all__ = ["prep", "reduce_folder", "reduce_group", "reduced_folder", "session"]
+
+_NO_FRAMES = "{}: no FITS files are there; name the folder that holds the raw frames"
+_FIRST_RUN = "the first run on this machine compiles loops over pixels: some minutes more, once"
 
 
 @click.command(short_help="Learn what frames a folder holds.")
@@ -76,6 +81,8 @@ def prep(
         return
     print_table("Frames", ("night", "tag", "frames"), [(*key, n) for key, n in sorted(counts.items())], right=(2,))
     _print_scan_remarks(scan)
+    if not scan.frames:
+        click.echo(_NO_FRAMES.format(workspace.raw_folder), err=True)
     click.echo(
         f"{len(scan.usable)} frames in {scan.seconds:.1f} s, {len(scan.unusable)} unusable; {workspace.folder}"
     )
@@ -176,9 +183,13 @@ def reduced_folder(
                 load_ahead()
             with counting("Reading headers", quiet=quiet or as_json) as progress:
                 scan = prepare(workspace, progress)
+            if not scan.frames:
+                raise InputError(_NO_FRAMES.format(workspace.raw_folder))
             _write_settings(workspace)
             if also:
                 ask_for(workspace, set(also) - {"none"})
+            if not quiet and not as_json and not is_machine_code_kept():
+                click.echo(_FIRST_RUN, err=True)
             inputs = plan_inputs(workspace, scan, settings_file)
             run = NightRun(workspace, inputs, RunOptions(workers or default_workers(), plots, timeout))
             run.force_words(("",) if overwrite else redo)
@@ -221,7 +232,6 @@ def session(word: str, name: str | None, folder: Path, output: Path | None, as_j
     A session has settings, products and plots of its own, for the same frames.
     """
     from soxs_recipes.cascade.night import open_workspace
-    from soxs_recipes.errors import InputError
 
     workspace = open_workspace(folder, output)
     try:

@@ -114,6 +114,11 @@ def interruptible() -> Iterator[None]:
         for number in watched:
             signal.signal(number, stop)
         yield
+    except BaseException:
+        from soxs_recipes.cascade.pool import drop_ahead
+
+        drop_ahead()
+        raise
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

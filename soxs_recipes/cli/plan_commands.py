@@ -166,9 +166,8 @@ def _explained(night: Night, path: Path, explain_job) -> dict[str, object]:
 
 
 def _print_call(call: Mapping[str, object]) -> None:
-    click.echo(
-        f"{call['role']} {call['call']} ({call['recipe']}): {call['status'] or call['state']}; {call['why']}"
-    )
+    state = "; ".join(filter(None, (call["status"] or call["state"], call["why"])))
+    click.echo(f"{call['role']} {call['call']} ({call['recipe']}): {state}")
     for frame in call["frames"]:
         click.echo(f"  {frame['tag']:20s} {Path(frame['file']).name}")
     for link in call["calibrations"]:

@@ -35,6 +35,7 @@ LAMP_CALIBRATIONS = (
         ladder="only the overscan level is subtracted",
         made_by="soxs_mbias",
         detector="ccd",
+        agree=("READ_MODE_ID",),
     ),
     CalibrationInput(
         "MASTER_DARK_<ARM>",
@@ -42,6 +43,7 @@ LAMP_CALIBRATIONS = (
         ladder="lamp-off frames are subtracted",
         made_by="soxs_mdark",
         detector="infrared",
+        agree=("READ_MODE_ID",),
     ),
     CalibrationInput("BP_MAP_REF_<ARM>", "bad pixels that are known", static=True, agree_binning=False),
     *LINEARITY_CALIBRATIONS,

@@ -8,7 +8,7 @@ from soxs_recipes.compiled import compiled
 
 __all__ = ["linearise", "weighted_products"]
 
-_LARGEST = 700.0  # of an exponent
+_LARGEST = 300.0  # of an exponent: the square of its exponential is a number still
 
 
 @compiled

@@ -2,12 +2,15 @@
 
 import os
 import signal
+import subprocess
 import sys
+import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
-from soxs_recipes.cascade.pool import Pool, load_ahead
+from soxs_recipes.cascade.pool import Pool, drop_ahead, load_ahead
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
 
@@ -57,3 +60,52 @@ def test_a_forked_worker_that_is_killed_is_told_of_and_replaced():
         assert "SIGKILL" in _answers(pool, 1)["first"]["error"]
         pool.submit("second", "recipe", _REQUEST, 60.0)
         assert _answers(pool, 1)["second"]["error_class"] == "InputError"
+
+
+def test_the_process_of_which_workers_are_forked_ends_at_once_and_may_begin_again():
+    load_ahead()
+    pid = forkserver._forkserver._forkserver_pid
+    os.kill(pid, 0)
+    drop_ahead()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    drop_ahead()  # there is none
+    with Pool(1) as pool:
+        pool.submit("again", "recipe", _REQUEST, 60.0)
+        assert _answers(pool, 1)["again"]["error_class"] == "InputError"
+
+
+_LOADS = """
+import sys, time
+from soxs_recipes.cascade.pool import load_ahead
+from soxs_recipes.cli.options import interruptible
+from soxs_recipes.errors import Interrupted
+
+if __name__ == "__main__":
+    try:
+        with interruptible():
+            load_ahead()
+            print("loading", flush=True)
+            time.sleep(60.0)
+    except Interrupted as error:
+        sys.exit(error.signal_code)
+"""
+
+
+@pytest.mark.parametrize("later", [0.05, 0.5])
+def test_ctrl_c_at_a_terminal_while_workers_load_leaves_no_traceback(tmp_path, later):
+    """All processes of a terminal hear it."""
+    script = tmp_path / "loads.py"
+    script.write_text(_LOADS)
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout.readline() == "loading\n"
+            time.sleep(later)
+            os.killpg(process.pid, signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, out, err) == (130, "", "")

@@ -132,12 +132,32 @@ def test_check_tells_what_is_lacking(soxs, complete_night):
     assert "SN2026abc\tNIR\t0\tno standard star: spectrum in counts" in out
 
 
+def test_a_folder_without_frames_is_said(soxs, tmp_path):
+    code, out, err = soxs("prep", tmp_path)
+    assert code == 0
+    assert "0 frames" in out
+    assert f"{tmp_path}: no FITS files are there" in err
+    code, out, err = soxs("reduce", "all", tmp_path)
+    assert code == 20
+    assert f"{tmp_path}: no FITS files are there" in err
+    assert not out
+
+
+def test_a_first_run_says_why_it_takes_longer(soxs, complete_night, tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    run = ("reduce", "all", complete_night.folder, "--no-plots")
+    assert "compiles loops" in soxs(*run)[2]
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "kernel.nbi").touch()
+    assert "compiles loops" not in soxs(*run)[2]
+
+
 def test_explain_a_frame_and_a_product(soxs, complete_night):
     soxs("reduce", "all", complete_night.folder, "--no-plots", "-q")
     code, out, _ = soxs("explain", complete_night.written["vis_bias"][1])
     assert code == 0
     assert "tag: BIAS_VIS" in out
-    assert "used by 2025-11-20/bias/VIS_1 (soxs_mbias): COMPLETE" in out
+    assert "used by 2025-11-20/bias/VIS_1 (soxs_mbias): COMPLETE\n" in out
     products = list((complete_night.folder / "soxs" / "products").glob("*/science/VIS*/SCI_SLIT_ORDER1D_VIS.fits"))
     assert len(products) == 1
     code, out, _ = soxs("explain", products[0])

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import pytest
 
 from soxs_recipes.errors import InputError
-from soxs_recipes.recipes.registry import RECIPES, command_names, recipe_entry
+from soxs_recipes.recipes.registry import RECIPES, command_names, recipe_class, recipe_entry
 
 HEAVY = ("numpy", "scipy", "astropy", "matplotlib", "yaml")
 
@@ -54,3 +54,15 @@ def test_loading_a_recipe_loads_no_numerics(name):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+def test_masters_of_a_detector_are_asked_to_be_of_the_frames_read_mode():
+    masters = ("MASTER_BIAS_<ARM>", "MASTER_DARK_<ARM>")
+    found = {
+        (name, entry.tag): entry.agree
+        for name in RECIPES
+        for entry in recipe_class(name).declaration.calibrations
+        if entry.tag in masters
+    }
+    assert len(found) > 10
+    assert set(found.values()) == {("READ_MODE_ID",)}

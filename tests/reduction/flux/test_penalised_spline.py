@@ -45,6 +45,9 @@ def test_linearised_data_are_those_of_the_formulas():
     assert (leap < -0.9).any()
     assert (leap > 2.0).any()
     assert response == pytest.approx(full @ parameters + np.clip(leap, -0.9, 2.0), rel=1e-9)
+    kernels.linearise(*design.arrays, 1000.0 * parameters, data, variance, template, error, *filled)
+    assert (np.abs(1000.0 * full @ parameters) > 800.0).any()
+    assert np.isfinite(filled).all()
 
 
 def test_errors_of_the_curve_are_true():

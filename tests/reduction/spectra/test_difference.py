@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.reduction.beam_combination import Beam, caught_light, combine_beams
 from soxs_recipes.reduction.beams import Shot, beam_sources, find_pattern, pair_beams, skies_of
@@ -71,6 +72,51 @@ def reduce(exposures, subtractions, offsets, settings=SETTINGS, change=None, fle
             correlations[number] = result.correlation
         results.append(result)
     return combine_beams(beams, correlations), results, beams
+
+
+def bare_frame(seed, time, *, masters):
+    """Random pixels, the noise of masters below zero in some, and their base variance."""
+    rng = np.random.default_rng(seed)
+    shape = (6, 7)
+    light, base, shared = (
+        rng.normal(50.0, 60.0, shape),
+        rng.uniform(20.0, 30.0, shape),
+        rng.normal(2.0, 2.0, shape),
+    )
+    quality = np.int32(1) << rng.integers(0, 5, shape, np.int32)
+    kept = np.float32(shared) if masters else None
+    return Frame(np.float32(light), np.float32(base), quality, FrameMeta(exposure_time=time), kept), np.float32(
+        base
+    )
+
+
+@pytest.mark.parametrize("masters", [True, False])
+def test_pixels_of_a_difference_are_those_of_plain_sums(masters):
+    """Two exposures of other lengths subtracted: light, photons, noise, and what masters leave of theirs."""
+    parts = [bare_frame(seed, time, masters=masters) for seed, time in ((1, 600.0), (2, 300.0), (3, 900.0))]
+    shares = 0.25, 0.75
+    found = subtract_exposures(parts[0], parts[1:], shares)
+    weights = [
+        1.0,
+        *(share * 600.0 / frame.meta.exposure_time for share, (frame, _) in zip(shares, parts[1:], strict=True)),
+    ]
+    frames, own, amplitude = [frame for frame, _ in parts], 0.0, 0.0
+    for k, (weight, (frame, base)) in enumerate(zip(weights, parts, strict=True)):
+        common = np.maximum(frame.shared_variance, 0.0) if masters else np.zeros(frame.shape)
+        own = own + weight**2 * (base - common)
+        amplitude = amplitude + (-1.0 if k else 1.0) * weight * np.sqrt(common)
+    total = sum(weight * frame.data for weight, frame in zip(weights[1:], frames[1:], strict=True))
+    assert found.scale == pytest.approx(sum(weights[1:]))
+    assert np.allclose(found.subtracted, total, rtol=1e-5, atol=1e-4)
+    assert np.allclose(found.frame.data, frames[0].data - total, rtol=1e-5, atol=1e-4)
+    photons = sum(weight**2 * frame.data for weight, frame in zip(weights, frames, strict=True))
+    assert np.allclose(found.photons, photons, rtol=1e-5, atol=1e-3)
+    assert np.allclose(found.frame.variance, own + amplitude**2, rtol=1e-5)
+    assert np.array_equal(found.frame.quality, frames[0].quality | frames[1].quality | frames[2].quality)
+    if masters:
+        assert np.allclose(found.frame.shared_variance, amplitude**2, rtol=1e-3, atol=1e-5)
+    else:
+        assert found.frame.shared_variance is None
 
 
 def nod(scene_of, seed=1, **changes):

@@ -159,10 +159,51 @@ def test_what_is_merged_is_a_mean_of_parabolas_and_nothing_crosses_a_hole():
     assert np.array_equal((bits & 8) > 0, (start < edges[51]) & (start + step > edges[50]))
 
 
+def edge_value(values, known, edge):
+    """At the lower edge of a bin, by what is known on either side."""
+    before, after = edge > 0 and known[edge - 1], edge < known.size and known[edge]
+    if before and after:
+        if 1 < edge < known.size - 1 and known[edge - 2] and known[edge + 1]:
+            return (7.0 * (values[edge - 1] + values[edge]) - values[edge - 2] - values[edge + 1]) / 12.0
+        return 0.5 * (values[edge - 1] + values[edge])
+    return values[edge - 1] if before else values[edge]
+
+
+@pytest.mark.parametrize("step", [0.03, 0.117, 0.31])
+def test_means_are_integrals_of_each_bins_parabola(step):
+    """About holes, at both ends and beyond, too: Colella & Woodward's (1984) equations 1.4 and 1.5, bin by bin."""
+    rng = np.random.default_rng(8)
+    edges = 500.0 + np.cumsum(rng.uniform(0.045, 0.055, 161))
+    low, width = edges[:-1], np.diff(edges)
+    known = rng.random(low.size) > 0.2
+    known[:4] = known[-4:] = True
+    quality = np.int32(1) << rng.integers(0, 6, low.size, np.int32)
+    values = rng.normal(50.0, 10.0, low.size)
+    start = np.arange(low[0] - 0.5, edges[-1] + 0.5, step)
+    begin, weights, bits = bin_means(low, width, known, quality, start, step, 0.6 * step)
+    found = means(begin, weights, values[None])[0]
+    sums, cover, expected_bits = np.zeros(start.size), np.zeros(start.size), np.zeros(start.size, np.int32)
+    for i in np.flatnonzero(known):
+        left, right = edge_value(values, known, i), edge_value(values, known, i + 1)
+        bend = 6.0 * (values[i] - 0.5 * (left + right))
+        a, b = (np.clip((end - low[i]) / width[i], 0.0, 1.0) for end in (start, start + step))
+        parts = [left * x + 0.5 * (right - left + bend) * x**2 - bend * x**3 / 3.0 for x in (a, b)]
+        sums += (parts[1] - parts[0]) * width[i]
+        cover += (b - a) * width[i]
+        expected_bits |= np.where(b > a, quality[i], 0).astype(np.int32)
+    covered = cover > 0.6 * step
+    assert covered.sum() > 0.5 * start.size
+    assert (cover[~covered] > 0).sum() > 3
+    assert np.array_equal(begin >= 0, covered)
+    assert np.allclose(found[covered], sums[covered] / cover[covered], rtol=1e-10)
+    assert not found[~covered].any()
+    assert np.array_equal(bits, expected_bits)
+
+
 def test_covariance_of_means_is_that_of_dense_algebra():
     rng = np.random.default_rng(6)
     size, window = 30, 7
-    begin = np.array([0, 2, 5, -1, 9, 12, 16, 21, 25, 27])
+    begin = np.array([0, 1, 3, -1, 5, 6, 9, 15, 25, 27])
     weights = rng.normal(0, 1, (begin.size, window))
     bands = rng.normal(0, 1, (3, size))
     dense = np.diag(bands[0]) + sum(np.diag(bands[k, :-k], k) + np.diag(bands[k, :-k], -k) for k in (1, 2))
