@@ -1,20 +1,25 @@
 """Functions that numba turns into machine code, at their first call and not before.
 
 Numba takes a third of a second to import and a second or so to compile a function, once a machine: the code is
-kept beside the source, or in the user's cache where that folder is not writable.
+kept beside the source, or in the user's cache where that folder is not writable. Of processes that need a function
+at the same time, one compiles it and the others wait for that.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, update_wrapper
 from pathlib import Path
 from types import FunctionType
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 __all__ = ["Compiled", "compiled", "is_machine_code_kept"]
 
+_log = logging.getLogger(__name__)
+_POLL = 0.02  # s
 # Sums may be taken in any order, which lets them run on vector units; NaN and infinity keep their meaning.
 _ANY_ORDER = frozenset({"reassoc", "contract", "nsz"})
 
@@ -25,6 +30,10 @@ class Compiled:
     It may call other compiled functions of its own module, and of that only: numba's kept code does not notice a
     change in another file. What it may be written in is numba's choice (no keyword arguments in calls, say).
     """
+
+    # For another process that compiles [s]: many times what the longest function takes. Who has waited in
+    # vain once, for a lock that a file system keeps after its process, waits no more.
+    patience: ClassVar[float] = 120.0
 
     def __init__(self, function: FunctionType, *, any_order: bool) -> None:
         self._function = function
@@ -48,9 +57,23 @@ class Compiled:
         options = self._options(any_order=self._any_order)
         function = self._with_names(called)
         try:
-            return numba.njit(cache=True, **options)(function)
+            dispatcher = numba.njit(cache=True, **options)(function)
         except RuntimeError:  # no folder is writable: compile anew in each process
             return numba.njit(**options)(function)
+        dispatcher.compile = self._by_one_process(dispatcher)
+        return dispatcher
+
+    def _by_one_process(self, dispatcher: Any) -> Callable[[Any], Any]:
+        """The dispatcher's way to machine code: kept code is read, or made, by one process at a time."""
+        compile_ = dispatcher.compile
+        name = f"{self._function.__module__}.{self._function.__qualname__}.lock"
+        path = Path(dispatcher.stats.cache_path, name.replace("<", "").replace(">", ""))
+
+        def locked(signature: Any) -> Any:
+            with _locked(path):
+                return compile_(signature)
+
+        return locked
 
     @cached_property
     def part(self) -> Callable[..., Any]:
@@ -82,6 +105,30 @@ class Compiled:
         )
         copy.__module__, copy.__qualname__ = original.__module__, original.__qualname__
         return copy
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock, which ends with its process; go on without it where files cannot be locked."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, poll_interval=_POLL)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=Compiled.patience)
+    except Timeout:
+        _log.debug("%s is still locked after %.0f s: compiled here as well", path, Compiled.patience)
+        Compiled.patience = 0.0
+    except (OSError, NotImplementedError) as error:
+        _log.debug("no lock: %s", error)
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            # Who waits for it finds the kept code; a newcomer makes a lock of its own and does, too.
+            with contextlib.suppress(OSError):
+                path.unlink()
+            lock.release()
 
 
 @overload

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -97,3 +99,104 @@ def test_sums_of_a_caller_have_an_order():
 def test_numba_loads_at_the_first_call_only():
     code = "import sys, soxs_recipes.reduction.extraction; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+_CALLER = """
+import sys, time
+import numpy as np
+from soxs_recipes.compiled import compiled
+
+@compiled
+def slow(values):
+    total = 0.0
+    for value in values:
+        total += {terms}
+    return total
+
+print("ready", flush=True)
+sys.stdin.readline()
+slow(np.ones(3))
+print(sum(slow.machine_code.stats.cache_misses.values()), flush=True)
+"""
+
+
+@pytest.fixture
+def callers(tmp_path, monkeypatch):
+    """Start processes that call one compiled function, none of whose code is kept yet, when told."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kept"))
+    script = tmp_path / "caller.py"
+    script.write_text(_CALLER.format(terms=" + ".join(f"np.sin({k} * value)" for k in range(1, 60))))
+    started = []
+
+    def start():
+        process = subprocess.Popen(
+            [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def _go(process):
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def test_of_processes_that_need_a_function_one_compiles_it(callers):
+    processes = [callers() for _ in range(3)]
+    for process in processes:
+        _go(process)
+    assert sorted(int(process.communicate(timeout=100)[0]) for process in processes) == [0, 0, 1]
+
+
+def test_a_process_that_is_killed_while_it_compiles_stops_nobody(callers, tmp_path):
+    first, second = callers(), callers()
+    _go(first)
+    give_up = time.monotonic() + 60
+    while not list(tmp_path.rglob("*.lock")):
+        assert time.monotonic() < give_up
+        time.sleep(0.005)
+    first.kill()
+    began = time.monotonic()
+    _go(second)
+    assert second.communicate(timeout=100)[0] == "1\n"
+    assert time.monotonic() - began < 60
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_who_has_waited_in_vain_compiles_it_too_and_waits_no_more(tmp_path, monkeypatch):
+    from filelock import FileLock
+
+    monkeypatch.setattr(Compiled, "patience", 0.05)
+    cube = compiled(lambda value: value**3)
+    folder = tmp_path / "kept"
+    folder.mkdir()
+
+    class Dispatcher:
+        stats = SimpleNamespace(cache_path=str(folder))
+        compile = staticmethod(lambda signature: f"code for {signature}")
+
+    locked = cube._by_one_process(Dispatcher)
+    assert locked("floats") == "code for floats"
+    assert Compiled.patience == 0.05
+    assert not list(folder.iterdir())
+    (name,) = (f"{cube._function.__module__}.{cube._function.__qualname__}.lock",)
+    with FileLock(folder / name.replace("<", "").replace(">", "")):
+        assert locked("floats") == "code for floats"
+    assert Compiled.patience == 0.0
+
+
+def test_a_folder_that_cannot_be_locked_is_no_hindrance(tmp_path):
+    (tmp_path / "file").write_text("")
+    cube = compiled(lambda value: value**3)
+
+    class Dispatcher:
+        stats = SimpleNamespace(cache_path=str(tmp_path / "file" / "kept"))
+        compile = staticmethod(lambda signature: f"code for {signature}")
+
+    assert cube._by_one_process(Dispatcher)("floats") == "code for floats"

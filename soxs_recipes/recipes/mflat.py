@@ -202,7 +202,7 @@ class MasterFlat(Recipe):
             Product("BKG_FLAT_<ARM>", "scattered light of a mean exposure"),
         ),
         qc=_QC,
-        algorithm_version=5,
+        algorithm_version=6,
     )
 
     def process(self, inputs, parameters, outputs):
@@ -388,16 +388,21 @@ def _qc(result, scales):
     from soxs_recipes.data.quality import QualityFlag, is_usable
 
     frame, table = result.master.frame, result.edges.table
-    orders = table.order_image(frame.shape, margin=-_INNER)
-    inside = np.nonzero(orders)
-    orders, quality = orders[inside], frame.quality[inside]
+    orders = table.order_image(frame.shape, margin=-_INNER).ravel()
+    inside = np.flatnonzero(orders)
+    # Order after order, each a slice.
+    inside = inside[np.argsort(orders[inside], kind="stable")]
+    orders = orders[inside]
+    light, background, flat, variance, quality = (
+        image.ravel()[inside]
+        for image in (result.light, result.scattered.data, frame.data, frame.variance, frame.quality)
+    )
     low, cold = (quality & np.int32(QualityFlag.LOW_SENSITIVITY)) != 0, ~is_usable(quality)
-    light, background = result.light[inside], result.scattered.data[inside]
     time = max(frame.meta.exposure_time, 1e-3)
     samples = result.edges.samples
     values = {
         "N ORDERS": len(result.master.blazes),
-        "INNER ORDER PIX SUM": float(frame.data[inside].sum(dtype=np.float64)),
+        "INNER ORDER PIX SUM": float(flat.sum(dtype=np.float64)),
         "LAMP FLUX": float(np.median(light)) / time,
         "LEVEL SD": 100.0 * max(float(np.std(levels)) for levels in result.levels.values()),
         "COSMIC NUM": result.rejected,
@@ -409,28 +414,29 @@ def _qc(result, scales):
         "COLDPIX FRAC": float(cold.sum() / max(cold.size, 1)),
     }
     qc = [QCParameter(name, value) for name, value in values.items()]
-    pixels = np.stack([light, frame.data[inside], frame.variance[inside]]), quality
+    pixels = light, flat, variance, quality
     qc += _pixel_qc(*pixels, None)
-    for trace in table.traces:
-        qc += _pixel_qc(*(values[..., orders == trace.order] for values in pixels), trace.order)
+    for order in table.orders:
+        own = slice(*np.searchsorted(orders, (order, order + 1)))
+        qc += _pixel_qc(*(values[own] for values in pixels), order)
     return qc + _edge_qc(result.edges, scales) + _blaze_qc(result.master.blazes)
 
 
-def _pixel_qc(pixels, quality, order):
-    """QC of some pixels: `pixels` are light, flat and its variance (3, n)."""
+def _pixel_qc(light, flat, variance, quality, order):
+    """QC of some pixels, arrays (n,)."""
     import numpy as np
 
     from soxs_recipes.data.quality import QualityFlag, is_usable
 
     if not quality.size:
         return []
-    light = np.percentile(pixels[0], (10, 50, 90))
+    levels = np.percentile(light, (10, 50, 90))
     unlit = (quality & np.int32(QualityFlag.NO_FLAT)) != 0
-    values = {"ORDEXP10": light[0], "ORDEXP50": light[1], "ORDEXP90": light[2], "NO FLAT FRAC": unlit.mean()}
+    values = {"ORDEXP10": levels[0], "ORDEXP50": levels[1], "ORDEXP90": levels[2], "NO FLAT FRAC": unlit.mean()}
     good = is_usable(quality)
     if good.any():
-        _, flat, variance = pixels[:, good]
-        relative = np.median(variance / flat**2)
+        flat = flat[good]
+        relative = np.median(variance[good] / flat**2)
         loss = 1.0 - 1.0 / np.sqrt(1.0 + _EXAMPLE_SIGNAL * relative)
         values["INNER ORDER PIX MEAN"] = flat.mean(dtype=np.float64)
         values["FLAT NOISE"] = 100.0 * np.sqrt(relative)

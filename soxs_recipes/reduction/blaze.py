@@ -21,6 +21,8 @@ _DRIFT = 3  # coefficients along the spectrum of each of them: a parabola
 _TABLE = (65, 241)  # points along and across, between which the illumination is linear to 1e-5
 _SLIT_CELLS = (24, 48)  # along and across, by whose means the illumination is fitted
 _SAMPLE = 20_000  # pixels that tell the spread of an order's
+_ROUNDS, _FIRST_ROUNDS = 6, 4  # of the fit, and how many of them take a part of the pixels
+_PART, _LEAST_PIXELS = 4, 20_000  # every 4th pixel, where so many are left
 _FAINTEST = 1e-3  # of the brightest, below which the logarithm is not followed
 
 
@@ -47,6 +49,11 @@ class OrderPixels:
     background_variance: np.ndarray
     photon_factor: np.ndarray
     usable: np.ndarray
+
+    def thinned(self, step: int) -> OrderPixels:
+        """Every `step`-th pixel."""
+        arrays = (getattr(self, name) for name in OrderPixels.__dataclass_fields__)
+        return OrderPixels(*(values[::step].copy() for values in arrays))
 
     def compare(
         self, blaze: np.ndarray, illumination: np.ndarray, ratio: np.ndarray, relative: np.ndarray
@@ -112,7 +119,7 @@ class SmoothFlat:
     def blaze_error(self, along: np.ndarray) -> np.ndarray:
         """Relative error of `blaze`."""
         design = _design(SplineBasis(self.knots), np.clip(along, *self.domain))
-        return np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", design, self.covariance, design), 0.0))
+        return np.sqrt(np.maximum(((design @ self.covariance) * design).sum(axis=1), 0.0))
 
     def _illumination_table(self):
         along, across = _table_designs(self.domain)
@@ -196,24 +203,34 @@ def fit_smooth_flat(
     coefficients = _weighted(row_design, np.log(curve), np.minimum(curve / curve.max(), 0.1) + 1e-3)[0]
     slit = np.ones((_DRIFT, _SLIT_SPLINE))
     model = SmoothFlat(knots, coefficients, np.eye(coefficients.size), slit, domain, middle, 0.01)
-    first = int(np.floor(domain[0]))
-    some = np.flatnonzero(pixels.usable)
-    some = some[:: max(some.size // _SAMPLE, 1)]
-    ratio, relative, weight = np.empty((3, pixels.value.size))
-    for iteration in range(6):
-        blaze, slit_light = model.light(pixels.along, pixels.slit)
-        pixels.compare(blaze, slit_light, ratio, relative)
-        clip = (clip_sigma if iteration >= 1 else np.inf, 0.3 if iteration < 3 else 0.0)
-        spread = _response_spread(ratio[some], relative[some], model.spread, clip)
-        total, summed = np.zeros((2, rows.size))
-        spreads = model.spread, max(spread, 1e-3)
-        row_sums(pixels.along, first, ratio, relative, pixels.usable, clip, spreads, weight, total, summed)
-        model, row_factor = _with_row_means(model, row_design, total, summed)
-        cells = np.zeros((4, _SLIT_CELLS[0] * _SLIT_CELLS[1]))
-        places = pixels.along, pixels.slit
-        slit_sums(*places, ratio, weight, slit_light, first, row_factor, domain, _SLIT_CELLS, cells)
-        model = replace(model, slit_coefficients=_slit_fit(domain, *cells), spread=spread)
+    # What starts the fit need not be told by all pixels.
+    step = max(min(_PART, pixels.value.size // _LEAST_PIXELS), 1)
+    part = pixels.thinned(step)
+    for iteration in range(_FIRST_ROUNDS):
+        model = _improved(model, part, row_design, clip_sigma, iteration, _SAMPLE // step)
+    for iteration in range(_FIRST_ROUNDS, _ROUNDS):
+        model = _improved(model, pixels, row_design, clip_sigma, iteration, _SAMPLE)
     return model
+
+
+def _improved(model, pixels, row_design, clip_sigma, iteration, sample):
+    """The model corrected by what pixels show of it; `sample` of them tell their spread."""
+    first, size = int(np.floor(model.domain[0])), len(row_design)
+    ratio, relative, weight = np.empty((3, pixels.value.size))
+    blaze, slit_light = model.light(pixels.along, pixels.slit)
+    pixels.compare(blaze, slit_light, ratio, relative)
+    clip = (clip_sigma if iteration >= 1 else np.inf, 0.3 if iteration < 3 else 0.0)
+    some = np.flatnonzero(pixels.usable)
+    some = some[:: max(some.size // sample, 1)]
+    spread = _response_spread(ratio[some], relative[some], model.spread, clip)
+    total, summed = np.zeros((2, size))
+    spreads = model.spread, max(spread, 1e-3)
+    row_sums(pixels.along, first, ratio, relative, pixels.usable, clip, spreads, weight, total, summed)
+    model, row_factor = _with_row_means(model, row_design, total, summed)
+    cells = np.zeros((4, _SLIT_CELLS[0] * _SLIT_CELLS[1]))
+    places = pixels.along, pixels.slit
+    slit_sums(*places, ratio, weight, slit_light, first, row_factor, model.domain, _SLIT_CELLS, cells)
+    return replace(model, slit_coefficients=_slit_fit(model.domain, *cells), spread=spread)
 
 
 def _first_curve(pixels, domain):

@@ -13,6 +13,7 @@ __all__ = ["fit_steps", "median_profiles"]
 
 _PARAMETERS = 5  # edge, blur, plateau, slope, level
 _TRIALS = 25
+_DAMPING = 1e-4  # at the start
 _ROUNDS = 3
 _FARTHEST = 6.0  # sigma from the edge beyond which light is whole or none
 _OUTLIER = 6.0
@@ -47,7 +48,7 @@ def fit_steps(inward, value, usable, floor, photon, columns, low, high, paramete
     """
     pixels = value.shape[1]
     weight, prediction = np.empty(pixels), np.empty(pixels)
-    rows, trial_rows = np.empty((_PARAMETERS + 1, pixels)), np.empty((_PARAMETERS + 1, pixels))
+    rows = np.empty((_PARAMETERS + 1, pixels))
     for n in range(value.shape[0]):
         for k in range(pixels):
             weight[k] = 1.0 / (floor[n] + photon[n]) if usable[n, k] else 0.0
@@ -55,33 +56,37 @@ def fit_steps(inward, value, usable, floor, photon, columns, low, high, paramete
             if attempt > 0:
                 _agreeing(value[n], prediction, usable[n], floor[n], photon[n], weight)
             normal, converged[n] = _fit(
-                inward[n], value[n], weight, columns, low, high, parameters[n], rows, trial_rows
+                inward[n], value[n], weight, columns, low, high, parameters[n], prediction, rows
             )
-            _step(inward[n], columns, parameters[n], prediction, rows)
         error[n] = _edge_error(normal, np.count_nonzero(weight) - _PARAMETERS)
         converged[n] = converged[n] and error[n] > 0.0
 
 
 @compiled
-def _fit(inward, value, weight, columns, low, high, parameters, rows, trial_rows):
-    """(normal equations with the sum of squares in the corner, whether they converged); parameters are changed."""
-    prediction, root = np.empty(value.size), np.sqrt(weight)
+def _fit(inward, value, weight, columns, low, high, parameters, prediction, rows):
+    """(normal equations with the sum of squares in the corner, whether they converged); parameters are changed.
+
+    `prediction` is filled with what the last parameters say.
+    """
+    root = np.sqrt(weight)
     normal = _normal_equations(inward, value, root, columns, parameters, prediction, rows)
-    damping, converged, size = 1e-2, False, _PARAMETERS
+    damping, accepted, size = _DAMPING, True, _PARAMETERS
     for _ in range(_TRIALS):
         trial = np.minimum(np.maximum(parameters + _damped_step(normal, damping), low), high)
-        tried = _normal_equations(inward, value, root, columns, trial, prediction, trial_rows)
+        tried = _normal_equations(inward, value, root, columns, trial, prediction, rows)
         before, after = normal[size, size], tried[size, size]
-        if after <= before:
+        accepted = after <= before
+        if accepted:
             parameters[:] = trial
             normal = tried
             damping = max(damping * 0.2, 1e-9)
             if before - after < 1e-6 * before + 1e-9:
-                converged = True
-                break
+                return normal, True
         else:
             damping = min(damping * 8.0, 1e9)
-    return normal, converged
+    if not accepted:
+        _step(inward, columns, parameters, prediction, rows)
+    return normal, False
 
 
 @compiled
@@ -218,18 +223,34 @@ def median_profiles(value, variance, usable, level, curve, rows, block, farthest
         Filled: mean error of the mean of a column on both sides; a column without pixels counts as 1.
     """
     first, last = rows
-    found = np.empty(block)
+    found, inverse, middle = np.empty(block), np.empty(block), np.empty(block, np.int64)
     for b in range(profile.shape[0]):
+        start = first + b * block
+        number = min(block, last - start)
+        for i in range(number):
+            middle[i] = int(np.rint(curve[start + i]))
+            inverse[i] = 1.0 / level[start + i] if level[start + i] == level[start + i] else 0.0
         total = 0.0
         for distance in range(-farthest, farthest + 1):
             count, squares = 0, 0.0
-            for row in range(first + b * block, min(first + (b + 1) * block, last)):
-                column = int(np.rint(curve[row])) + side * distance
-                if 0 <= column < value.shape[1] and usable[row, column] and level[row] == level[row]:
-                    found[count] = value[row, column] / level[row]
-                    squares += variance[row, column] / level[row] ** 2
+            for i in range(number):
+                row, column = start + i, middle[i] + side * distance
+                if inverse[i] != 0.0 and 0 <= column < value.shape[1] and usable[row, column]:
+                    squares += variance[row, column] * (inverse[i] * inverse[i])
+                    if distance >= 0:
+                        _put_in_order(value[row, column] * inverse[i], found, count)
                     count += 1
             total += math.sqrt(squares) / count if count else 1.0
             if distance >= 0:
-                profile[b, distance] = np.median(found[:count]) if count else np.nan
+                profile[b, distance] = 0.5 * (found[(count - 1) // 2] + found[count // 2]) if count else np.nan
         noise[b] = total / (2 * farthest + 1)
+
+
+@compiled
+def _put_in_order(value, ordered, count):
+    """Add a value to the first `count`, which ascend."""
+    place = count
+    while place > 0 and ordered[place - 1] > value:
+        ordered[place] = ordered[place - 1]
+        place -= 1
+    ordered[place] = value

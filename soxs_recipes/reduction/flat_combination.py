@@ -17,6 +17,7 @@ from soxs_recipes.reduction.cross_sections import masked_quantile
 
 __all__ = ["CombinedExposures", "combine_exposures"]
 
+_SAMPLE = 60_000  # pixels that tell an exposure's level, to 1e-4
 _CELL, _STEP = 63, 3  # px of a cell that has one colour, and of its sampling
 
 
@@ -178,16 +179,17 @@ def _lit_exposures(frames, lit, subtracted):
 
 def _levels(frames, lit, subtracted) -> np.ndarray:
     """Robust ratio of each exposure to their mean, mean 1."""
-    place = np.nonzero(lit)
-    usable = np.logical_and.reduce([is_usable(frame.quality[place]) for frame in frames])
+    index = np.flatnonzero(lit)
+    index = index[:: max(1, index.size // _SAMPLE)]
+    usable = np.logical_and.reduce([is_usable(frame.quality.ravel()[index]) for frame in frames])
     if usable.sum() >= 100:
-        place = tuple(index[usable] for index in place)
-    place = tuple(index[:: max(1, index.size // 200_000)] for index in place)
-    values = np.stack([frame.data[place] - subtracted[place] for frame in frames])
+        index = index[usable]
+    below = subtracted.ravel()[index]
+    values = np.stack([frame.data.ravel()[index] - below for frame in frames])
     ordered = values.copy()
     reference = 0.5 * (ranked(ordered, (len(frames) - 1) // 2) + ordered[len(frames) // 2]).astype(np.float64)
     values = values.astype(np.float64)
-    noise = np.sqrt(np.median(frames[0].variance[place]))
+    noise = np.sqrt(np.median(frames[0].variance[np.unravel_index(index, lit.shape)]))
     bright = reference > max(0.2 * np.percentile(reference, 98), 3.0 * noise)
     values, reference = values[:, bright], reference[bright]
     levels = np.median(values / reference, axis=1)
@@ -210,13 +212,14 @@ def _local_ratios(frames, levels, subtracted):
     sample = (slice(0, rows, _STEP), slice(0, columns, _STEP))
     below = subtracted[sample]
     usable = np.stack([is_usable(frame.quality[sample]) & np.isfinite(frame.data[sample]) for frame in frames])
-    planes = np.stack([(f.data[sample] - below) / level for f, level in zip(frames, levels, strict=True)])
-    middle = _middle(planes.astype(np.float32), usable)
+    sampled = list(zip(frames, levels.astype(np.float32), strict=True))
+    planes = np.stack([(frame.data[sample] - below) / level for frame, level in sampled])
+    middle = _middle(planes, usable)
     ratios = []
-    for frame, level, plane, good in zip(frames, levels, planes, usable, strict=True):
+    for (frame, level), plane, good in zip(sampled, planes, usable, strict=True):
         light = np.maximum(middle, 0.0) + np.maximum(below, 0.0) / level
         variance = frame.variance[sample] / level**2 + light / level
-        bright = good & (middle > 20.0 * np.sqrt(variance)) & (middle > 0)
+        bright = good & (middle > 0) & (np.square(middle) > np.float32(400.0) * variance)
         ratios.append(_cell_medians(np.where(bright, plane / np.where(bright, middle, 1.0), 1.0), bright))
     ratios = np.stack(ratios)
     local = levels[:, None, None] * ratios

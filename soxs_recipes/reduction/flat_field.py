@@ -185,7 +185,7 @@ def master_flat(
         When no order holds light.
     """
     shape, axis = lamps[0].combined.signal.shape, order_table.dispersion_axis
-    canvas = _Canvas.blank(shape, axis)
+    canvas = _Canvas.blank(shape)
     views, dark = [], []
     for trace in order_table.traces:
         part = _order_part(lamps, trace, axis, (tilts or {}).get(trace.order), margin)
@@ -215,13 +215,12 @@ class _Canvas:
     variance: np.ndarray
     quality: np.ndarray
     smooth: np.ndarray
-    axis: int
 
     @classmethod
-    def blank(cls, shape, axis):
+    def blank(cls, shape):
         outside = np.full(shape, int(QualityFlag.OUTSIDE_ORDER), dtype=np.int32)
         zeros = np.zeros(shape, dtype=np.float32)
-        return cls(np.ones(shape, dtype=np.float32), zeros, outside, zeros.copy(), axis)
+        return cls(np.ones(shape, dtype=np.float32), zeros, outside, zeros.copy())
 
     def put(self, part, flat, variance, quality, smooth):
         for image, values in (
@@ -230,7 +229,7 @@ class _Canvas:
             (self.quality, quality),
             (self.smooth, smooth),
         ):
-            along_first(image, self.axis)[part.rows, part.columns] = values
+            image.ravel()[part.places] = values
 
     def put_dark(self, part):
         zeros = np.zeros(part.rows.size)
@@ -244,7 +243,7 @@ class _OrderPart:
 
     trace: OrderTrace
     rows: np.ndarray
-    columns: np.ndarray
+    places: np.ndarray  # of the pixels in the flat image
     lamps: list[OrderPixels]
     quality: np.ndarray
     inner: np.ndarray
@@ -298,8 +297,9 @@ def _order_part(lamps, trace, axis, tilt, margin) -> _OrderPart:
     inner = (edge_distance >= margin) & _away_from_ends(along, (low, high), shape[0])
     pixels, bits, scattered = [], np.zeros(rows.size, dtype=np.int32), []
     usable_by_any = np.zeros(rows.size, dtype=bool)
+    places = rows * shape[1] + columns if axis == 0 else columns * shape[0] + rows
     for lamp in lamps:
-        one, quality, surface_variance = _lamp_pixels(lamp, axis, rows, columns, along, slit, inner)
+        one, quality, surface_variance = _lamp_pixels(lamp, places, along, slit, inner)
         pixels.append(one)
         scattered.append(surface_variance)
         usable_by_any |= is_usable(quality)
@@ -308,7 +308,7 @@ def _order_part(lamps, trace, axis, tilt, margin) -> _OrderPart:
     bits = (bits & ~_OF_EXPOSURES) | np.where(usable_by_any, 0, np.int32(QualityFlag.NO_FLAT))
     at_centre = float(np.median((centre - middle) / half))
     ends = _blurred_step(edge_distance / _BLUR)
-    return _OrderPart(trace, rows, columns, pixels, bits, inner, ends, np.clip(at_centre, -0.5, 0.5), scattered)
+    return _OrderPart(trace, rows, places, pixels, bits, inner, ends, np.clip(at_centre, -0.5, 0.5), scattered)
 
 
 def _blurred_step(distance):
@@ -326,14 +326,20 @@ def _away_from_ends(along, domain, length):
     return away
 
 
-def _lamp_pixels(lamp, axis, rows, columns, along, slit, inner):
+def _lamp_pixels(lamp, places, along, slit, inner):
     combined, scattered = lamp.combined, lamp.scattered
-    quality = along_first(combined.quality, axis)[rows, columns]
-    background = along_first(combined.background_variance, axis)[rows, columns].astype(np.float64)
-    factor = along_first(combined.photon_factor, axis)[rows, columns].astype(np.float64)
-    beneath = along_first(scattered.model, axis)[rows, columns].astype(np.float64)
-    beneath_variance = along_first(scattered.variance, axis)[rows, columns].astype(np.float64)
-    value = along_first(combined.signal, axis)[rows, columns].astype(np.float64) - beneath
+    quality = combined.quality.ravel()[places]
+    value, background, factor, beneath, beneath_variance = (
+        image.ravel()[places].astype(np.float64)
+        for image in (
+            combined.signal,
+            combined.background_variance,
+            combined.photon_factor,
+            scattered.model,
+            scattered.variance,
+        )
+    )
+    value -= beneath
     # Photons of scattered light make noise as others do.
     background += factor * np.maximum(beneath, 0.0)
     pixels = OrderPixels(along, slit, value, background, factor, inner & is_usable(quality))

@@ -6,6 +6,7 @@ from scipy.special import ndtr
 
 from soxs_recipes.data.quality import QualityFlag, is_usable
 from soxs_recipes.errors import InputError, UnprocessableData
+from soxs_recipes.reduction import blaze
 from soxs_recipes.reduction.flat_combination import combine_exposures
 from soxs_recipes.reduction.flat_field import slit_tilts
 from soxs_recipes.reduction.flat_reduction import LampExposures, near_centres, reduce_flats
@@ -283,3 +284,16 @@ def test_tilts_of_a_dispersion_solution():
     np.testing.assert_allclose(slit_tilts(solution, {1: (400, 500)}, 100, 0)[1], -0.2)
     np.testing.assert_allclose(slit_tilts(solution, {1: (400, 500)}, 100, 1)[1], -5.0)
     np.testing.assert_allclose(slit_tilts(solution, {1: (400, 500)}, 50, 0, (2, 1))[1], -0.1)
+
+
+def test_a_part_of_the_pixels_is_enough_to_start_with(quasi_orders, monkeypatch):
+    scene = quasi_orders()
+    lamp = exposures(scene)
+    fast = reduced(scene, [lamp]).master
+    monkeypatch.setattr(blaze, "_PART", 1)
+    whole = reduced(scene, [lamp]).master
+    assert 42 * scene.rows > blaze._LEAST_PIXELS * 2  # an order has enough pixels for parts
+    inside = whole.frame.variance > 0
+    pull = (fast.frame.data - whole.frame.data)[inside] / np.sqrt(whole.frame.variance[inside])
+    assert pull.size > 100_000
+    assert 0.0 < np.abs(pull).max() < 0.1
