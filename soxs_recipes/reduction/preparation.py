@@ -12,6 +12,7 @@ from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.linearity import LinearityCurve
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.errors import UnprocessableData
+from soxs_recipes.reduction.combine import row_chunks
 from soxs_recipes.reduction.overscan import OverscanLevel, overscan_level
 from soxs_recipes.reduction.preparation_kernels import (
     census,
@@ -400,23 +401,27 @@ def subtract_off(on: Frame, off: Frame | Sequence[Frame]) -> Frame:
     unusable in an off frame is so in the result.
     """
     offs = [off] if isinstance(off, Frame) else list(off)
-    data, independent, quality = on.data.copy(), _independent(on).copy(), on.quality.copy()
-    root = np.sqrt(_shared(on))
-    count = np.float32(len(offs))
-    for frame in offs:
-        data -= frame.data / count
-        independent += _independent(frame) / count**2
-        root -= np.sqrt(_shared(frame)) / count
-        quality |= frame.quality & ~np.int32(QualityFlag.NON_LINEAR)
-    data[(quality & np.int32(QualityFlag.NO_DATA)) != 0] = 0.0
-    shared = np.square(root)
+    count, shape = np.float32(len(offs)), on.shape
+    data, variance, shared = (np.empty(shape, np.float32) for _ in range(3))
+    quality = np.empty(shape, np.int32)
+    for rows in row_chunks(shape):
+        value, flags = on.data[rows].copy(), on.quality[rows].copy()
+        own, root = _independent(on, rows), np.sqrt(_shared(on, rows))
+        for frame in offs:
+            value -= frame.data[rows] / count
+            own = own + _independent(frame, rows) / count**2
+            root = root - np.sqrt(_shared(frame, rows)) / count
+            flags |= frame.quality[rows] & ~np.int32(QualityFlag.NON_LINEAR)
+        value[(flags & np.int32(QualityFlag.NO_DATA)) != 0] = 0.0
+        data[rows], quality[rows], shared[rows] = value, flags, np.square(root)
+        variance[rows] = own + shared[rows]
     left = shared if on.shared_variance is not None else None
-    return on.with_arrays(data=data, variance=independent + shared, quality=quality, shared_variance=left)
+    return on.with_arrays(data=data, variance=variance, quality=quality, shared_variance=left)
 
 
-def _independent(frame: Frame) -> np.ndarray:
-    return frame.variance - _shared(frame)
+def _independent(frame: Frame, rows: slice) -> np.ndarray:
+    return frame.variance[rows] - _shared(frame, rows)
 
 
-def _shared(frame: Frame) -> np.ndarray:
-    return np.zeros_like(frame.variance) if frame.shared_variance is None else frame.shared_variance
+def _shared(frame: Frame, rows: slice) -> np.ndarray | np.float32:
+    return np.float32(0.0) if frame.shared_variance is None else frame.shared_variance[rows]

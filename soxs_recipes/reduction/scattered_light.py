@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from soxs_recipes.data.quality import UNUSABLE
 from soxs_recipes.errors import AlgorithmError
 from soxs_recipes.reduction.cross_sections import along_first
 from soxs_recipes.reduction.order_edges import edge_curves
-from soxs_recipes.reduction.scattered_light_kernels import cell_means, mark_gaps
+from soxs_recipes.reduction.scattered_light_kernels import cell_means, mark_gaps, surface_products
 
 __all__ = ["ScatteredLight", "between_orders", "fit_scattered_light"]
 
@@ -141,6 +142,12 @@ class _Surface:
         parts = self._basis(0, along)[:, :, None] * self._basis(1, across)[:, None, :]
         return parts.reshape(along.size, self.counts[0] * self.counts[1])
 
+    def splines(self, along, across):
+        """(first spline of each point along and across (points, 2), values of it and of the next three)."""
+        rows = [BSpline.design_matrix(place, self._knots[k], 3) for k, place in enumerate((along, across))]
+        first = np.stack([row.indices.reshape(-1, 4)[:, 0] for row in rows], axis=1).astype(np.int64)
+        return first, np.stack([row.data.reshape(-1, 4) for row in rows], axis=1)
+
     def penalty(self):
         """Squared second differences along each direction."""
         along, across = (_second_differences(count) for count in self.counts)
@@ -180,51 +187,69 @@ def _linear_weights(grid, size):
     return np.stack([np.interp(position, grid, unit) for unit in np.eye(grid.size)], axis=1).astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """Means of cells, and the splines that describe them; see `_Surface`."""
+
+    mean: np.ndarray
+    design: np.ndarray
+    first: np.ndarray
+    values: np.ndarray
+    across: int
+
+    @classmethod
+    def on(cls, surface, along, across, mean):
+        return cls(mean, surface.design(along, across), *surface.splines(along, across), surface.counts[1])
+
+    def normal_equations(self, weight):
+        """(matrix, right side), the matrix with a ridge that keeps it from being singular."""
+        size = self.design.shape[1]
+        normal, right = np.zeros((size, size)), np.zeros(size)
+        surface_products(self.first, self.values, self.across, self.mean, weight, normal, right)
+        normal += 1e-7 * np.trace(normal) / size * np.eye(size)
+        return normal, right
+
+    def residual(self, solution):
+        return self.mean - self.design @ solution
+
+
 def _penalised_fit(surface, along, across, mean, error):
     """(solution, covariance) with the smoothness of least generalised cross-validation score."""
-    design, penalty = surface.design(along, across), surface.penalty()
+    cells, penalty = _Cells.on(surface, along, across, np.ascontiguousarray(mean)), surface.penalty()
     # Cells of many pixels see structure finer than any surface: their errors are not below a tenth of the median.
     error = np.hypot(error, 0.3 * np.median(error))
     weight, scale = error**-2.0, 1.0
-    solution, inverse, chi2, freedom, smoothness = _least_score(design, penalty, mean, weight)
+    solution, inverse, chi2, freedom, smoothness = _least_score(cells, penalty, weight)
     for number in range(_REWEIGHTINGS):
-        pull = np.abs(mean - design @ solution) / error
+        pull = np.abs(cells.residual(solution)) / error
         scale = max(1.0, 1.4826 * float(np.median(pull)))
         huber = np.minimum(1.0, 2.5 * scale / np.maximum(pull, 1e-12))
         huber = np.where(pull > 8.0 * scale, 0.0, huber)
         if number < _REWEIGHTINGS - 1:  # the smoothness hardly changes: it is chosen anew at the end
-            solution = _solution(design, penalty, mean, weight * huber, smoothness)
+            solution = _solution(cells, penalty, weight * huber, smoothness)
         else:
-            solution, inverse, chi2, freedom, _ = _least_score(design, penalty, mean, weight * huber)
-    pull = np.abs(mean - design @ solution) / error
+            solution, inverse, chi2, freedom, _ = _least_score(cells, penalty, weight * huber)
+    pull = np.abs(cells.residual(solution)) / error
     scale = max(1.0, 1.4826 * float(np.median(pull)))
     return solution, inverse * max(1.0, scale**2, chi2 / max(freedom, 1.0))
 
 
-def _normal_equations(design, mean, weight):
-    """(matrix, right side), the matrix with a ridge that keeps it from being singular."""
-    root = np.sqrt(weight)
-    weighted = design * root[:, None]
-    normal = weighted.T @ weighted
-    ridge = 1e-7 * np.trace(normal) / normal.shape[0]
-    return normal + ridge * np.eye(normal.shape[0]), weighted.T @ (root * mean)
-
-
-def _solution(design, penalty, mean, weight, smoothness):
+def _solution(cells, penalty, weight, smoothness):
     """Coefficients with a smoothness in units of the normal matrix."""
-    normal, target = _normal_equations(design, mean, weight)
+    normal, target = cells.normal_equations(weight)
     strength = smoothness * np.trace(normal) / np.trace(penalty)
     return cho_solve(cho_factor(normal + strength * penalty, check_finite=False), target, check_finite=False)
 
 
-def _least_score(design, penalty, mean, weight):
+def _least_score(cells, penalty, weight):
     """Coefficients, their covariance, chi^2, degrees of freedom and smoothness of least score."""
-    normal, target = _normal_equations(design, mean, weight)
+    normal, target = cells.normal_equations(weight)
     # A cell's weight in units of the normal matrix makes the smoothing parameter free of units.
     unit = np.trace(normal) / np.trace(penalty)
     # In the modes that both matrices share every smoothness costs one division.
     stiffness, modes = eigh(penalty, normal, driver="gvd", check_finite=False)
     coordinates = modes.T @ target
+    mean = cells.mean
     total = float((weight * mean**2).sum())
     best = None
     for smoothness in 10.0 ** np.arange(-7.0, 3.5, 0.5):

@@ -6,7 +6,7 @@ import numpy as np
 
 from soxs_recipes.compiled import compiled
 
-__all__ = ["cell_means", "mark_between", "mark_gaps"]
+__all__ = ["cell_means", "mark_between", "mark_gaps", "surface_products"]
 
 
 @compiled
@@ -174,3 +174,37 @@ def cell_means(values, quality, unusable, gaps, cell, stride, clip_sigma, fewest
                 found[count] = row, column, mean, error
                 count += 1
     return found[:count]
+
+
+@compiled
+def surface_products(first, values, count, mean, weight, normal, right):
+    """Normal equations of a surface of tensor products of cubic B-splines.
+
+    Parameters
+    ----------
+    first : ndarray (n, 2) int64
+        First spline, along and across, that a datum is of; three follow.
+    values : ndarray (n, 2, 4) float64
+        Of the splines there.
+    count : int
+        Splines across; those of a surface are numbered along first.
+    mean, weight : ndarray (n,) float64
+    normal : ndarray (m, m) float64
+        Zeros; filled.
+    right : ndarray (m,) float64
+        Zeros; filled.
+    """
+    terms = values.shape[2] ** 2
+    place, term = np.empty(terms, np.int64), np.empty(terms)
+    for i in range(mean.size):
+        for s in range(terms):
+            a, b = s // values.shape[2], s % values.shape[2]
+            place[s], term[s] = (first[i, 0] + a) * count + first[i, 1] + b, values[i, 0, a] * values[i, 1, b]
+        for s in range(terms):
+            weighted = weight[i] * term[s]
+            right[place[s]] += weighted * mean[i]
+            for t in range(s + 1):
+                normal[place[s], place[t]] += weighted * term[t]
+    for j in range(normal.shape[0]):
+        for k in range(j):
+            normal[k, j] = normal[j, k]

@@ -1,8 +1,9 @@
-"""Clipped means of cells against a plain reckoning of the same."""
+"""Clipped means of cells, and products of a surface, against a plain reckoning of the same."""
 
 import numpy as np
 import pytest
 
+from soxs_recipes.reduction import scattered_light
 from soxs_recipes.reduction.scattered_light_kernels import cell_means, mark_gaps
 
 CELL = (8, 6)
@@ -65,3 +66,19 @@ def test_gaps_stay_inside_the_frame_and_out_of_the_light():
     low, high = np.array([[-50.0] * 4, [6.2] * 4]), np.array([[3.0] * 4, [1e9] * 4])
     mark_gaps(image, low, high, np.array([[7.5] * 4]), np.array([[8.0] * 4]))
     assert image.tolist() == [[1, 1, 1, 1, 0, 0, 0, 2, 0, 2]] * 4
+
+
+def test_products_of_a_surface_are_those_of_its_whole_design():
+    random = np.random.default_rng(6)
+    surface = scattered_light._Surface((400, 300), (7, 9))
+    along, across = random.uniform(-0.5, 399.5, 80), random.uniform(-0.5, 299.5, 80)
+    along[0], across[0], along[1], across[1] = -0.5, -0.5, 399.5, 299.5  # corners
+    mean, weight = random.normal(0.0, 1.0, 80), random.uniform(0.1, 2.0, 80)
+    design = surface.design(along, across)
+    cells = scattered_light._Cells.on(surface, along, across, mean)
+    normal, right = cells.normal_equations(weight)
+    expected = design.T @ (design * weight[:, None])
+    assert design.shape == (80, 63)
+    assert np.allclose(normal, expected + 1e-7 * np.trace(expected) / 63 * np.eye(63), rtol=0, atol=1e-12)
+    assert np.allclose(right, design.T @ (weight * mean), rtol=0, atol=1e-12)
+    assert np.allclose(cells.residual(np.arange(63.0)), mean - design @ np.arange(63.0))
