@@ -180,7 +180,7 @@ def _lit_exposures(frames, lit, subtracted):
 def _levels(frames, lit, subtracted) -> np.ndarray:
     """Robust ratio of each exposure to their mean, mean 1."""
     index = np.flatnonzero(lit)
-    index = index[:: max(1, index.size // _SAMPLE)]
+    index = index[:: max(1, -(-index.size // _SAMPLE))]
     usable = np.logical_and.reduce([is_usable(frame.quality.ravel()[index]) for frame in frames])
     if usable.sum() >= 100:
         index = index[usable]
