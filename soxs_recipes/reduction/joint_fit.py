@@ -54,7 +54,7 @@ class JointSolution:
     @property
     def model(self) -> np.ndarray:
         """Everything in every pixel [e-]."""
-        return self.sky + self.objects.sum(axis=0)
+        return sum(self.objects, self.sky)
 
 
 class JointModel:
@@ -68,7 +68,7 @@ class JointModel:
         flat * footprint.
     illumination : ndarray (pixels,)
         Relative sky brightness along the slit, about 1.
-    profiles : ndarray (sources, pixels) [1/arcsec]
+    profiles : sequence (sources) of ndarray (pixels,) [1/arcsec]
         Each of unit integral along the slit.
     sky_basis : SplineBasis
     offsets : sequence of float or None [bins]
@@ -127,7 +127,7 @@ class JointModel:
     def _unpack(self, coefficients) -> JointSolution:
         own = [coefficients[rank] for rank in self._ranks]
         light = self._terms.sums(own)
-        sky_coefficients, sky = own[0], light[: self._skies].sum(axis=0)
+        sky_coefficients, sky = own[0], sum(light[1 : self._skies], light[0])
         own, objects = own[self._skies :], light[self._skies :]
         first, values = self._at_bins
         flux = [sum(values[k] * row[first + k] for k in range(4)) for row in own]

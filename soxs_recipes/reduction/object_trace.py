@@ -120,8 +120,8 @@ def chunk_equations(
     products = _chunk_products(
         near,
         ends,
-        np.array([member.with_derivatives(pixels, near) for member, _ in members]),
-        np.array([own for _, own in members]),
+        _rows([member.with_derivatives(pixels, near) for member, _ in members]),
+        _rows([own for _, own in members]),
         np.array(nuisance).reshape(-1, weight.size),
         residual,
         weight,
@@ -131,6 +131,11 @@ def chunk_equations(
     curvature, gradient = _eliminate(normal, right, _SHAPE)
     wavelength = np.interp(middle, np.arange(pixels.grid.size), pixels.grid.wavelength)
     return ChunkEquations(curvature, gradient, middle, wavelength)
+
+
+def _rows(arrays):
+    """Arrays in one, without a copy of a single one: they are large."""
+    return np.array(arrays) if len(arrays) > 1 else arrays[0][None]
 
 
 @compiled

@@ -12,7 +12,8 @@ from soxs_recipes.reduction.banded import SplineBasis
 from soxs_recipes.reduction.flux_shrinkage import flux_information, shrunk_flux
 from soxs_recipes.reduction.joint_fit import JointModel, JointSolution
 from soxs_recipes.reduction.object_trace import ChunkEquations, chunk_equations
-from soxs_recipes.reduction.order_pixels import OrderPixels, between_bins, bins_around
+from soxs_recipes.reduction.order_pixels import OrderPixels, bins_around
+from soxs_recipes.reduction.preview_kernels import add_light
 from soxs_recipes.reduction.sky_model import (
     SkyDistortion,
     choose_knots,
@@ -135,7 +136,7 @@ class OrderFit:
     @property
     def weight(self) -> np.ndarray:
         """1/variance, 0 where masked."""
-        return np.where(self.good, 1.0 / self.variance, 0.0)
+        return _weights(self.usable, self.rejected, self.variance)
 
     def brightness(self) -> np.ndarray:
         """Data in e-/bin/arcsec, NaN where masked."""
@@ -197,9 +198,10 @@ class OrderFit:
     def solve(self) -> None:
         """Fit sky and objects with the present weights, profiles and distortion."""
         pixels = self.pixels
-        position = np.clip(pixels.position + self.distortion.shift_at(pixels), -0.99, pixels.grid.size - 0.01)
+        position = pixels.position + self.distortion.shift_at(pixels)
+        np.clip(position, -0.99, pixels.grid.size - 0.01, out=position)
         illumination = self.distortion.illumination_at(pixels)
-        profiles = np.array([self.profile_values(source) for source in range(len(self.profiles))])
+        profiles = [self.profile_values(source) for source in range(len(self.profiles))]
         # The object lies on the refined wavelengths too.
         self.joint = JointModel(
             position,
@@ -214,17 +216,14 @@ class OrderFit:
         extra, weight = self._broadening(position), self.weight
         self.solution = self.joint.solve(self.data - extra, weight)
         self.model = self.solution.model + extra
-        around = bins_around(position, pixels.grid.size)
         self._smooth = [
             shrunk_flux(flux, self._information(source, weight)) for source, flux in enumerate(self.solution.flux)
         ]
-        self._denoise(
-            self.solution.sky + extra,
-            [
-                between_bins(flux, *around) * values * self.sensitivity
-                for values, flux in zip(profiles, self._smooth, strict=True)
-            ],
-        )
+        around = bins_around(position, pixels.grid.size)
+        lights = [np.zeros(position.size) for _ in profiles]
+        for light, values, flux in zip(lights, profiles, self._smooth, strict=True):
+            add_light(around, flux, values * self.sensitivity, light)
+        self._denoise(self.solution.sky + extra, lights)
         self._position, self._illumination, self._extra = position, illumination, extra
 
     def _denoise(self, sky: np.ndarray, lights: list[np.ndarray]) -> None:
@@ -350,6 +349,15 @@ class OrderFit:
             tables=self.profile_averages(source),
             other_light=self._other_light(source),
         )
+
+
+@compiled
+def _weights(usable, rejected, variance):
+    """1/variance of usable pixels that are not rejected, 0 of others."""
+    result = np.empty(variance.size)
+    for i in range(variance.size):
+        result[i] = 1.0 / variance[i] if usable[i] and not rejected[i] else 0.0
+    return result
 
 
 @compiled

@@ -299,7 +299,7 @@ def fit_correction(
         step = max(0.33, 0.6 * float(np.median(pixels.footprint) / np.median(profile.fwhm_in_bins())))
     size = max(round(2.0 * _REACH / step), 4) + 3
     # A pedestal in proportion to the flux belongs to the sky, a factor to the flux: neither may leak in.
-    light = np.array([scale, *other_light])
+    light = np.array([scale, *other_light]) if other_light else scale[None]
     rivals = 1 + len(light)
     products, right = correction_products(
         pixels.slit,
