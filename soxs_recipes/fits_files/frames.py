@@ -86,7 +86,7 @@ def quality_header() -> fits.Header:
     return header
 
 
-def read_frame(path: str | Path, every: int = 1) -> Frame:
+def read_frame(path: str | Path, every: int = 1, *, verify: bool = True) -> Frame:
     """Read what `image_hdus` made.
 
     Parameters
@@ -94,6 +94,8 @@ def read_frame(path: str | Path, every: int = 1) -> Frame:
     path : path-like
     every : int
         Take one of so many pixels along either axis, as a figure needs; checksums are not verified then.
+    verify : bool
+        Verify checksums. What was written a moment ago need not be looked at whole again for a figure.
 
     Raises
     ------
@@ -101,8 +103,12 @@ def read_frame(path: str | Path, every: int = 1) -> Frame:
         There is no ERRS or no QUAL; the file is named. (A product of another program without SHARED has no shared
         variance.)
     """
-    with open_product(path) if every == 1 else open_mapped(path) as hdus:
+    with _opened(path, every, verify=verify) as hdus:
         return frame_of(hdus, path, every)
+
+
+def _opened(path: str | Path, every: int, *, verify: bool) -> fits.HDUList:
+    return open_product(path) if every == 1 and verify else open_mapped(path)
 
 
 def frame_of(hdus: fits.HDUList, path: str | Path, every: int = 1) -> Frame:
@@ -127,9 +133,9 @@ def native_array(data: np.ndarray, dtype: type) -> np.ndarray:
     return data.astype(dtype, order="C")
 
 
-def read_signal(path: str | Path, every: int = 1) -> np.ndarray:
-    """FLUX of a frame alone (ny, nx) float32; `every` as in `read_frame`."""
-    with open_product(path) if every == 1 else open_mapped(path) as hdus:
+def read_signal(path: str | Path, every: int = 1, *, verify: bool = True) -> np.ndarray:
+    """FLUX of a frame alone (ny, nx) float32; `every` and `verify` as in `read_frame`."""
+    with _opened(path, every, verify=verify) as hdus:
         return native_array(hdus[0].data[::every, ::every], np.float32)
 
 

@@ -28,5 +28,6 @@ def ascii_spectrum(spectrum: MergedSpectrum, comments: Sequence[str] = (), *, ai
     head = [f"# {''.join(c if c.isprintable() else ' ' for c in line)}" for line in comments]
     medium = "air" if air else "vacuum"
     head.append(f"# wavelength [Angstrom, {medium}, as observed]   flux [{spectrum.flux_unit}]   error (1 sigma)")
-    rows = zip(wavelength, spectrum.flux[known], np.sqrt(spectrum.variance[known]), strict=True)
-    return "\n".join([*head, *(f"{wave:.4f} {flux:.6e} {error:.6e}" for wave, flux, error in rows)]) + "\n"
+    rows = np.column_stack([wavelength, spectrum.flux[known], np.sqrt(spectrum.variance[known])])
+    # All in one go: row by row takes twice as long.
+    return "\n".join(head) + "\n" + ("%.4f %.6e %.6e\n" * len(rows)) % tuple(rows.ravel().tolist())

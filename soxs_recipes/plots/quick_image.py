@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.image import AxesImage
+from matplotlib.ticker import NullLocator
 from matplotlib.transforms import Bbox
 
 from soxs_recipes.plots.late_ticks import LateAxes
@@ -108,7 +109,7 @@ def add_bar(shown: QuickImage, label: str, size: float) -> Axes:
     low, high = shown.norm.vmin, shown.norm.vmax
     ramp = np.linspace(low, high, _COLOURS)[:, None]
     add_image(bar, QuickImage(bar, ramp, (low, high), shown.cmap.name, (0.0, 1.0, low, high)))
-    bar.set_xticks([])
+    bar.xaxis.set_major_locator(NullLocator())
     bar.yaxis.tick_right()
     bar.yaxis.set_label_position("right")
     bar.tick_params(labelsize=size)

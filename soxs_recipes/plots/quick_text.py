@@ -1,6 +1,7 @@
 """Text in figures that go to a file: written once, then put in place as a picture.
 
-The same few labels stand in most figures, and writing one takes a few milliseconds.
+The same few labels stand in most figures, and writing one takes a few milliseconds. Long lines are thinned, see
+`quick_lines`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ import numpy as np
 from matplotlib.backend_bases import GraphicsContextBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.font_manager import FontProperties
+from matplotlib.path import Path
+from matplotlib.transforms import IdentityTransform
+
+from soxs_recipes.plots.quick_lines import MANY_POINTS, thinned
 
 __all__ = ["QuickCanvas"]
 
@@ -29,6 +34,13 @@ class QuickCanvas(FigureCanvasAgg):
 
 
 class _Renderer(RendererAgg):
+    def draw_path(self, gc, path, transform, rgbFace=None) -> None:
+        """Draw a path; of a long unbroken line only the points that can be seen."""
+        is_line = rgbFace is None and path.codes is None and gc.get_dashes()[1] is None
+        if is_line and len(path.vertices) > MANY_POINTS:
+            path, transform = Path(thinned(transform.transform(path.vertices))), IdentityTransform()
+        super().draw_path(gc, path, transform, rgbFace)
+
     def draw_text(self, gc, x, y, s, prop, angle, ismath=False, mtext=None) -> None:
         """Put the picture of a plain level or upright text to the nearest quarter of a pixel; write others."""
         if ismath or angle not in (0.0, 90.0):

@@ -14,6 +14,7 @@ from soxs_recipes.plots.style import (
     ERROR,
     INK,
     MUTED,
+    label_places,
     new_figure,
     order_colour,
     robust_limits,
@@ -89,7 +90,7 @@ def figure_all_arms(
     axis.set_ylim(*flux_limits(np.concatenate(fluxes), np.concatenate(errors)))
     axis.axhline(0, color=MUTED, lw=0.6)
     ticks = [value for value in (350, 400, 500, 600, 700, 800, 1000, 1200, 1500, 2000) if within(axis, value)]
-    axis.set_xticks(ticks, [str(value) for value in ticks])
+    label_places(axis.xaxis, ticks, [str(value) for value in ticks])
     axis.minorticks_off()
     axis.set_xlabel(_WAVELENGTH_LABEL)
     axis.set_ylabel(_UNIT_LABELS.get(spectra[0][1].flux_unit, spectra[0][1].flux_unit))

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.gridspec import SubplotParams
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
 
 from soxs_recipes.plots.late_ticks import LateAxes
 from soxs_recipes.plots.quick_image import QuickImage, add_bar, add_image
@@ -36,6 +36,7 @@ __all__ = [
     "drawn_within",
     "is_part_of_window",
     "label_decades",
+    "label_places",
     "new_figure",
     "order_colour",
     "robust_limits",
@@ -51,6 +52,7 @@ MUTED = "#8a919e"
 ERROR = "#c3c8d1"
 ACCENT = "#c2410c"
 _DPI = 110.0
+_PDF_PACKING = 1
 _MARGINS = (0.8, 0.25, 0.55, 0.6)  # inches: left, right, bottom, top
 _BAR = 0.55  # inches for the labels of a colour bar
 _AXES_STYLE = {
@@ -59,7 +61,14 @@ _AXES_STYLE = {
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
+    "xtick.color": MUTED,
+    "xtick.labelcolor": "black",
+    "xtick.labelsize": 8,
+    "ytick.color": MUTED,
+    "ytick.labelcolor": "black",
+    "ytick.labelsize": 8,
 }
+# Of ticks that are made when the settings above no longer hold.
 _TICK_STYLE = {
     "color": MUTED,
     "labelcolor": "black",
@@ -221,7 +230,8 @@ def _png(pixels: np.ndarray, dpi: float) -> bytes:
 def save_pdf(figure: Figure, path: str | PathLike) -> None:
     """Draw a figure into a PDF file, once."""
     dpi = figure.get_dpi()
-    with quick_scales(figure):
+    # Packed as tightly as can be, a file is a sixth smaller and takes a third longer.
+    with quick_scales(figure), rc_context({"pdf.compression": _PDF_PACKING}):
         FigureCanvasPdf(figure).print_pdf(path)
     figure.set_dpi(dpi)
     FigureCanvasAgg(figure)
@@ -245,6 +255,12 @@ def label_decades(axis: Axis) -> None:
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: _power_of_ten(round(np.log10(value)))))
     axis.set_minor_formatter(FuncFormatter(between))
+
+
+def label_places(axis: Axis, places: Sequence[float], labels: Sequence[str]) -> None:
+    """Ticks at these places alone, labelled so (`set_ticks` makes each of them at once)."""
+    axis.set_major_locator(FixedLocator(places))
+    axis.set_major_formatter(FixedFormatter(labels))
 
 
 def _power_of_ten(power: int) -> str:

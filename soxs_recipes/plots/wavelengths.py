@@ -12,6 +12,7 @@ from soxs_recipes.plots.style import (
     ERROR,
     INK,
     MUTED,
+    label_places,
     new_figure,
     order_colour,
     robust_limits,
@@ -73,7 +74,7 @@ def _order_shifts(axis, columns):
             axis.errorbar(place[told] + aside, values, errors, color=colour, label=label, **shown)
     axis.axhline(0, color=MUTED, lw=0.6)
     labels = [f"{band}\n{count} lines" for band, count in zip(columns["BAND"], columns["N_LINES"], strict=True)]
-    axis.set_xticks(place, labels)
+    label_places(axis.xaxis, place, labels)
     finite = np.concatenate(
         [columns["SHIFT"] - columns["ERROR"], columns["SHIFT"] + columns["ERROR"], [-0.1, 0.1]]
     )

@@ -165,17 +165,17 @@ class _Run:
 def _master(path, run):
     from soxs_recipes.plots.detector import figure_master
 
-    return figure_master(read_frame(path), run.title(path))
+    return figure_master(read_frame(path, verify=False), run.title(path))
 
 
 def _flat(path, run):
     from soxs_recipes.plots.detector import figure_master, figure_order_table
 
     edges = next((other for other in run.headers if run.tag(other).startswith("ORDER_TAB_EDGES")), None)
-    frame = read_frame(path)
     if edges is None:
-        return figure_master(frame, run.title(path), "relative")
-    return figure_order_table(frame.data, read_order_table(edges), run.title(path), "relative response")
+        return figure_master(read_frame(path, verify=False), run.title(path), "relative")
+    signal = read_signal(path, verify=False)
+    return figure_order_table(signal, read_order_table(edges), run.title(path), "relative response")
 
 
 def _orders(path, run):

@@ -83,3 +83,4 @@ def test_ticks_are_made_when_they_are_asked_for():
     assert tick.gridline.get_visible()
     assert tick.gridline.get_clip_box() is not None
     assert axis.yaxis.get_major_ticks()[-1].label1.get_fontsize() == 8
+    assert axis.yaxis.get_offset_text().get_fontsize() == 8
