@@ -21,7 +21,7 @@ from soxs_recipes.threads import THREAD_VARIABLES
 __all__ = ["Pool", "drop_ahead", "load_ahead"]
 
 RECIPE_TARGET = "soxs_recipes.cascade.worker:call_recipe"
-_CALLS_BEFORE_RECYCLING = 60
+_CALLS_BEFORE_RECYCLING = 400  # a second goes into every new worker
 _PEAK_BEFORE_RECYCLING_MB = 1200.0
 _GRACE_SECONDS = 2.0
 # What recipes are made of and load late.

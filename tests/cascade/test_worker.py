@@ -55,8 +55,36 @@ def test_circles_of_a_call_are_let_go_and_what_is_kept_is_not_searched_again():
     try:
         for _ in range(3):
             worker._answer(call, {})
-        worker._reset_peak()
+        worker._let_go()
         assert [one() for one in left] == [None] * 3
         assert gc.get_freeze_count() > 1000
     finally:
         gc.unfreeze()
+
+
+class _Requests:
+    """What stands for a connection: requests of these kinds, then its end."""
+
+    def __init__(self, kinds):
+        self.kinds, self.answers = list(kinds), []
+
+    def recv(self):
+        if not self.kinds:
+            raise EOFError
+        return self.kinds.pop(0), {}
+
+    def send(self, answer):
+        self.answers.append(answer)
+
+
+def test_room_is_given_back_before_and_after_recipes_but_not_between_plots(monkeypatch):
+    done = []
+    monkeypatch.setattr(worker, "_let_go", lambda: done.append("let go"))
+    monkeypatch.setattr(worker, "draw_plots", lambda request: done.append("plots") or {})
+    monkeypatch.setattr(worker, "_resolved", lambda target: lambda request: done.append("recipe") or {})
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(worker, "keep_freed", lambda: None)
+    requests = _Requests(["recipe", "plots", "plots", "plots", "recipe"])
+    worker.serve(requests, "elsewhere:call")
+    assert len(requests.answers) == 5
+    assert done == ["let go", "recipe", "let go", "plots", "plots", "plots", "let go", "recipe"]
