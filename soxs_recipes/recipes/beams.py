@@ -259,6 +259,7 @@ class _Bench:
                     if subtraction not in looked:
                         for earlier in looked.values():
                             earlier.put_aside(self._shelf)
+                        return_freed()  # their fits
                         looked[subtraction] = self._looked_at(subtraction, subtractions[number + 1 :])
             except _BadExposure as bad:
                 usable.remove(bad.index)

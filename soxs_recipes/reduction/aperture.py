@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from soxs_recipes.data.frame import Frame
-from soxs_recipes.data.pixel_maps import PixelMaps
+from soxs_recipes.data.pixel_maps import OrderMaps, PixelMaps
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.data.spectrum import OrderSpectrum
 from soxs_recipes.errors import UnprocessableData
@@ -74,7 +74,7 @@ class _Inside:
 
 def extract_apertures(
     frame: Frame,
-    maps: PixelMaps,
+    maps: PixelMaps | OrderMaps,
     dispersion_axis: int,
     apertures: Sequence[tuple[float, float]],
     *,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from soxs_recipes.data.frame import Frame
-from soxs_recipes.data.pixel_maps import PixelMaps
+from soxs_recipes.data.pixel_maps import OrderMaps, PixelMaps
 from soxs_recipes.reduction.beams import SlitSamples
 from soxs_recipes.reduction.difference_kernels import subtract_exposure
 from soxs_recipes.reduction.extraction import (
@@ -262,7 +262,7 @@ class DifferenceFit(OrderFit):
 
 def set_up_difference(
     difference: Difference,
-    maps: PixelMaps,
+    maps: PixelMaps | OrderMaps,
     dispersion_axis: int,
     *,
     flat: Frame | None,

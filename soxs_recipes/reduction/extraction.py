@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from soxs_recipes.data.frame import Frame
-from soxs_recipes.data.pixel_maps import PixelMaps
-from soxs_recipes.data.quality import QualityFlag
+from soxs_recipes.data.pixel_maps import OrderMaps, PixelMaps
+from soxs_recipes.data.quality import QualityFlag, is_usable
 from soxs_recipes.errors import AlgorithmError, UnprocessableData
+from soxs_recipes.memory import return_freed
 from soxs_recipes.reduction.asked import Asked, given_profiles, restrict_pixels
 from soxs_recipes.reduction.asked_sources import are_blended, forced_choice
 from soxs_recipes.reduction.cosmic_rays import HitImages, find_cosmic_rays, narrow_hits
@@ -169,7 +170,7 @@ def make_grids(maps: PixelMaps, dispersion_axis: int) -> list[OrderGrid]:
 
 def extract_exposure(
     frame: Frame,
-    maps: PixelMaps,
+    maps: PixelMaps | OrderMaps,
     dispersion_axis: int,
     *,
     bands: Mapping[int, str],
@@ -184,7 +185,7 @@ def extract_exposure(
     ----------
     frame : Frame
         Bias, dark and scattered light subtracted, not flat-fielded [e-].
-    maps : PixelMaps
+    maps : PixelMaps or OrderMaps
         Of this exposure, flexure included.
     dispersion_axis : int
     bands : mapping order -> name
@@ -226,20 +227,20 @@ def set_up_fits(
 ) -> list[OrderFit]:
     """A fit for every order that holds usable pixels, made by `make`; arguments as for `extract_exposure`."""
     fits = []
-    usable = frame.usable if flat is None else frame.usable & flat.usable
     present = set(maps.orders)
     for grid in grids:
         if grid.order not in present:
             continue
         pixels = cut_order(maps, grid, dispersion_axis, edge_margin=settings.edge_margin)
         ones, zeros = np.ones(pixels.index.size), np.zeros(pixels.index.size)
+        known = [is_usable(part.quality.take(pixels.index)) for part in (frame, flat) if part is not None]
         fit = make(
             pixels,
             pixels.take(frame.data),
             pixels.take(base_variance),
             ones if flat is None else pixels.take(flat.data),
             zeros if flat is None else pixels.take(flat.variance),
-            pixels.take(usable) > 0,
+            np.logical_and.reduce(known),
         )
         if fit.good.mean() > 0.2:
             fits.append(fit)
@@ -260,7 +261,10 @@ def fit_sources(
     _preview_profiles(fits, starts, choice, settings)
     images = _hit_images(fits, frame.shape, settings)
     hits = _mask_cosmic_rays(frame, fits, settings, images)
-    return _iterate(frame, fits, starts, choice, settings, hits, images), hits
+    traces = _iterate(frame, fits, starts, choice, settings, hits, images)
+    del images
+    return_freed()  # what comes of the fits needs room
+    return traces, hits
 
 
 def find_target(fits: list[OrderFit], settings: ExtractionSettings) -> TargetChoice:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.polynomial.legendre import legfit
 
 from soxs_recipes.data.frame import Frame
-from soxs_recipes.data.pixel_maps import PixelMaps
+from soxs_recipes.data.pixel_maps import OrderMaps, PixelMaps
 from soxs_recipes.reduction.banded import SplineBasis
 from soxs_recipes.reduction.extraction import ExposureResult, ExtractionSettings, collect_result, set_up_fits
 from soxs_recipes.reduction.object_trace import TraceQuality
@@ -129,7 +129,7 @@ def exposure_state(result: ExposureResult) -> ExposureState:
 
 def refit_exposure(
     frame: Frame,
-    maps: PixelMaps,
+    maps: PixelMaps | OrderMaps,
     dispersion_axis: int,
     *,
     bands: Mapping[int, str],
