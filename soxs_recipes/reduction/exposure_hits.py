@@ -80,7 +80,7 @@ def exposure_residuals(result: ExposureResult) -> ExposureResiduals:
             residual=fit.residual.astype(np.float32),
             sigma=np.sqrt(fit.variance).astype(np.float32),
             tolerance=(_COMMON_ERROR * fit.tolerance).astype(np.float32),
-            response=(fit.profiles[0].evaluate(pixels) * fit.sensitivity).astype(np.float32),
+            response=(fit.profile_values(0) * fit.sensitivity).astype(np.float32),
             position=pixels.position.astype(np.float32),
             usable=fit.usable,
             hit=fit.hits,

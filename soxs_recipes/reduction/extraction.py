@@ -560,9 +560,9 @@ def collect_result(
         fit.pixels.put(objects, fit.solution.objects.sum(axis=0))
         fit.pixels.put(variance, fit.variance)
         cosmic = hits.ravel()[fit.pixels.index]
-        bits = np.where(fit.rejected & ~cosmic, np.int32(QualityFlag.OUTLIER), 0)
-        bits |= np.where(cosmic, np.int32(QualityFlag.COSMIC_RAY), 0)
-        quality.reshape(-1)[fit.pixels.index] |= bits.astype(np.int32)
+        # Few are flagged: their places alone are touched.
+        for chosen, flag in ((fit.rejected & ~cosmic, QualityFlag.OUTLIER), (cosmic, QualityFlag.COSMIC_RAY)):
+            quality.reshape(-1)[fit.pixels.index[chosen]] |= np.int32(flag)
         band = bands.get(fit.pixels.order, str(fit.pixels.order))
         shared = None if frame.shared_variance is None else fit.pixels.take(frame.shared_variance)
         extracted = extract(fit, band, shared)

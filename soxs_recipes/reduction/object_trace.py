@@ -13,16 +13,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.polynomial.legendre import legval, legvander
+from numpy.polynomial.legendre import legvander
 
 from soxs_recipes.compiled import compiled
 from soxs_recipes.reduction.order_pixels import OrderGrid, OrderPixels
-from soxs_recipes.reduction.slit_profile import OPTICS_RANGE, TAIL_RANGE, ProfileAverages, SlitProfile
+from soxs_recipes.reduction.slit_profile import (
+    OPTICS_RANGE,
+    TAIL_RANGE,
+    ProfileAverages,
+    SlitProfile,
+    legendre_matrix,
+    series_at,
+)
 
 __all__ = ["ChunkEquations", "TraceQuality", "chunk_equations", "start_profiles", "update_profiles"]
 
 _CHUNKS = 12
 _MIDDLES = (2.0 * np.arange(_CHUNKS) + 1.0) / _CHUNKS - 1.0  # of the chunks, with the order from -1 to 1
+_AT_MIDDLES = legendre_matrix(_MIDDLES)
 _NODES = np.linspace(-1.0, 1.0, 9)  # where profiles are moved
 _OWN_TRACE = 15.0  # Signal-to-noise of an order's centroid information that makes the trace its own.
 _CENTRE_PRIORS = (0.6, 0.25, 0.12)  # arcsec: common course, P0 P1 P2 of wavelength
@@ -306,7 +314,7 @@ class _Layout:
     def held(self, profiles, start):
         """Present distance of the unknowns from the priors' means, by least squares over the orders."""
         now, before = (
-            np.array([[legval(_MIDDLES, one.centre), legval(_MIDDLES, one.log_width)] for one in group])
+            np.array([[series_at(_AT_MIDDLES, course) for course in (one.centre, one.log_width)] for one in group])
             for group in (profiles, start)
         )
         pairs = zip(profiles, start, strict=True)

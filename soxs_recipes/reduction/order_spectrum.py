@@ -226,13 +226,32 @@ def sky_residual_widths(fit: OrderFit) -> tuple[float, float]:
 
     A line is where the sky stands over five times its continuum; NaN where fewer than 200 pixels tell.
     """
-    objects = np.abs(fit.solution.objects).sum(axis=0)
-    away = fit.good & (objects < 0.02 * np.sqrt(fit.variance) + 0.01 * np.abs(fit.sky))
     sky = fit.line_sky
     continuum = np.maximum(np.percentile(sky, 30), 1e-6)
-    line = fit.pixels.interpolate(sky) > 5.0 * continuum
-    pull = fit.residual / np.sqrt(fit.variance)
-    return _robust_width(pull[away & line]), _robust_width(pull[away & ~line])
+    images = fit.good, fit.variance, fit.sky, fit.residual, fit.solution.objects
+    on, off = _sky_pulls(fit.pixels.place, sky, 5.0 * float(continuum), *images)
+    return _robust_width(on), _robust_width(off)
+
+
+@compiled
+def _sky_pulls(place, line_sky, limit, good, variance, sky, residual, objects):
+    """Residual/sigma of pixels away from all objects: where the sky of their bin is above a limit, and elsewhere.
+
+    Arguments as in `OrderFit`; `objects` (sources, pixels) [e-].
+    """
+    below, share = place
+    pulls, line, count = np.empty(residual.size), np.empty(residual.size, np.bool_), 0
+    for i in range(residual.size):
+        light = 0.0
+        for source in range(len(objects)):
+            light += abs(objects[source, i])
+        sigma = np.sqrt(variance[i])
+        if good[i] and light < 0.02 * sigma + 0.01 * abs(sky[i]):
+            here, there = line_sky[below[i]], line_sky[min(below[i] + 1, line_sky.size - 1)]
+            pulls[count], line[count] = residual[i] / sigma, here + share[i] * (there - here) > limit
+            count += 1
+    pulls, line = pulls[:count], line[:count]
+    return pulls[line], pulls[~line]
 
 
 def _robust_width(values):

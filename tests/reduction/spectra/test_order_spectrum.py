@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from soxs_recipes.reduction.order_pixels import bins_around
-from soxs_recipes.reduction.order_spectrum import _BinSums, _shared_sums
+from soxs_recipes.reduction.order_spectrum import _BinSums, _shared_sums, _sky_pulls
 
 _BINS = 30
 
@@ -76,3 +76,17 @@ def test_a_bin_without_pixels_has_no_sums(pixels):
     sums = _shared_sums(*(pixels | nothing | {"place": place}).values())
     assert sums.shape == (_BINS, 10)
     assert not sums.any()
+
+
+def test_pulls_of_the_sky_leave_out_what_is_masked_or_holds_objects(pixels):
+    rng = np.random.default_rng(6)
+    sky, size = rng.uniform(0.0, 100.0, pixels["slit"].size), pixels["slit"].size
+    objects = rng.normal(0.0, 0.2, (2, size)) * (rng.random(size) > 0.3)
+    level = rng.uniform(0.0, 10.0, _BINS)
+    good, variance, residual = (pixels[name] for name in ("good", "variance", "residual"))
+    on, off = _sky_pulls(pixels["place"], level, 5.0, good, variance, sky, residual, objects)
+    away = good & (np.abs(objects).sum(axis=0) < 0.02 * np.sqrt(variance) + 0.01 * sky)
+    bright = np.interp(pixels["position"] + 0.1, np.arange(_BINS), level) > 5.0
+    assert min((away & bright).sum(), (away & ~bright).sum(), (good & ~away).sum()) > 300
+    assert np.allclose(on, (residual / np.sqrt(variance))[away & bright])
+    assert np.allclose(off, (residual / np.sqrt(variance))[away & ~bright])
