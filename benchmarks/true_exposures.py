@@ -94,14 +94,8 @@ def true_exposure(
     """
     effects = Effects(cosmic_rays=cosmic_rays, scattered_light=0.0, bias_drift=0.0, persistence=0.0)
     source: tuple[PointSource, ...] = () if magnitude is None else (supernova(magnitude, slit_position),)
-    common = {
-        "effects": effects,
-        "exposure_time": exposure_time,
-        "seeing": seeing,
-        "moon": moon,
-        "airmass": 1.0,
-        "index": index,
-    }
+    conditions = {"seeing": seeing, "moon": moon, "airmass": 1.0, "index": index}
+    common = {"effects": effects, "exposure_time": exposure_time, **conditions}
     raw, _, truth = simulate_frame("science", arm, seed, sources=source, **common)
     sky = truth.electrons
     if source:

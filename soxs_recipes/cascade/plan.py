@@ -79,14 +79,6 @@ class Plan:
                 return job
         raise KeyError(name)
 
-    def dependents(self, name: str) -> list[str]:
-        """Names of the calls that take products of a call, directly or not."""
-        found = {name}
-        for job in self.jobs:
-            if found & set(job.upstream):
-                found.add(job.name)
-        return [job.name for job in self.jobs if job.name in found and job.name != name]
-
 
 @dataclass(frozen=True)
 class PlanInputs:

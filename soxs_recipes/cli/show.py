@@ -136,7 +136,7 @@ class Progress:
 # -- the closing table --------------------------------------------------------------------------------------
 def print_report(report: Mapping[str, object]) -> None:
     """Targets, the calibrations they stand on, what is partial or failed and why, times, places."""
-    targets = report["targets"]
+    targets = _with_nights(report["targets"])
     if targets:
         print_table(
             "Targets",
@@ -164,6 +164,13 @@ def print_report(report: Mapping[str, object]) -> None:
     click.echo(f"products: {report['products']}")
     if Path(str(report["plots"])).is_dir():
         click.echo(f"plots:    {report['plots']}")
+
+
+def _with_nights(targets: Sequence[Mapping[str, object]]) -> Sequence[Mapping[str, object]]:
+    """The targets' rows; where there are several nights the names tell of which one each is."""
+    if len({row["night"] for row in targets}) < 2:
+        return targets
+    return [{**row, "target": f"{row['target']} {row['night']}"} for row in targets]
 
 
 def _time_cells(row: Mapping[str, object]) -> tuple:

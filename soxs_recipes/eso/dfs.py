@@ -12,7 +12,7 @@ from soxs_recipes.eso import core, drs_identifier
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["InputFrame", "RecordedParameter", "dicb_sorted", "printable", "product_header", "record_index"]
+__all__ = ["InputFrame", "RecordedParameter", "printable", "product_header", "record_index"]
 
 _INHERITED = (
     "ORIGIN", "TELESCOP", "INSTRUME", "OBJECT", "RA", "DEC", "EPOCH", "EQUINOX", "RADESYS", "DATE-OBS", "MJD-OBS",
@@ -281,17 +281,8 @@ def _text(value: bool | int | float | str) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def dicb_sorted(header: Header) -> Header:
-    """A copy with primary keywords first, then the ESO groups: DICB's in their order, others by name.
-
-    Order within a group is kept.
-    """
-    from astropy.io.fits import Header
-
-    return Header(sorted(header.cards, key=_dicb_rank))
-
-
 def _dicb_rank(card) -> tuple[int, str]:
+    """Primary keywords stand first, then the ESO groups: DICB's in their order, others by name."""
     if not card.keyword.startswith("ESO "):
         return -1, ""
     group = card.keyword.split()[1]

@@ -145,11 +145,11 @@ class Outputs:
         if path.name in self._pending:
             raise ValueError(f"two products of one call are named {path.name}; give an object_name or a reference")
         reasons = [partial] if isinstance(partial, str) else list(partial or ())
-        qc = [self._declared(parameter) for parameter in qc]
-        pending = _Pending(
-            product, self._spool.put(hdus), qc, reasons, object_name or "", dict(header or {}), source, chosen
+        values = [self._declared(parameter) for parameter in qc]
+        place, more = self._spool.put(hdus), dict(header or {})
+        self._pending[path.name] = _Pending(
+            product, place, values, reasons, object_name or "", more, source, chosen
         )
-        self._pending[path.name] = pending
         return path
 
     def _declared(self, parameter: QCParameter) -> QCParameter:

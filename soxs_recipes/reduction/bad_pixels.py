@@ -23,7 +23,6 @@ _FALSE_FRACTION = 1e-6
 _BLOCK = 32
 _ENOUGH = 300  # pixels, of which a median is taken
 _NOTHING = np.float32(0.0)
-_INVALID_BLOCK_FRACTION = 0.2
 
 
 def find_bad_pixels(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -152,23 +152,31 @@ def characterise(
     level, variance = (np.array([getattr(one, name) for one in statistics]) for name in ("level", "variance"))
     kept = np.where(used, level, np.nan)
     top = float(np.nanmax(kept)) if used.any() else 0.0
-    curve = None if linearity is None else linearity.curve
     correlation = _correlation(pairs, good, noise_floor or 0.0, top)
     variance_errors = np.array([one.variance_error for one in statistics])
-    transfer = fit_transfer_curve(kept, variance, variance_errors, curve, noise_floor, correlation)
-    if linearity is not None and np.isfinite(transfer.gain):
-        moved = [
-            fit_transfer_curve(kept, variance, variance_errors, other, noise_floor, correlation).gain
-            for other in linearity.uncertain_curves()
-        ]
-        spread = float(np.linalg.norm(np.array(moved) - transfer.gain))
-        transfer = replace(transfer, gain_error=float(np.hypot(transfer.gain_error, spread)))
+
+    def transfer_by(curve):
+        return fit_transfer_curve(kept, variance, variance_errors, curve, noise_floor, correlation)
+
+    transfer = _transfer_curve(transfer_by, linearity)
     deviations = None
     if linearity is not None and np.isfinite(transfer.gain):
         deviations = _deviations(pairs, good, times, linearity, transfer)
     return AmplifierResult(
         columns, transfer, correlation, saturation, converter, linearity, deviations, times, statistics, used
     )
+
+
+def _transfer_curve(transfer_by: Callable, linearity) -> TransferCurve:
+    """The transfer curve by a linearity curve (None: none), whose uncertainty goes into the gain's error."""
+    if linearity is None:
+        return transfer_by(None)
+    transfer = transfer_by(linearity.curve)
+    if not np.isfinite(transfer.gain):
+        return transfer
+    moved = [transfer_by(other).gain for other in linearity.uncertain_curves()]
+    spread = float(np.linalg.norm(np.array(moved) - transfer.gain))
+    return replace(transfer, gain_error=float(np.hypot(transfer.gain_error, spread)))
 
 
 def _correlation(pairs: Sequence[Pair], good: np.ndarray, noise_floor: float, top: float) -> Correlation:

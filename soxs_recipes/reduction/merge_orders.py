@@ -76,11 +76,7 @@ def merge_orders(
         parts.append((weight, covariance))
     reached = weight_sum > 0
     total = np.where(reached, weight_sum, 1.0)
-    lags = np.zeros((_LAGS + 1, size))
-    for weight, covariance in parts:
-        share = weight / total
-        for lag in range(_LAGS + 1):
-            lags[lag, : size - lag] += share[: size - lag] * share[lag:] * covariance[lag, : size - lag]
+    lags = _mean_covariance([(weight / total, covariance) for weight, covariance in parts], size)
     quality[~reached] = np.int32(QualityFlag.NO_DATA)
     return MergedSpectrum(
         wavelength=grid,
@@ -114,6 +110,15 @@ def _resample(order: OrderSpectrum, grid, step, counts):
     density, sky_density, spread = means(begin, weights, np.stack([values, sky, smooth]))
     weight = np.where(begin >= 0, 1.0 / np.maximum(spread, 1e-300), 0.0)
     return density, sky_density, covariances_of_means(begin, weights, bands, _LAGS), weight, bits
+
+
+def _mean_covariance(parts, size: int):
+    """Covariance (lags + 1, size) of weighted means with the next ones, from each part's (shares, covariance)."""
+    lags = np.zeros((_LAGS + 1, size))
+    for share, covariance in parts:
+        for lag in range(_LAGS + 1):
+            lags[lag, : size - lag] += share[: size - lag] * share[lag:] * covariance[lag, : size - lag]
+    return lags
 
 
 def _covariance_bands(variance, correlation, ascending):

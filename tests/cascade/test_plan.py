@@ -156,13 +156,22 @@ def test_keys_do_not_depend_on_the_order_of_files(complete_night):
         assert {job.name: job.key for job in make_plan(replace(inputs, frames=shuffled)).jobs} == keys
 
 
+def with_dependents(plan, name):
+    """A call and those that take its products, directly or not."""
+    found = {name}
+    for job in plan.jobs:
+        if found & set(job.upstream):
+            found.add(job.name)
+    return found
+
+
 def test_a_parameter_touches_exactly_its_dependents(complete_night):
     before = plan_of(complete_night)
     keys = {job.name: job.key for job in before.jobs}
     after = plan_of(complete_night, settings={("soxs_disp_solution", "VIS"): 4})
     changed = {job.name for job in after.jobs if job.key != keys[job.name]}
     origin = only(before, "disp_solution", "VIS").name
-    assert changed == {origin, *before.dependents(origin)}
+    assert changed == with_dependents(before, origin)
     assert {name.split("/")[1] for name in changed} == {
         "disp_solution", "order_centres", "flat", "spatial_solution", "standard", "response", "science",
     }  # fmt: skip

@@ -80,3 +80,9 @@ def test_progress_away_from_a_terminal_is_a_line_now_and_then(monkeypatch, capsy
     with show.counting("Simulating", quiet=True) as progress:
         progress(1, 4)
     assert capsys.readouterr() == ("", "")
+
+
+def test_targets_of_several_nights_are_told_apart():
+    rows = [{"target": "SN", "arm": "VIS", "night": night} for night in ("2026-03-01", "2026-03-02")]
+    assert [row["target"] for row in show._with_nights(rows)] == ["SN 2026-03-01", "SN 2026-03-02"]
+    assert [row["target"] for row in show._with_nights(rows[:1])] == ["SN"]
