@@ -336,3 +336,41 @@ def test_narrow_bright_emission_lines_are_not_eaten(scene_of, monkeypatch, width
         for place in scene.orders[spectrum.order].object_lines:
             near = np.abs(rows - place) < 6
             assert spectrum.flux[near].sum() == pytest.approx(truth[near].sum(), rel=0.04, abs=250.0)
+
+
+def first_look(scene):
+    """Profiles of the target after the previews alone, and how many there were."""
+    settings, axis = ExtractionSettings(), scene.recipe.dispersion_axis
+    grids = extraction.make_grids(scene.maps, axis)
+    fits = extraction.set_up_fits(scene.frame, scene.maps, axis, scene.base_variance, scene.flat, grids, settings)
+    for fit in fits:
+        fit.estimate_sky()
+    choice = extraction.find_target(fits, settings)
+    assert len(choice.sources) == 1
+    starts = [extraction._start(fits, choice.sources[0], settings, is_target=True)]
+    extraction._assign(fits, starts)
+    extraction._first_model(fits, choice)
+    rounds, update = [], extraction.update_profiles
+
+    def counted(*arguments, **changes):
+        rounds.append(1)
+        return update(*arguments, **changes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extraction, "update_profiles", counted)
+        extraction._preview_profiles(fits, starts, choice, settings)
+    return [fit.profiles[0] for fit in fits], len(rounds)
+
+
+@pytest.mark.parametrize("name", ["plain", "bright with wings", "along x"])
+def test_the_first_look_ends_once_more_of_it_would_change_next_to_nothing(scene_of, monkeypatch, name):
+    scene = scene_of(**CASES[name])
+    ended, rounds = first_look(scene)
+    assert 1 < rounds < extraction._PREVIEWS
+    settled = extraction._SETTLED
+    monkeypatch.setattr(extraction, "_SETTLED", 0.0)
+    monkeypatch.setattr(extraction, "_PREVIEWS", 12)
+    longer, more = first_look(scene)
+    assert more == 12
+    steps = [one.differs(other) for one, other in zip(ended, longer, strict=True)]
+    assert max(steps) < 2.0 * settled
