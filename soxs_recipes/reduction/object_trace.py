@@ -281,6 +281,7 @@ class _Layout:
         self.common = len(_CENTRE_PRIORS) + len(_WIDTH_PRIORS) + 2
         self.own = len(_CENTRE_ORDER_PRIORS) + len(_WIDTH_ORDER_PRIORS)
         self.size = self.common + self.own * len(equations)
+        self.courses = self._courses()
         self.transfer = self._transfer()
 
     def precision(self, *, centre=True, width=True, tail=True, optics=True):
@@ -292,23 +293,38 @@ class _Layout:
         values = np.concatenate([common, np.tile(own, len(self.wavelength))]) ** -2.0
         return np.where(free, values, _HELD)
 
-    def _courses(self, wavelength):
-        """What the common unknowns do to centre and ln width (orders, places, unknowns)."""
-        tau = 2.0 * (wavelength - self.low) / max(self.high - self.low, 1e-9) - 1.0
-        width = np.stack([np.ones_like(wavelength), np.log(wavelength / self.reference)], axis=-1)
-        return legvander(tau, len(_CENTRE_PRIORS) - 1), width
+    def _courses(self):
+        """How the unknowns move Legendre coefficients of centre and of ln width: (2, orders, 4, unknowns).
+
+        What is common goes with the wavelength, as far as such a polynomial can follow: were the equations told
+        anything else than what `apply` does, the difference would grow from step to step.
+        """
+        tau = 2.0 * (self.wavelength - self.low) / max(self.high - self.low, 1e-9) - 1.0
+        width = np.stack([np.ones_like(tau), np.log(self.wavelength / self.reference)], axis=-1)
+        result = np.zeros((2, len(tau), len(_CENTRE_ORDER_PRIORS), self.size))
+        first, a = self.common, 0
+        for courses, common, own in zip(
+            result,
+            (legvander(tau, len(_CENTRE_PRIORS) - 1), width),
+            (_CENTRE_ORDER_PRIORS, _WIDTH_ORDER_PRIORS),
+            strict=True,
+        ):
+            courses[:, : len(own), a : a + common.shape[2]] = (
+                np.linalg.pinv(legvander(_MIDDLES, len(own) - 1)) @ common
+            )
+            a += common.shape[2]
+            for order, rows in enumerate(courses):
+                start = first + order * self.own
+                rows[: len(own), start : start + len(own)] = np.eye(len(own))
+            first += len(own)
+        return result
 
     def _transfer(self):
         """(orders, chunks, 4, unknowns): how the unknowns move centre, ln width, tail and optics in the chunks."""
         matrix = np.zeros((*self.wavelength.shape, _SHAPE, self.size))
-        a, b = len(_CENTRE_PRIORS), len(_CENTRE_PRIORS) + len(_WIDTH_PRIORS)
-        matrix[:, :, 0, :a], matrix[:, :, 1, a:b] = self._courses(self.wavelength)
-        matrix[:, :, 2, b] = matrix[:, :, 3, b + 1] = 1.0
-        centre, width = (legvander(_MIDDLES, len(p) - 1) for p in (_CENTRE_ORDER_PRIORS, _WIDTH_ORDER_PRIORS))
-        for order, rows in enumerate(matrix):
-            first = self.common + order * self.own
-            rows[:, 0, first : first + centre.shape[1]] = centre
-            rows[:, 1, first + centre.shape[1] : first + self.own] = width
+        for k, courses in enumerate(self.courses):
+            matrix[:, :, k] = legvander(_MIDDLES, courses.shape[1] - 1) @ courses
+        matrix[:, :, 2, self.common - 2] = matrix[:, :, 3, self.common - 1] = 1.0
         return matrix
 
     def held(self, profiles, start):
@@ -329,17 +345,14 @@ class _Layout:
 
     def apply(self, profiles, step):
         """The profiles moved by a step of the unknowns."""
-        # A parabola through the wavelengths of the chunks leads to those of the nodes.
-        through = legvander(_NODES, 2) @ np.linalg.pinv(legvander(_MIDDLES, 2))
-        centre, width = self._courses(self.wavelength @ through.T)
-        a, b = len(_CENTRE_PRIORS), len(_CENTRE_PRIORS) + len(_WIDTH_PRIORS)
-        own, c = step[self.common :].reshape(-1, self.own), len(_CENTRE_ORDER_PRIORS)
-        courses = legvander(_NODES, 3)
-        shift = centre @ step[:a] + own[:, :c] @ courses[:, :c].T
-        swell = width @ step[a:b] + own[:, c:] @ courses[:, : self.own - c].T
-        to_coefficients = np.linalg.pinv(courses).T
-        shift, swell = np.clip(shift, -0.5, 0.5) @ to_coefficients, np.clip(swell, -0.4, 0.4) @ to_coefficients
-        fatter, blur = np.clip(step[b], -0.15, 0.15), np.clip(step[b + 1], -0.025, 0.025)
+        courses = legvander(_NODES, self.courses.shape[2] - 1)
+        to_coefficients = np.linalg.pinv(courses)
+        shift, swell = (
+            np.clip(courses @ more.T, -most, most).T @ to_coefficients.T
+            for more, most in zip(self.courses @ step, (0.5, 0.4), strict=True)
+        )
+        fatter = np.clip(step[self.common - 2], -0.15, 0.15)
+        blur = np.clip(step[self.common - 1], -0.025, 0.025)
         return [
             replace(
                 profile,
