@@ -49,7 +49,7 @@ class OrderPreview:
         """Flux per bin: median of what is above sky and others over the profile, near the core; bridged.
 
         Light of an object gives the same flux in all pixels of a bin; where they disagree by far a track runs
-        along the slit, and as hits only add light the fainter ones are right.
+        along the slit, and the fainter ones are right.
         """
         fit, pixels, bins = self._fit, self._fit.pixels, self._fit.pixels.grid.size
         profile = fit.profiles[source]
@@ -66,11 +66,13 @@ class OrderPreview:
             others,
             np.array(profiles),
         )
-        (low, flux), count = binned_quantiles(position, ratio, bins, (0.25, 0.5))
-        if len(fit.hit_signs) == 1:
-            error, _ = binned_median(position, noise, bins)
-            noise = np.hypot(error, np.sqrt(np.maximum(low, 0.0)))
-            flux = np.where(flux - low > np.abs(low) + _DISAGREEMENT * noise, low, flux)
+        (low, flux, high), count = binned_quantiles(position, ratio, bins, (0.25, 0.5, 0.75))
+        error, _ = binned_median(position, noise, bins)
+        # Where an exposure was subtracted, its hits take away.
+        fainter = low if len(fit.hit_signs) == 1 else np.where(np.abs(low) < np.abs(high), low, high)
+        noise = np.hypot(error, np.sqrt(np.abs(fainter)))
+        doubtful = np.abs(flux - fainter) > np.abs(fainter) + _DISAGREEMENT * noise
+        flux = np.where(doubtful, fainter, flux)
         known = np.flatnonzero(count)
         return np.interp(np.arange(bins), known, flux[known]) if known.size else np.zeros(bins)
 

@@ -320,6 +320,24 @@ def test_hits_in_either_exposure_are_found(nodded, scene_of):
         assert np.abs(change[20:-20]).max() < 4.0
 
 
+def test_tracks_beside_a_faint_beam_do_not_draw_it_away(scene_of):
+    """Each takes half of the pixels that a first flux comes from; believed, it would be all the light there."""
+    changes = {"flux_level": 60.0, "fwhm": 4.5, "airglow": 1.0, "line_count": 0}
+    struck = []
+    for scene, frame in nod(scene_of, **changes):
+        data = frame.data.copy()
+        for number, part in scene.orders.items():
+            for row in range(60, 460, 80):
+                middle = round(float(scene.table[number].centre_at(row) + part.trace(float(row)) / 0.28))
+                for step in range(8):
+                    data[row + step // 2, middle + step : middle + step + 2] += 6000.0
+        struck.append((scene, frame.with_arrays(data=data)))
+    _, (result,), _ = reduce(struck, pairs_of((2.5, -2.5)), (2.5, -2.5))
+    traces = np.array([[item.spectrum.trace for item in beam] for beam in result.beams])
+    assert traces.shape[:2] == (2, 2)
+    assert np.abs(traces - np.array([2.8, -2.3])[:, None, None]).max() < 0.1
+
+
 def test_an_exposure_that_serves_twice_is_counted_once_in_the_noise(scene_of, width_of):
     """A B A: the stated error is that of the scatter; as if the three were independent it would not be."""
     offsets = (2.5, -2.5, 2.5)
