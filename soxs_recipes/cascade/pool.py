@@ -78,7 +78,12 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def drop_ahead() -> None:
-    """End the process from which workers are forked, at once: else it loads everything before it finds us gone."""
+    """End the process from which workers are forked, at once: else it loads everything before it finds us gone.
+
+    While workers live it stays, for it tells how they end.
+    """
+    if multiprocessing.active_children():
+        return
     loaded = sys.modules.get("multiprocessing.forkserver")
     pid = loaded and loaded._forkserver._forkserver_pid
     if pid:

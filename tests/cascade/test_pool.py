@@ -75,6 +75,15 @@ def test_the_process_of_which_workers_are_forked_ends_at_once_and_may_begin_agai
         assert _answers(pool, 1)["again"]["error_class"] == "InputError"
 
 
+def test_the_process_of_which_living_workers_were_forked_stays():
+    with Pool(1) as pool:
+        pool.submit("first", "recipe", _REQUEST, 60.0)
+        assert _answers(pool, 1)["first"]["error_class"] == "InputError"
+        drop_ahead()
+        pool.submit("second", "recipe", _REQUEST, 60.0)
+        assert _answers(pool, 1)["second"]["error_class"] == "InputError"
+
+
 _LOADS = """
 import sys, time
 from soxs_recipes.cascade.pool import load_ahead
