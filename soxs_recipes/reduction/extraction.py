@@ -470,7 +470,8 @@ def _iterate(frame, fits, starts, choice, settings, hits, images):
                 starts,
                 source,
                 _freedom(settings, choice, source, is_shaped=source in shared),
-                correct=round_number >= 1,
+                # Where places are asked for, some may be empty: such a flux and a free shape share out the wings.
+                bend=round_number >= 1 and not settings.asked.further_positions,
             )
             if source == 0:
                 traces = quality
@@ -480,23 +481,22 @@ def _iterate(frame, fits, starts, choice, settings, hits, images):
     return traces
 
 
-def _refine_profile(fits, starts, source, freedom, *, correct) -> dict[int, TraceQuality]:
-    """Move and widen one source's profile in all orders, and let the data shape it when `correct`."""
-    traces = {}
-    if any(freedom.values()):
-        moved, quality = update_profiles(
-            [fit.profiles[source] for fit in fits],
-            [fit.equations(source) for fit in fits],
-            start=starts[source],
-            **freedom,
-        )
-        OrderFit.change_profiles(fits, source, moved)
-        if freedom["fit_centre"]:
-            traces = {fit.pixels.order: item for fit, item in zip(fits, quality, strict=True)}
+def _refine_profile(fits, starts, source, freedom, *, bend) -> dict[int, TraceQuality]:
+    """Move and widen one source's profile in all orders, and let the data shape it when `bend`."""
+    if not any(freedom.values()):
+        return {}
     # A polynomial beneath and a free shape would share out the light at will.
-    if correct and freedom["fit_width"] and freedom["fit_tail"] and not any(fit.background.size for fit in fits):
-        OrderFit.change_profiles(fits, source, [fit.corrected_profile(source) for fit in fits])
-    return traces
+    bend = bend and freedom["fit_width"] and freedom["fit_tail"] and not any(fit.background.size for fit in fits)
+    moved, quality = update_profiles(
+        [fit.profiles[source] for fit in fits],
+        [fit.bending_equations(source) if bend else fit.equations(source) for fit in fits],
+        start=starts[source],
+        **freedom,
+    )
+    OrderFit.change_profiles(fits, source, moved)
+    if not freedom["fit_centre"]:
+        return {}
+    return {fit.pixels.order: item for fit, item in zip(fits, quality, strict=True)}
 
 
 def _one_shape(choice: TargetChoice, settings: ExtractionSettings) -> range:

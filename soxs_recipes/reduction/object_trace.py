@@ -17,6 +17,7 @@ from numpy.polynomial.legendre import legvander
 
 from soxs_recipes.compiled import compiled
 from soxs_recipes.reduction.order_pixels import OrderGrid, OrderPixels
+from soxs_recipes.reduction.profile_bend import Bend, bend_equations, eliminate
 from soxs_recipes.reduction.slit_profile import (
     OPTICS_RANGE,
     TAIL_RANGE,
@@ -26,7 +27,14 @@ from soxs_recipes.reduction.slit_profile import (
     series_at,
 )
 
-__all__ = ["ChunkEquations", "TraceQuality", "chunk_equations", "start_profiles", "update_profiles"]
+__all__ = [
+    "ChunkEquations",
+    "TraceQuality",
+    "bending_equations",
+    "chunk_equations",
+    "start_profiles",
+    "update_profiles",
+]
 
 _CHUNKS = 12
 _MIDDLES = (2.0 * np.arange(_CHUNKS) + 1.0) / _CHUNKS - 1.0  # of the chunks, with the order from -1 to 1
@@ -55,12 +63,15 @@ class ChunkEquations:
     gradient : ndarray (chunks, 4)
     position : ndarray (chunks,) [bins]
     wavelength : ndarray (chunks,) [nm]
+    bend : Bend or None
+        None where the profile stays as bent as it is.
     """
 
     curvature: np.ndarray
     gradient: np.ndarray
     position: np.ndarray
     wavelength: np.ndarray
+    bend: Bend | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +125,12 @@ def chunk_equations(
     pixels : OrderPixels
     profile : ProfileAverages
         Of these pixels.
-    residual, weight, scale
-        As for `slit_profile.fit_correction`.
+    residual : ndarray (pixels,) [e-]
+        Data minus model.
+    weight : ndarray (pixels,)
+        1/variance, 0 where masked.
+    scale : ndarray (pixels,) [e- arcsec]
+        flat * footprint * flux: what a profile of 1/arcsec would leave in each pixel.
     companions : sequence of (ProfileAverages, ndarray (pixels,))
         Sources of the same shape with their scales: all move and widen together, each with a flux of its own.
     nuisance : sequence of ndarray (pixels,) [e-]
@@ -134,11 +149,28 @@ def chunk_equations(
         residual,
         weight,
     )
-    normal, right = products[:, :-1, :-1], products[:, :-1, -1]
-    middle = (np.arange(_CHUNKS) + 0.5) / _CHUNKS * pixels.grid.size
-    curvature, gradient = _eliminate(normal, right, _SHAPE)
-    wavelength = np.interp(middle, np.arange(pixels.grid.size), pixels.grid.wavelength)
-    return ChunkEquations(curvature, gradient, middle, wavelength)
+    curvature, gradient = eliminate(products[:, :-1, :-1], products[:, :-1, -1], _SHAPE)
+    return ChunkEquations(curvature, gradient, *_chunk_middles(pixels.grid))
+
+
+def bending_equations(
+    pixels: OrderPixels,
+    tables: ProfileAverages,
+    residual: np.ndarray,
+    weight: np.ndarray,
+    scale: np.ndarray,
+    *,
+    nuisance: Sequence[np.ndarray] = (),
+) -> ChunkEquations:
+    """Equations of one order whose profile the data may bend, too; parameters as for `chunk_equations`."""
+    *shape, bend = bend_equations(pixels, tables, residual, weight, scale, _MIDDLES, nuisance=nuisance)
+    return ChunkEquations(*shape, *_chunk_middles(pixels.grid), bend)
+
+
+def _chunk_middles(grid):
+    """Of the chunks: [bins] and [nm]."""
+    middle = 0.5 * (_MIDDLES + 1.0) * grid.size
+    return middle, np.interp(middle, np.arange(grid.size), grid.wavelength)
 
 
 def _rows(arrays):
@@ -222,18 +254,6 @@ def _chunk_products(near, ends, profiles, scales, nuisance, residual, weight):
     return result
 
 
-def _eliminate(normal, right, keep):
-    """Schur complement: marginalise the unknowns from `keep` on."""
-    inner = normal[:, keep:, keep:]
-    trace = np.trace(inner, axis1=1, axis2=2)
-    inner = inner + (1e-9 * trace + 1e-30)[:, None, None] * np.eye(inner.shape[1])
-    coupling = normal[:, :keep, keep:]
-    solved = np.linalg.solve(inner, np.concatenate([np.swapaxes(coupling, 1, 2), right[:, keep:, None]], axis=2))
-    curvature = normal[:, :keep, :keep] - coupling @ solved[:, :, :keep]
-    gradient = right[:, :keep] - (coupling @ solved[:, :, keep:])[:, :, 0]
-    return curvature, gradient
-
-
 def update_profiles(
     profiles: list[SlitProfile],
     equations: list[ChunkEquations],
@@ -244,7 +264,7 @@ def update_profiles(
     fit_tail: bool = True,
     fit_optics: bool = True,
 ) -> tuple[list[SlitProfile], list[TraceQuality]]:
-    """One ridge step for all orders of one source.
+    """One ridge step for all orders of one source, and bends of the profiles whose equations hold them.
 
     Parameters
     ----------
@@ -265,10 +285,28 @@ def update_profiles(
     curvature = np.stack([equation.curvature for equation in equations])
     normal += transfer.T @ (curvature @ layout.transfer).reshape(-1, layout.size)
     right += np.concatenate([equation.gradient.ravel() for equation in equations]) @ transfer
+    bends = [(order, equation.bend) for order, equation in enumerate(equations) if equation.bend is not None]
+    for order, bend in bends:
+        taken = bend.taken(layout.transfer[order])
+        normal -= taken[0]
+        right -= taken[1]
     covariance = np.linalg.inv(normal)
     step = covariance @ right
     quality = [layout.judge(order, equation, covariance, step) for order, equation in enumerate(equations)]
-    return layout.apply(profiles, step), quality
+    moved = layout.apply(profiles, step)
+    for order, bend in bends:
+        moved[order] = bend.bent(moved[order], _moves(profiles[order], moved[order]))
+    return moved, quality
+
+
+def _moves(before, now):
+    """What a profile's centre, ln width, tail and optics moved by in each chunk (chunks, 4)."""
+    courses = [
+        series_at(_AT_MIDDLES, new) - series_at(_AT_MIDDLES, old)
+        for new, old in ((now.centre, before.centre), (now.log_width, before.log_width))
+    ]
+    shape = (np.full(_CHUNKS, step) for step in (now.tail - before.tail, now.optics - before.optics))
+    return np.stack([*courses, *shape], axis=1)
 
 
 class _Layout:

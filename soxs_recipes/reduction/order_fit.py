@@ -11,7 +11,7 @@ from soxs_recipes.compiled import compiled
 from soxs_recipes.reduction.banded import SplineBasis
 from soxs_recipes.reduction.flux_shrinkage import flux_information, shrunk_flux
 from soxs_recipes.reduction.joint_fit import JointModel, JointSolution
-from soxs_recipes.reduction.object_trace import ChunkEquations, chunk_equations
+from soxs_recipes.reduction.object_trace import ChunkEquations, bending_equations, chunk_equations
 from soxs_recipes.reduction.order_pixels import OrderPixels, bins_around
 from soxs_recipes.reduction.preview_kernels import add_light
 from soxs_recipes.reduction.sky_model import (
@@ -23,7 +23,6 @@ from soxs_recipes.reduction.sky_model import (
 from soxs_recipes.reduction.slit_profile import (
     ProfileAverages,
     SlitProfile,
-    fit_correction,
     profile_averages,
 )
 
@@ -338,16 +337,15 @@ class OrderFit:
             nuisance=self._other_light(source, companions),
         )
 
-    def corrected_profile(self, source: int) -> SlitProfile:
-        """The source's profile as the residuals change it."""
-        return fit_correction(
-            self.profiles[source],
+    def bending_equations(self, source: int) -> ChunkEquations:
+        """The same of one source whose profile the data may bend, too."""
+        return bending_equations(
             self.pixels,
+            self.profile_averages(source),
             self.residual,
             self.weight,
             self._scale(source),
-            tables=self.profile_averages(source),
-            other_light=self._other_light(source),
+            nuisance=self._other_light(source),
         )
 
 

@@ -20,19 +20,17 @@ from soxs_recipes.reduction.order_pixels import OrderPixels
 from soxs_recipes.reduction.slit_profile_kernels import (
     CORE,
     DENSITY,
-    PARTS,
     SAMPLES,
     averages,
     averages_with_derivatives,
-    correction_products,
     fill_tables,
     over_slit,
 )
 
 __all__ = [
+    "REACH",
     "ProfileAverages",
     "SlitProfile",
-    "fit_correction",
     "legendre_matrix",
     "moffat",
     "profile_averages",
@@ -46,7 +44,7 @@ _DISTANCE = np.arange(12 * SAMPLES + 1) / SAMPLES  # FWHM, on which images are m
 # A Moffat function holds nothing finer than a tenth of its width: this many times wider steps tell its transform.
 _COARSER = 2
 _FREQUENCY = np.pi * np.arange(_DISTANCE[::_COARSER].size) / _DISTANCE[-1]
-_REACH = 2.2  # FWHM on either side that the empirical correction covers.
+REACH = 2.2  # FWHM on either side that the empirical correction covers.
 TAIL_RANGE = (0.02, 0.55)  # 1/beta of the Moffat function: near-Gaussian ... beta 1.8
 OPTICS_RANGE = (0.0, 0.13)  # arcsec^2
 _WHOLE = np.linspace(-1.0, 1.0, 5)  # where along an order the integral over the slit is taken
@@ -181,7 +179,7 @@ class SlitProfile:
         grid = np.linspace(*slit_range, 300)
         centre, width = series_at(_AT_WHOLE, self.centre), np.exp(series_at(_AT_WHOLE, self.log_width))
         correction = _NO_CORRECTION if self.correction is None else self.correction
-        return over_slit(image, correction, _REACH, centre, width, grid), grid[1] - grid[0]
+        return over_slit(image, correction, REACH, centre, width, grid), grid[1] - grid[0]
 
     def effective_width(self, pixels: OrderPixels, position: np.ndarray) -> np.ndarray:
         """Noise-equivalent width [arcsec]: 1 / integral of the squared profile."""
@@ -227,9 +225,10 @@ class ProfileAverages:
     slopes: np.ndarray
     sizes: tuple[float, float]
 
-    def tables(self) -> tuple:
-        """What `slit_profile_kernels.averages` takes beside the pixels."""
-        return self.courses, self.profile.bins, self.table, self.sizes
+    def tables(self, *, slopes: bool = False) -> tuple:
+        """What `slit_profile_kernels.averages` takes beside the pixels; with slopes, its companions."""
+        middle = (self.table, self.slopes) if slopes else (self.table,)
+        return self.courses, self.profile.bins, *middle, self.sizes
 
     def values(self, pixels: OrderPixels) -> np.ndarray:
         """Profile in every pixel [1/arcsec]."""
@@ -243,9 +242,7 @@ class ProfileAverages:
     def with_derivatives(self, pixels: OrderPixels, which: np.ndarray) -> np.ndarray:
         """The same in the pixels `which`, and its derivatives: as `SlitProfile.with_derivatives`."""
         places = pixels.slit, pixels.position, pixels.footprint
-        return averages_with_derivatives(
-            *places, which, self.courses, self.profile.bins, self.table, self.slopes, self.sizes
-        )
+        return averages_with_derivatives(*places, which, *self.tables(slopes=True))
 
 
 def profile_averages(profiles: Sequence[SlitProfile], orders: Sequence[OrderPixels]) -> list[ProfileAverages]:
@@ -264,7 +261,7 @@ def profile_averages(profiles: Sequence[SlitProfile], orders: Sequence[OrderPixe
         courses = np.stack([centres[k], inverses[k], strength]) @ _TO_POWERS.T
         correction = _NO_CORRECTION if profile.correction is None else profile.correction
         half = int(reach[k] / (1.0 + reach[k] / CORE) * DENSITY) + 2
-        table, slopes = fill_tables(images[k, :5], correction, _REACH, blurs[k], steps[k], half)
+        table, slopes = fill_tables(images[k, :5], correction, REACH, blurs[k], steps[k], half)
         courses, first = tuple(map(tuple, courses.tolist())), tuple(blurs[k, :2].tolist())
         result.append(ProfileAverages(profile, courses, table, slopes, first))
     return result
@@ -285,80 +282,3 @@ def _all_images(profiles, blurs, pixel):
     on_pixels = np.tile([1.0, 1.0, 1.0, 1.0, 1.0, 0.0], len(profiles))[:, None]
     tail, optics = rows.reshape(-1, 2).T[:, :, None]
     return steps, _images(sizes.ravel(), tail, optics, on_pixels=on_pixels).reshape(len(profiles), 6, -1)
-
-
-def fit_correction(
-    profile: SlitProfile,
-    pixels: OrderPixels,
-    residual: np.ndarray,
-    weight: np.ndarray,
-    scale: np.ndarray,
-    *,
-    tables: ProfileAverages | None = None,
-    prior: float = 0.006,
-    other_light: Sequence[np.ndarray] = (),
-) -> SlitProfile:
-    """Let the data change the profile's shape where their noise permits.
-
-    Parameters
-    ----------
-    residual : ndarray (pixels,) [e-]
-        Data minus model.
-    weight : ndarray (pixels,)
-        1/variance, 0 where masked.
-    scale : ndarray (pixels,) [e- arcsec]
-        flat * footprint * flux: what a profile of 1/arcsec would leave in each pixel.
-    tables : ProfileAverages or None
-        Of the profile in these pixels, if they are at hand.
-    prior : float
-        Expected size of the change, in 1/FWHM; a Gaussian prior, so noise alone changes little.
-    other_light : sequence of ndarray (pixels,) [e-]
-        Of neighbours; it may change in brightness, too, rather than this profile in shape.
-    """
-    step = profile.correction_step
-    if profile.correction is None:
-        step = max(0.33, 0.6 * float(np.median(pixels.footprint) / np.median(profile.fwhm_in_bins())))
-    size = max(round(2.0 * _REACH / step), 4) + 3
-    # A pedestal in proportion to the flux belongs to the sky, a factor to the flux: neither may leak in.
-    light = np.array([scale, *other_light]) if other_light else scale[None]
-    rivals = 1 + len(light)
-    products, right = correction_products(
-        pixels.slit,
-        pixels.position,
-        pixels.footprint,
-        *(tables or profile.averages(pixels)).tables(),
-        weight,
-        light,
-        residual,
-        _REACH,
-        size,
-    )
-    # Outermost three on either side are held at zero, so that the correction fades into the Moffat wings.
-    free = np.arange(3, size - 3)
-    held = np.zeros(2 * free.size) if profile.correction is None else profile.correction[free].T.ravel()
-    normal, right = _equations(products, right, free, rivals)
-    count = 2 * free.size
-    precision = np.concatenate([np.full(count, prior**-2), np.full(2 * rivals, 1e-6)])
-    right[:count] -= precision[:count] * held
-    normal[np.diag_indices_from(normal)] += precision + 1e-12 * np.trace(normal)
-    solution = held + np.linalg.solve(normal, right)[:count]
-    coefficients = np.zeros((size, 2))
-    coefficients[free, 0], coefficients[free, 1] = solution[: free.size], solution[free.size :]
-    return replace(profile, correction=coefficients, correction_step=step)
-
-
-def _equations(products, right, free, rivals):
-    """Normal equations of constant and linear corrections, then of constant and linear rivals."""
-    size = products.shape[1] - rivals
-    rows = np.concatenate([free, np.arange(size, size + rivals)])
-    along = (2.0 * np.arange(PARTS) + 1.0) / PARTS - 1.0
-    powers = along ** np.arange(3)[:, None]
-    products, right = np.tensordot(powers, products, 1), (powers[:2] @ right)[:, rows]
-    full = np.tril(products) + np.swapaxes(np.tril(products, -1), 1, 2)
-    full = full[:, rows[:, None], rows]
-    normal = np.block([[full[0], full[1]], [full[1], full[2]]])
-    # The rivals stand behind each half.
-    place = np.arange(2 * rows.size)
-    rival = place % rows.size >= free.size
-    place = np.concatenate([place[~rival], place[rival]])
-    return normal[np.ix_(place, place)], right.ravel()[place]

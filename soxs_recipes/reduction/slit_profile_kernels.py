@@ -9,11 +9,10 @@ from soxs_recipes.compiled import compiled
 __all__ = [
     "CORE",
     "DENSITY",
-    "PARTS",
     "SAMPLES",
     "averages",
     "averages_with_derivatives",
-    "correction_products",
+    "bend_products",
     "fill_tables",
     "over_slit",
 ]
@@ -21,7 +20,7 @@ __all__ = [
 DENSITY = 256  # table entries per FWHM in the core: linear interpolation is good to 1e-5 of the peak
 CORE = 3.0  # FWHM
 SAMPLES = 40  # of an image per FWHM: cubic interpolation is good to 1e-6 of the peak
-PARTS = 64  # of an order: within one, a term that is linear along the order is the same everywhere
+WINGS = 5.0  # FWHM within which a profile's shape shows
 _BLOCK = 256  # pixels that are looked at together, in loops short enough for vector units
 _NODE = 0.3872983346207417  # of Gauss and Legendre's rule of three points on [-1/2, 1/2]: a pixel averages
 
@@ -108,6 +107,22 @@ def averages(slit, position, footprint, courses, bins, table, sizes):
 
 
 @compiled
+def _derivatives(table, slopes, sizes, j, entries, found):
+    """The average over pixel j of what `_locate` found; its derivatives by centre, ln width, tail and optics."""
+    shares, blurs, along, factors, inverses, distances = found
+    entry, share, factor = np.uint64(entries[j]), shares[j], factors[j]
+    low, high = table[entry], table[entry + np.uint64(1)]
+    value = _average(low, high, share, blurs[j], along[j], sizes) * factor
+    by_size = _between(low, high, share, 1)
+    low, high = slopes[entry], slopes[entry + np.uint64(1)]
+    slope = _between(low, high, share, 1) * (blurs[j] - sizes[0]) + _between(low, high, share, 0)
+    slope += _between(low, high, share, 2) * along[j]
+    by_width = -value - (distances[j] * slope + 2.0 * blurs[j] * by_size) * factor
+    by_tail, by_optics = _between(low, high, share, 3) * factor, _between(low, high, share, 4) * factor
+    return value, -slope * inverses[j] * factor, by_width, by_tail, by_optics
+
+
+@compiled
 def averages_with_derivatives(slit, position, footprint, which, courses, bins, table, slopes, sizes):
     """The same in row 0, then derivatives by centre [1/arcsec^2], ln width, tail and optics [1/arcsec]: (5, n).
 
@@ -116,7 +131,6 @@ def averages_with_derivatives(slit, position, footprint, which, courses, bins, t
     result = np.empty((5, which.size))
     half = table.shape[0] // 2
     entries, found = _room()
-    shares, blurs, along, factors, inverses, distances = found
     places = np.empty((3, _BLOCK))
     for start in range(0, which.size, _BLOCK):
         size = min(_BLOCK, which.size - start)
@@ -125,19 +139,9 @@ def averages_with_derivatives(slit, position, footprint, which, courses, bins, t
             places[0, j], places[1, j], places[2, j] = slit[i], position[i], footprint[i]
         _locate(places[0, :size], places[1], places[2], courses, bins, half, entries, found)
         for j in range(size):
-            entry, share, factor = np.uint64(entries[j]), shares[j], factors[j]
-            low, high = table[entry], table[entry + np.uint64(1)]
-            value = _average(low, high, share, blurs[j], along[j], sizes) * factor
-            by_size = _between(low, high, share, 1)
-            low, high = slopes[entry], slopes[entry + np.uint64(1)]
-            slope = _between(low, high, share, 1) * (blurs[j] - sizes[0]) + _between(low, high, share, 0)
-            slope += _between(low, high, share, 2) * along[j]
-            n = start + j
-            result[0, n] = value
-            result[1, n] = -slope * inverses[j] * factor
-            result[2, n] = -value - (distances[j] * slope + 2.0 * blurs[j] * by_size) * factor
-            result[3, n] = _between(low, high, share, 3) * factor
-            result[4, n] = _between(low, high, share, 4) * factor
+            row = _derivatives(table, slopes, sizes, j, entries, found)
+            for k in range(5):
+                result[k, start + j] = row[k]
     return result
 
 
@@ -232,62 +236,79 @@ def over_slit(image, correction, reach, centres, widths, slit):
 
 
 @compiled
-def correction_products(slit, position, footprint, courses, bins, table, sizes, weight, light, data, reach, size):
-    """Sums over pixels of products of what a correction of the profile and its rivals leave in them.
+def bend_products(
+    slit, position, footprint, courses, bins, table, slopes, sizes, weight, light, data, reach, size, chunks
+):
+    """Weighted products of what a profile's shape, a bend, its brightness and other light leave in the pixels.
 
     Parameters
     ----------
-    slit, position, footprint, courses, bins, table, sizes
-        As for `averages`.
+    slit, position, footprint, courses, bins, table, slopes, sizes
+        As for `averages_with_derivatives`.
     weight : ndarray (pixels,)
         1/variance, 0 where masked.
     light : ndarray (1 + others, pixels) [e- arcsec; e-]
         What a profile of 1/arcsec would leave; further light.
     data : ndarray (pixels,) [e-]
     reach, size : float, int
-        How far the correction's cubic B-splines reach [FWHM], and their number.
+        How far the bend's cubic B-splines reach [FWHM], and their number.
+    chunks : int
+        Equal parts of the order.
 
     Returns
     -------
-    products : ndarray (PARTS, size + rivals, size + rivals)
-        Of the splines, the source's light as pedestal and as profile, and the further light, in equal parts of the
-        order. Lower triangles.
-    right : ndarray (PARTS, size + rivals)
-        Of the same and the data.
+    ndarray (chunks, m, m)
+        Of centre, ln width, tail, optics, the splines, the source's light as profile and as pedestal, the further
+        light and the data, in each part of the order.
     """
-    rivals = 1 + len(light)
-    products, right = np.zeros((PARTS, size + rivals, size + rivals)), np.zeros((PARTS, size + rivals))
-    values, rows = np.empty(4 + rivals), np.arange(-4, rivals) + size
-    half = table.shape[0] // 2
-    per_bin, per_width = PARTS / bins, (size - 3) / (2.0 * reach)
+    others, half = len(light) - 1, table.shape[0] // 2
+    count = 4 + size + 2 + others + 1
+    result = np.zeros((chunks, count, count))
+    values, rows = np.empty(11 + others), np.empty(11 + others, np.intp)
     entries, found = _room()
-    shares, blurs, along, factors, inverses, distances = found
     for i in range(slit.size):
         j = i % _BLOCK
         if j == 0:
             here = slice(i, min(i + _BLOCK, slit.size))
             _locate(slit[here], position[here], footprint[here], courses, bins, half, entries, found)
-        place = (distances[j] + reach) * per_width
-        if not (weight[i] > 0 and 0.0 < place < size - 3):
+        if not (weight[i] > 0 and abs(found[5][j]) < WINGS):
             continue
-        rows[0] = min(int(place), size - 4)
-        values[0], values[1], values[2], values[3] = _cubics(place - rows[0])
-        for k in range(4):
-            rows[k] = rows[0] + k
-            values[k] *= light[0, i] * inverses[j]
-        values[4] = light[0, i]
-        low, high = table[entries[j]], table[entries[j] + 1]
-        values[5] = light[0, i] * factors[j] * _average(low, high, shares[j], blurs[j], along[j], sizes)
-        for k in range(1, len(light)):
-            values[5 + k] = light[k, i]
-        part = min(max(int(position[i] * per_bin), 0), PARTS - 1)
-        for a in range(4 + rivals):
-            weighted = weight[i] * values[a]
-            right[part, rows[a]] += weighted * data[i]
-            row = products[part, rows[a]]
+        shape = _derivatives(table, slopes, sizes, j, entries, found)
+        active = _bend_columns(shape, found[5][j], found[4][j], light[:, i], data[i], reach, size, values, rows)
+        own = result[min(max(int(position[i] * chunks / bins), 0), chunks - 1)]
+        for a in range(active):
+            weighted, row = weight[i] * values[a], own[rows[a]]
             for b in range(a + 1):
                 row[rows[b]] += weighted * values[b]
-    return products, right
+    for own in result:
+        for a in range(count):
+            own[:a, a] = own[a, :a]
+    return result
+
+
+@compiled
+def _bend_columns(shape, distance, inverse, light, data, reach, size, values, rows):
+    """What `bend_products` multiplies in a pixel, into `values`, and in which rows it does, into `rows`.
+
+    `shape` is from `_derivatives`; distance from the centre [FWHM], 1/FWHM, light and data are those of the pixel.
+    Returns how many they are.
+    """
+    for k in range(4):
+        values[k], rows[k] = light[0] * shape[1 + k], k
+    active, knot = 4, (distance + reach) * (size - 3) / (2.0 * reach)
+    if 0.0 < knot < size - 3:
+        first = min(int(knot), size - 4)
+        cubics = _cubics(knot - first)
+        for k in range(4):
+            values[4 + k], rows[4 + k] = light[0] * inverse * cubics[k], 4 + first + k
+        active = 8
+    values[active], values[active + 1] = light[0] * shape[0], light[0]
+    for k in range(1, len(light)):
+        values[active + 1 + k] = light[k]
+    values[active + 1 + len(light)] = data
+    for k in range(2 + len(light)):
+        rows[active + k] = 4 + size + k
+    return active + 2 + len(light)
 
 
 @compiled
