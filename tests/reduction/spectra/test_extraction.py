@@ -89,6 +89,22 @@ def _faint_pulls(scene):
     return np.abs(pulls)
 
 
+def test_more_rounds_would_not_move_the_fluxes(scene_of, monkeypatch):
+    """Of two stars with wings; where shape, bend and neighbour take up the same residuals the rounds swing."""
+    two = {"beta": 3.0, "optics": 0.8, "fwhm": 3.5, "flux_level": 5000.0, "others": ((-3.0, 0.6, 1.0),)}
+    scene = scene_of(**two)
+    usual = extract(scene)
+    monkeypatch.setattr(extraction, "_ROUNDS", 12)
+    settled = extract(scene)
+    assert len(usual.others) == 1
+    for one, other in zip((*usual.orders, *usual.others[0]), (*settled.orders, *settled.others[0]), strict=True):
+        kept = inner_bins(one.spectrum)
+        moved = ((one.spectrum.flux - other.spectrum.flux) / np.sqrt(other.spectrum.variance))[kept]
+        assert moved.size > 500
+        assert np.abs(moved).max() < 0.08
+        assert abs(np.median(moved)) < 0.02
+
+
 def test_noise_does_not_widen_a_faint_source(scene_of, monkeypatch):
     scene = scene_of(seed=13, flux_level=25.0, emission=False, fwhm=7.0, line_count=8, line_peak=2000.0)
     assert _faint_pulls(scene).max() < 3.0
