@@ -15,6 +15,7 @@ from soxs_recipes.memory import return_freed
 from soxs_recipes.reduction.asked import Asked, given_profiles, restrict_pixels
 from soxs_recipes.reduction.asked_sources import are_blended, forced_choice
 from soxs_recipes.reduction.cosmic_rays import HitImages, find_cosmic_rays, narrow_hits
+from soxs_recipes.reduction.empty_places import empty_places, without_places
 from soxs_recipes.reduction.object_trace import TraceQuality, start_profiles, update_profiles
 from soxs_recipes.reduction.order_fit import OrderFit
 from soxs_recipes.reduction.order_pixels import OrderGrid, cut_order, make_order_grid
@@ -256,15 +257,17 @@ def fit_sources(
     starts = [
         _start(fits, source, settings, is_target=k < choice.beams) for k, source in enumerate(choice.sources)
     ]
-    _assign(fits, starts)
+    OrderFit.give_profiles(fits, starts)
     _first_model(fits, choice)
     _preview_profiles(fits, starts, choice, settings)
     images = _hit_images(fits, frame.shape, settings)
     hits = _mask_cosmic_rays(frame, fits, settings, images)
-    traces = _iterate(frame, fits, starts, choice, settings, hits, images)
+    empty = empty_places(choice) if settings.forced_position is not None else set()
+    with without_places(fits, starts, choice, empty) as (shaped, there):
+        traces = _iterate(frame, fits, shaped, there, settings, hits, images)
     del images
     return_freed()  # what comes of the fits needs room
-    return traces, hits
+    return {} if 0 in empty else traces, hits
 
 
 def find_target(fits: list[OrderFit], settings: ExtractionSettings) -> TargetChoice:
@@ -344,13 +347,6 @@ def _start(fits, source, settings, *, is_target):
         return given_profiles(grids, asked.profiles, source.position, settings.forced_fwhm)
     kept = {"slope": 0.0} if is_target and settings.forced_fwhm is not None else {}
     return start_profiles(grids, source.position, source.fwhm, asked.tail, **kept)
-
-
-def _assign(fits, profiles_by_source):
-    for fit in fits:
-        fit.profiles = [profiles[0] for profiles in profiles_by_source]
-    for source, profiles in enumerate(profiles_by_source):
-        OrderFit.change_profiles(fits, source, profiles)
 
 
 def _first_model(fits, choice):
@@ -470,8 +466,7 @@ def _iterate(frame, fits, starts, choice, settings, hits, images):
                 starts,
                 source,
                 _freedom(settings, choice, source, is_shaped=source in shared),
-                # Where places are asked for, some may be empty: such a flux and a free shape share out the wings.
-                bend=round_number >= 1 and not settings.asked.further_positions,
+                bend=round_number >= 1,
             )
             if source == 0:
                 traces = quality

@@ -163,6 +163,14 @@ class OrderFit:
             fit.profiles[source] = profile
             fit._averages[source] = averages
 
+    @staticmethod
+    def give_profiles(fits: Sequence[OrderFit], profiles_by_source: Sequence[Sequence[SlitProfile]]) -> None:
+        """Give each fit its order's profiles of these sources, and no others."""
+        for fit in fits:
+            fit.profiles = [profiles[0] for profiles in profiles_by_source]
+        for source, profiles in enumerate(profiles_by_source):
+            OrderFit.change_profiles(fits, source, profiles)
+
     # -- first, robust estimates ------------------------------------------------------------------------------
 
     def estimate_sky(self, away: np.ndarray | None = None) -> None:

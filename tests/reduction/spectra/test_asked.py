@@ -165,3 +165,27 @@ def test_wishes_are_checked():
     settings = ExtractionSettings(forced_position=1.0)
     assert settings.holds_position
     assert not replace(settings, asked=Asked(may_move=True)).holds_position
+
+
+@pytest.mark.parametrize("places", [(0.7, -4.0), (-4.0, 0.7)])
+def test_a_place_where_nothing_is_seen_has_no_say_in_the_shape_of_a_star(scene_of, places):
+    scene = scene_of(seed=1, drift=0.0, position=0.7, flux_level=3000.0, beta=3.0, fwhm=4.0, optics=0.8)
+    alone = extract(scene, forced_position=0.7)
+    result = extract(scene, Asked(further_positions=places[1:]), forced_position=places[0])
+    star, empty = (0, 1) if places[0] > 0 else (1, 0)
+    assert [source.significance > 0 for source in result.choice.sources] == [star == 0, star == 1]
+    assert sorted(result.traces) == (sorted(alone.traces) if star == 0 else [])
+    spectra = [result.orders, result.others[0]]
+    _, ratio, error = judged(scene, spectra[star])
+    assert ratio == pytest.approx(1.0, abs=0.001 + 3.0 * error)
+    for fit, other in zip(result.fits, alone.fits, strict=True):
+        assert len(fit.profiles) == fit.solution.flux.shape[0] == 2
+        # Whether its sky is told by a flux more or less moves a shape a little.
+        assert fit.profiles[star].tail == pytest.approx(other.profiles[0].tail, abs=0.002)
+        assert fit.profiles[empty].tail == fit.profiles[star].tail
+        assert np.all(fit.profiles[empty].log_width == fit.profiles[star].log_width)
+        assert fit.profiles[empty].centre[0] == -4.0
+    pulls = np.concatenate([item.spectrum.flux / np.sqrt(item.spectrum.variance) for item in spectra[empty]])
+    pulls = pulls[np.isfinite(pulls)]
+    assert pulls.size > 1000
+    assert abs(np.mean(pulls)) < 4.0 / np.sqrt(pulls.size)

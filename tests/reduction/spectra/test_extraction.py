@@ -364,7 +364,7 @@ def first_look(scene):
     choice = extraction.find_target(fits, settings)
     assert len(choice.sources) == 1
     starts = [extraction._start(fits, choice.sources[0], settings, is_target=True)]
-    extraction._assign(fits, starts)
+    extraction.OrderFit.give_profiles(fits, starts)
     extraction._first_model(fits, choice)
     rounds, update = [], extraction.update_profiles
 
