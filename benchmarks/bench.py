@@ -121,7 +121,8 @@ def growth(folder: Path, seed: int) -> dict[str, float]:
 
     seconds = {}
     raw = folder / "nights"
-    raw.mkdir(exist_ok=True)
+    shutil.rmtree(raw, ignore_errors=True)  # of an earlier run: all nights would be there from the first
+    raw.mkdir()
     for number in range(4):
         simulated = folder / f"night{number}"
         simulate_night(simulated, seed=seed + number, plan="tiny")
