@@ -338,6 +338,24 @@ def test_tracks_beside_a_faint_beam_do_not_draw_it_away(scene_of):
     assert np.abs(traces - np.array([2.8, -2.3])[:, None, None]).max() < 0.1
 
 
+def test_first_fluxes_of_the_subtracted_beam_believe_the_pixels_that_a_track_leaves(scene_of):
+    rows, struck = np.arange(60, 460, 40), []
+    for scene, frame in nod(scene_of, flux_level=400.0, fwhm=5.0, airglow=1.0, line_count=0):
+        data = frame.data.copy()
+        for row in rows:
+            middle = round(float(scene.table[1].centre_at(row) + scene.orders[1].trace(float(row)) / 0.28))
+            data[row, middle - 1 : middle + 3] += 3000.0
+        struck.append((scene, frame.with_arrays(data=data)))
+    settings = replace(SETTINGS, find_cosmic_rays=False)
+    _, (result,), _ = reduce(struck, pairs_of((2.5, -2.5)), (2.5, -2.5), settings)
+    truth = struck[0][0].truth(result.beams[0][0].spectrum)
+    # Lines are tilted, so that a track lies in the bins beside its row.
+    around = rows[:, None] + np.arange(-5, 6)
+    ratios = np.abs((result.result.fits[0].first_fluxes[1] / truth)[around]).max(axis=1)
+    assert ratios.size == 10
+    assert ratios.max() < 2.0
+
+
 def test_an_exposure_that_serves_twice_is_counted_once_in_the_noise(scene_of, width_of):
     """A B A: the stated error is that of the scatter; as if the three were independent it would not be."""
     offsets = (2.5, -2.5, 2.5)
