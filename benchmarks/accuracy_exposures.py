@@ -15,12 +15,12 @@ from astropy.time import Time, TimeDelta
 from true_calibrations import true_calibrations
 
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.base import resolve_parameters
-from soxs_recipes.recipes.exposure_series import Extractor, Series
-from soxs_recipes.recipes.inputs import gather_inputs
-from soxs_recipes.recipes.spectroscopy import binning_of, find_geometry, prepare_exposures
+from soxs_recipes.recipes.framework.base import resolve_parameters
+from soxs_recipes.recipes.framework.inputs import gather_inputs
 from soxs_recipes.recipes.stare import Stare
-from soxs_recipes.reduction.exposure_combination import combine_extractions
+from soxs_recipes.recipes.steps.exposure_series import Extractor, Series
+from soxs_recipes.recipes.steps.spectroscopy import binning_of, find_geometry, prepare_exposures
+from soxs_recipes.reduction.exposures.exposure_combination import combine_extractions
 from soxs_recipes.simulator import Effects, simulate_frame
 from soxs_recipes.simulator.catalogues import AIRGLOW_FAMILIES
 from soxs_recipes.simulator.frames import supernova

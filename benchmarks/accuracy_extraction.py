@@ -9,7 +9,7 @@ from measures import InformationBound, _bin_edges, block_figures, robust_width
 from true_exposures import TrueExposure, true_exposure
 
 from soxs_recipes.data.quality import QualityFlag, is_usable
-from soxs_recipes.reduction.extraction import ExposureResult
+from soxs_recipes.reduction.extraction.extraction import ExposureResult
 
 TITLE = "Extraction with true calibrations"
 

@@ -10,8 +10,8 @@ from astropy.time import Time, TimeDelta
 
 from soxs_recipes.fits_files import read_dispersion_solution, read_header
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.base import run_recipe
-from soxs_recipes.recipes.registry import recipe_class
+from soxs_recipes.recipes.framework.base import run_recipe
+from soxs_recipes.recipes.framework.registry import recipe_class
 from soxs_recipes.simulator import simulate_frame
 
 __all__ = ["BARS", "TITLE", "measure"]

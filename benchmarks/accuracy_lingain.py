@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from soxs_recipes.fits_files import read_linearity, read_quality, read_table
-from soxs_recipes.recipes.base import run_recipe
+from soxs_recipes.recipes.framework.base import run_recipe
 from soxs_recipes.recipes.lingain import LinearityAndGain
 from soxs_recipes.simulator import NightTruth, expected_light, simulate_night
 from soxs_recipes.simulator.detector import limited, mean_curvature

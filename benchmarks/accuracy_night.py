@@ -27,7 +27,7 @@ from measures import (
 
 from soxs_recipes.fits_files import read_header
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.product_plots import TELLURIC_BANDS
+from soxs_recipes.recipes.framework.product_plots import TELLURIC_BANDS
 from soxs_recipes.simulator import load_truth, simulate_night
 
 __all__ = ["ARMS", "BARS", "MEANS", "TITLE", "measure", "measure_night"]

@@ -14,8 +14,8 @@ from measures import InformationBound, block_figures, products_by_tag, raw_names
 from soxs_recipes.data.quality import QualityFlag, is_usable
 from soxs_recipes.fits_files import read_header, read_order_spectra
 from soxs_recipes.instrument import load_instrument, static_calibration_path
-from soxs_recipes.recipes.base import run_recipe
-from soxs_recipes.recipes.registry import recipe_class
+from soxs_recipes.recipes.framework.base import run_recipe
+from soxs_recipes.recipes.framework.registry import recipe_class
 from soxs_recipes.simulator import simulate_night
 from soxs_recipes.simulator.plans import PLANS, Pattern, Template
 

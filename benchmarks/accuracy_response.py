@@ -12,8 +12,8 @@ from true_calibrations import true_calibrations, true_masters
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.fits_files import read_response
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.base import run_recipe
-from soxs_recipes.recipes.registry import recipe_class
+from soxs_recipes.recipes.framework.base import run_recipe
+from soxs_recipes.recipes.framework.registry import recipe_class
 from soxs_recipes.simulator import simulate_frame
 from soxs_recipes.simulator.frames import standard
 from soxs_recipes.simulator.headers import Offset

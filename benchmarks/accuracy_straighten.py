@@ -14,9 +14,9 @@ from true_calibrations import header_of, true_calibrations
 from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.fits_files import image_hdus, read_rectified_images, write_product
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.base import run_recipe
-from soxs_recipes.recipes.registry import recipe_class
-from soxs_recipes.reduction.pixel_maps import pixel_maps
+from soxs_recipes.recipes.framework.base import run_recipe
+from soxs_recipes.recipes.framework.registry import recipe_class
+from soxs_recipes.reduction.dispersion.pixel_maps import pixel_maps
 from soxs_recipes.simulator import Effects, simulate_frame
 from soxs_recipes.simulator.truth import TableTruth
 

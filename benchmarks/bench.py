@@ -29,7 +29,7 @@ from compare import compare_night
 from measured_run import run_measured
 
 from soxs_recipes import __version__
-from soxs_recipes.recipes.registry import RECIPES
+from soxs_recipes.recipes.framework.registry import RECIPES
 
 RESULTS = Path(__file__).parent / "results" / "bench.json"
 PLAN = "modes"
@@ -103,7 +103,7 @@ def start_up(repeats: int = 3) -> dict[str, float]:
             "import sys, contextlib, io\n"
             "from soxs_recipes.cli.main import main\n"
             f"with contextlib.redirect_stdout(io.StringIO()): main(['{entry.commands[0]}', '--help'])\n"
-            "import soxs_recipes.reduction.extraction, soxs_recipes.fits_files\n"
+            "import soxs_recipes.reduction.extraction.extraction, soxs_recipes.fits_files\n"
             "ours = [module for name, module in sys.modules.items() if name.startswith('soxs_recipes.')]\n"
             "found = [getattr(value, 'machine_code', None) for m in ours for value in list(vars(m).values())]\n"
             "assert 'numba' in sys.modules and any(found)\n"

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from soxs_recipes.recipes.framework.registry import recipe_class
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -78,8 +80,8 @@ def run(command: str, sof: Path, products: Path) -> Measured:
 def start_up(command: str) -> float:
     """CPU seconds of a new process that gets ready to run a recipe."""
     name = f"soxs_{command}"
-    module = importlib.import_module("soxs_recipes.recipes.registry").recipe_class(name).__module__
-    lines = ["from soxs_recipes.recipes.registry import recipe_class", f"recipe_class({name!r})().parameters"]
+    module = recipe_class(name).__module__
+    lines = [f"from {recipe_class.__module__} import recipe_class", f"recipe_class({name!r})().parameters"]
     lines += [f"import {needed}" for needed in imported_when_run(module)]
     process = subprocess.Popen([sys.executable, "-c", "\n".join(lines)])
     _, status, usage = os.wait4(process.pid, 0)

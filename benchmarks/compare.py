@@ -13,7 +13,7 @@ from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.data.wavelengths import air_to_vacuum
 from soxs_recipes.fits_files import read_header, read_merged_spectrum, read_table
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.product_plots import TELLURIC_BANDS
+from soxs_recipes.recipes.framework.product_plots import TELLURIC_BANDS
 from soxs_recipes.simulator import load_truth
 from soxs_recipes.simulator.truth import NightTruth
 

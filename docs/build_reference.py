@@ -10,8 +10,8 @@ from pathlib import Path
 
 from soxs_recipes.data.quality import describe_quality
 from soxs_recipes.integration.generated import build
-from soxs_recipes.recipes.man import man_page
-from soxs_recipes.recipes.registry import all_declarations
+from soxs_recipes.recipes.framework.man import man_page
+from soxs_recipes.recipes.framework.registry import all_declarations
 
 FOLDER = Path(__file__).parent / "reference"
 

@@ -97,7 +97,7 @@ def test_sums_of_a_caller_have_an_order():
 
 
 def test_numba_loads_at_the_first_call_only():
-    code = "import sys, soxs_recipes.reduction.extraction; sys.exit('numba' in sys.modules)"
+    code = "import sys, soxs_recipes.reduction.extraction.extraction; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

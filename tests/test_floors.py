@@ -29,6 +29,24 @@ FLOORS = {
     "errors": 0,
     "threads": 0,
 }
+# Rooms within rooms: each imports only from those before it ("" are the recipes themselves).
+WITHIN = {
+    "recipes": ("framework", "steps", ""),
+    "reduction": (
+        "numerics",
+        "frames",
+        "orders",
+        "flat",
+        "dispersion",
+        "sky",
+        "profiles",
+        "extraction",
+        "exposures",
+        "flexure",
+        "flux",
+        "rectified",
+    ),
+}
 # Rooms of the same floor that may be used by a neighbour, and what is forbidden although it lies below.
 SIDEWAYS = {("simulator", "fits_files")}
 FORBIDDEN_MODULES = {
@@ -105,7 +123,7 @@ def test_only_the_choice_of_implementation_imports_cpl():
     [
         ("reduction", "from soxs_recipes.recipes import base"),
         ("reduction", "def f():\n    from astropy.io import fits"),
-        ("data", "import soxs_recipes.reduction.sky_model"),
+        ("data", "import soxs_recipes.reduction.sky.sky_model"),
         ("recipes", "from soxs_recipes import simulator"),
         ("plots", "from soxs_recipes.fits_files import read_frame"),
     ],
@@ -114,6 +132,51 @@ def test_a_breach_is_seen(tmp_path, room, line):
     path = tmp_path / "breach.py"
     path.write_text(line)
     assert violations(path, room)
+
+
+def inner_room(package, parts):
+    """Which of a package's rooms a module or file stands in; "" for the package itself."""
+    return parts[0] if parts and parts[0] in WITHIN[package] else ""
+
+
+def inner_breaches(package, room, path):
+    """Imports of rooms of the same package that come later."""
+    rank = WITHIN[package].index
+    found = []
+    for module in imported_modules(path):
+        parts = module.split(".")
+        if parts[:2] != ["soxs_recipes", package] or len(parts) == 2:
+            continue
+        other = inner_room(package, parts[2:])
+        if rank(other) > rank(room):
+            found.append(f"{path.name} ({room}) imports {module}")
+    return found
+
+
+@pytest.mark.parametrize("package", WITHIN)
+def test_rooms_within_a_room_import_in_their_order(package):
+    folder = PACKAGE / package
+    files = sorted(path for path in folder.rglob("*.py") if path.stem != "__init__")
+    assert len(files) > 40
+    assert {path.name for path in folder.iterdir() if (path / "__init__.py").exists()} <= set(WITHIN[package])
+    rooms = {path: inner_room(package, path.relative_to(folder).parts) for path in files}
+    assert set(rooms.values()) == set(WITHIN[package])
+    assert [line for path, room in rooms.items() for line in inner_breaches(package, room, path)] == []
+
+
+@pytest.mark.parametrize(
+    ("package", "room", "line"),
+    [
+        ("reduction", "sky", "from soxs_recipes.reduction.extraction import refit"),
+        ("reduction", "numerics", "def f():\n    from soxs_recipes.reduction.sky.order_pixels import OrderPixels"),
+        ("recipes", "steps", "import soxs_recipes.recipes.stare"),
+        ("recipes", "framework", "from soxs_recipes.recipes.steps.beams import subtract"),
+    ],
+)
+def test_a_breach_within_is_seen(tmp_path, package, room, line):
+    path = tmp_path / "breach.py"
+    path.write_text(line)
+    assert inner_breaches(package, room, path)
 
 
 @pytest.mark.parametrize("room", ["fits_files", "instrument", "simulator"])

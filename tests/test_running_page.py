@@ -9,7 +9,7 @@ from soxs_recipes import errors
 from soxs_recipes.cli.plugin_commands import install_plugins
 from soxs_recipes.cli.recipe_commands import recipe_command
 from soxs_recipes.eso import core
-from soxs_recipes.recipes.cpl_terms import cpl_error
+from soxs_recipes.recipes.framework.cpl_terms import cpl_error
 
 PAGE = (Path(__file__).parent.parent / "docs" / "running.md").read_text(encoding="utf-8")
 

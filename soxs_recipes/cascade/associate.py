@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from soxs_recipes.cascade.frames import FrameRecord
 from soxs_recipes.cascade.tasks import Association, Rung, TimeRange
-from soxs_recipes.recipes.declarations import resolved_tag
+from soxs_recipes.recipes.framework.declarations import resolved_tag
 
 __all__ = ["Candidate", "Link", "agree", "associate", "level_of", "shared_facts"]
 

@@ -17,8 +17,8 @@ from soxs_recipes.cascade.scan import ScanResult, scan_folder
 from soxs_recipes.cascade.workspace import Workspace, find_workspace
 from soxs_recipes.errors import SoxsError
 from soxs_recipes.instrument import load_instrument, static_calibration_path
-from soxs_recipes.recipes.declarations import Declaration
-from soxs_recipes.recipes.registry import RECIPES
+from soxs_recipes.recipes.framework.declarations import Declaration
+from soxs_recipes.recipes.framework.registry import RECIPES
 
 __all__ = ["ask_for", "known_results", "open_workspace", "plan_inputs", "prepare", "recipe_declarations"]
 
@@ -113,8 +113,8 @@ def ask_for(workspace: Workspace, tasks: Collection[str]) -> None:
 
 
 def _parameters(workspace: Workspace, settings_file: Path | None) -> Callable[[str, str], Mapping[str, object]]:
-    from soxs_recipes.recipes.base import resolve_parameters
-    from soxs_recipes.recipes.settings import Settings, read_settings
+    from soxs_recipes.recipes.framework.base import resolve_parameters
+    from soxs_recipes.recipes.framework.settings import Settings, read_settings
 
     path = settings_file or (workspace.settings if workspace.settings.is_file() else None)
     settings = read_settings(path) if path is not None else Settings()

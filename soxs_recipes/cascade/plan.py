@@ -13,7 +13,7 @@ from soxs_recipes.cascade.frames import CLASSIFYING_FACTS, FrameRecord
 from soxs_recipes.cascade.tasks import TASKS, Association, Rung, Task, serves
 from soxs_recipes.cascade.workspace import safe_name
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.declarations import Declaration, resolved_tag
+from soxs_recipes.recipes.framework.declarations import Declaration, resolved_tag
 
 __all__ = ["Job", "Plan", "PlanInputs", "make_plan"]
 

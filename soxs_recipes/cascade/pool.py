@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import pkgutil
 import signal
 import sys
 import time
@@ -107,11 +106,8 @@ def _context(target: str) -> BaseContext:
 def _own_modules() -> list[str]:
     """Names of the modules that recipes are made of."""
     package = Path(__file__).parents[1]
-    return [
-        f"soxs_recipes.{room}.{module.name}"
-        for room in _OWN
-        for module in pkgutil.iter_modules([str(package / room)])
-    ]
+    files = (path for room in _OWN for path in sorted((package / room).rglob("*.py")) if path.stem != "__init__")
+    return [".".join(("soxs_recipes", *path.relative_to(package).with_suffix("").parts)) for path in files]
 
 
 @dataclass

@@ -20,7 +20,7 @@ from soxs_recipes.cascade.workspace import Workspace, safe_name
 from soxs_recipes.errors import InputError
 from soxs_recipes.eso.sof import SofEntry, write_sof
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.declarations import resolved_tag
+from soxs_recipes.recipes.framework.declarations import resolved_tag
 
 __all__ = ["Event", "NightRun", "RunOptions", "default_workers"]
 

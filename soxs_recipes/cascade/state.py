@@ -8,7 +8,7 @@ from pathlib import Path
 
 from soxs_recipes.cascade.plan import Job, Plan, PlanInputs, make_plan
 from soxs_recipes.cascade.tasks import TASKS
-from soxs_recipes.recipes.declarations import resolved_tag
+from soxs_recipes.recipes.framework.declarations import resolved_tag
 
 __all__ = ["BLOCKED", "DONE", "FAILED", "TODO", "State", "is_doubtful", "missing_tags", "settle", "what_changed"]
 

@@ -1,8 +1,8 @@
 """The one table of the cascade: which frames make a task, what a task needs, and what to do when that is missing.
 
-Tags hold placeholders as in `recipes.declarations`. Facts are the names of `FrameRecord.facts`. Time ranges are in
-days relative to the frames that need the calibration; levels are ESO's: 0 as the calibration plan asks, 1 good,
-2 probably acceptable, 3 risky.
+Tags hold placeholders as in `recipes.framework.declarations`. Facts are the names of `FrameRecord.facts`. Time
+ranges are in days relative to the frames that need the calibration; levels are ESO's: 0 as the calibration plan
+asks, 1 good, 2 probably acceptable, 3 risky.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ def call_recipe(request: Mapping[str, object]) -> dict[str, object]:
         recipe, frames (pairs of path and tag), settings, folder, key, notes, partial, log, log_level, again, md5s.
     """
     from soxs_recipes.eso.signing import remember_md5s
-    from soxs_recipes.recipes.base import run_recipe
-    from soxs_recipes.recipes.registry import recipe_class
+    from soxs_recipes.recipes.framework.base import run_recipe
+    from soxs_recipes.recipes.framework.registry import recipe_class
 
     remember_md5s(request.get("md5s", ()))
     with _logged_to(request.get("log"), int(request.get("log_level", logging.INFO))):
@@ -91,7 +91,7 @@ def _write_ascii_spectra(products) -> list[str]:
 
 def draw_plots(request: Mapping[str, object]) -> dict[str, object]:
     """Plots of finished products; all that goes wrong is told, nothing fails."""
-    from soxs_recipes.recipes.product_plots import for_products, plot_all_arms
+    from soxs_recipes.recipes.framework.product_plots import for_products, plot_all_arms
 
     began = time.monotonic()
     paths = [Path(path) for path in request["products"]]
@@ -134,7 +134,7 @@ def warm_up() -> None:
         "numpy",
         "astropy.io.fits",
         "scipy.linalg",
-        "soxs_recipes.recipes.base",
+        "soxs_recipes.recipes.framework.base",
         "soxs_recipes.fits_files",
     ):
         importlib.import_module(module)

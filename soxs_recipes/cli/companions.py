@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from soxs_recipes.recipes.declarations import OBSERVED_KINDS, Declaration, resolved_tag
+from soxs_recipes.recipes.framework.declarations import OBSERVED_KINDS, Declaration, resolved_tag
 
 __all__ = ["frames_of_the_call", "with_companions"]
 

@@ -12,7 +12,7 @@ from soxs_recipes.cli.show import print_table
 from soxs_recipes.errors import InputError
 
 if TYPE_CHECKING:
-    from soxs_recipes.recipes.declarations import Declaration
+    from soxs_recipes.recipes.framework.declarations import Declaration
 
 __all__ = ["completion", "man", "recipes", "settings", "show_manual"]
 
@@ -21,7 +21,7 @@ __all__ = ["completion", "man", "recipes", "settings", "show_manual"]
 @json_option
 def recipes(as_json: bool) -> None:
     """List the recipes, in the order in which a night needs them."""
-    from soxs_recipes.recipes.registry import all_declarations, recipe_entry
+    from soxs_recipes.recipes.framework.registry import all_declarations, recipe_entry
 
     rows = [(d.name, ", ".join(recipe_entry(d.name).commands), d.synopsis) for d in all_declarations()]
     if as_json:
@@ -36,14 +36,14 @@ def recipes(as_json: bool) -> None:
 @json_option
 def man(recipe: str, as_json: bool) -> None:
     """Show the manual of RECIPE: inputs, calibrations, parameters, products, QC."""
-    from soxs_recipes.recipes.registry import recipe_class
+    from soxs_recipes.recipes.framework.registry import recipe_class
 
     show_manual(recipe_class(recipe).declaration, as_json=as_json)
 
 
 def show_manual(declaration: Declaration, *, as_json: bool) -> None:
     """Show the manual of a recipe, page by page on a terminal."""
-    from soxs_recipes.recipes.man import man_page
+    from soxs_recipes.recipes.framework.man import man_page
 
     if as_json:
         emit_json({"schema": 1, "recipe": declaration.name, "manual": man_page(declaration)})
@@ -56,8 +56,8 @@ def show_manual(declaration: Declaration, *, as_json: bool) -> None:
 @click.option("-x", "--overwrite", is_flag=True, help="Replace a file that is there.")
 def settings(path: Path | None, overwrite: bool) -> None:
     """Write a settings file to PATH (or show it): every parameter at its default, explained."""
-    from soxs_recipes.recipes.registry import all_declarations
-    from soxs_recipes.recipes.settings import settings_text
+    from soxs_recipes.recipes.framework.registry import all_declarations
+    from soxs_recipes.recipes.framework.settings import settings_text
 
     text = settings_text(all_declarations())
     if path is None:

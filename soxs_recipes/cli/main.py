@@ -61,7 +61,7 @@ class LazyGroup(click.Group):
 
     def list_commands(self, context: click.Context) -> list[str]:
         """Own words, then one word a recipe."""
-        from soxs_recipes.recipes.registry import RECIPES
+        from soxs_recipes.recipes.framework.registry import RECIPES
 
         return [*COMMANDS, *(entry.commands[0] for entry in RECIPES.values())]
 
@@ -70,7 +70,7 @@ class LazyGroup(click.Group):
         if name in COMMANDS:
             module, attribute, _ = COMMANDS[name]
             return getattr(importlib.import_module(f"soxs_recipes.cli.{module}"), attribute)
-        from soxs_recipes.recipes.registry import command_names
+        from soxs_recipes.recipes.framework.registry import command_names
 
         word = name.replace("-", "_").removeprefix("soxs_")
         if word not in command_names():
@@ -98,7 +98,7 @@ class LazyGroup(click.Group):
 
 
 def _recipe_lines() -> list[tuple[str, str]]:
-    from soxs_recipes.recipes.registry import RECIPES
+    from soxs_recipes.recipes.framework.registry import RECIPES
 
     lines = []
     for entry in RECIPES.values():

@@ -100,7 +100,7 @@ def _write_settings(workspace) -> None:
     """The settings file of a new workspace: every parameter at its default, explained."""
     from soxs_recipes.cascade.night import recipe_declarations
     from soxs_recipes.fits_files import write_text_atomic
-    from soxs_recipes.recipes.settings import settings_text
+    from soxs_recipes.recipes.framework.settings import settings_text
 
     if not workspace.settings.exists():
         write_text_atomic(workspace.settings, settings_text(recipe_declarations().values()))

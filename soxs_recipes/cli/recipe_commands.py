@@ -38,11 +38,11 @@ from soxs_recipes.cli.runner_options import (
     write_config,
 )
 from soxs_recipes.errors import InputError
-from soxs_recipes.recipes.declarations import Declaration, Parameter
-from soxs_recipes.recipes.inputs import arm_of_frames
+from soxs_recipes.recipes.framework.declarations import Declaration, Parameter
+from soxs_recipes.recipes.framework.inputs import arm_of_frames
 
 if TYPE_CHECKING:
-    from soxs_recipes.recipes.settings import RecipeConfig
+    from soxs_recipes.recipes.framework.settings import RecipeConfig
 
 __all__ = ["plots_of", "recipe_command", "recipe_settings"]
 
@@ -72,7 +72,7 @@ class RecipeCommand(click.Command):
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Inputs, calibrations, products, QC."""
-        from soxs_recipes.recipes.man import description_text
+        from soxs_recipes.recipes.framework.man import description_text
 
         text = description_text(self.declaration)
         wanted = [s for s in text.split("\n\n") if s.split("\n", 1)[0] in _SECTIONS]
@@ -90,7 +90,7 @@ _SECTIONS = ("INPUTS", "CALIBRATIONS", "PRODUCTS", "QC PARAMETERS")
 @cache
 def recipe_command(name: str) -> click.Command:
     """The command of a recipe."""
-    from soxs_recipes.recipes.registry import recipe_entry
+    from soxs_recipes.recipes.framework.registry import recipe_entry
 
     declaration = recipe_entry(name).load().declaration
 
@@ -139,8 +139,8 @@ def _option_name(parameter: Parameter) -> str:
 
 
 def _parameter_option(parameter: Parameter):
-    from soxs_recipes.recipes.cpl_terms import help_text
-    from soxs_recipes.recipes.man import shown
+    from soxs_recipes.recipes.framework.cpl_terms import help_text
+    from soxs_recipes.recipes.framework.man import shown
 
     default = "auto" if parameter.is_auto else shown(parameter.default)
     metavar = {bool: "BOOL", int: "INT", float: "FLOAT", str: "TEXT"}[parameter.type]
@@ -222,7 +222,7 @@ def _answer(request: Mapping[str, object], folder: Path, *, overwrite: bool) -> 
 
 
 def _read_config(declaration: Declaration, runner: RunnerOptions) -> RecipeConfig:
-    from soxs_recipes.recipes.settings import RecipeConfig, read_recipe_config
+    from soxs_recipes.recipes.framework.settings import RecipeConfig, read_recipe_config
 
     if runner.recipe_config is None:
         return RecipeConfig()
@@ -264,7 +264,7 @@ def recipe_settings(
 
     All are checked before any frame is read.
     """
-    from soxs_recipes.recipes.settings import read_settings
+    from soxs_recipes.recipes.framework.settings import read_settings
 
     values: dict[str, object] = {}
     if path is not None:

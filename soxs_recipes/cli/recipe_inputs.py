@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from soxs_recipes.errors import InputError
-from soxs_recipes.recipes.declarations import OBSERVED_KINDS, Declaration, resolved_tag
+from soxs_recipes.recipes.framework.declarations import OBSERVED_KINDS, Declaration, resolved_tag
 
 __all__ = ["gather_frames", "recipe_for_sof"]
 

@@ -13,7 +13,7 @@ from soxs_recipes.cli.options import interruptible, plots_option, settings_optio
 from soxs_recipes.errors import InputError, SoxsError
 
 if TYPE_CHECKING:
-    from soxs_recipes.recipes.declarations import Declaration
+    from soxs_recipes.recipes.framework.declarations import Declaration
     from soxs_recipes.review.acceptance import Kept
 
 __all__ = ["review"]
@@ -89,7 +89,7 @@ def _subject(what: Sequence[str]) -> tuple[Declaration, list[tuple[str, str]], l
     """(declaration, frames, products that are there, settings that made them) of the words of the command."""
     from soxs_recipes.cli.companions import with_companions
     from soxs_recipes.cli.recipe_inputs import gather_frames
-    from soxs_recipes.recipes.registry import recipe_class
+    from soxs_recipes.recipes.framework.registry import recipe_class
 
     first, paths = what[0], [Path(word) for word in what[1:]]
     if Path(first).exists():
@@ -123,7 +123,7 @@ def _made_in_workspace(path: Path):
     """What made a product of a workspace, None when this is none."""
     from soxs_recipes.cascade.results import read_job_file
     from soxs_recipes.cli.companions import frames_of_the_call
-    from soxs_recipes.recipes.registry import recipe_class
+    from soxs_recipes.recipes.framework.registry import recipe_class
 
     folder = path.absolute() if path.is_dir() else path.absolute().parent
     try:
@@ -144,7 +144,7 @@ def _made_in_workspace(path: Path):
 def _not_default(declaration: Declaration, arm_name: str, values: dict) -> dict[str, object]:
     """Values of a job that are neither the default nor what `auto` means in its arm."""
     from soxs_recipes.instrument import load_instrument
-    from soxs_recipes.recipes.declarations import automatic_value
+    from soxs_recipes.recipes.framework.declarations import automatic_value
 
     arm = load_instrument().arm(arm_name)
     changed = {}

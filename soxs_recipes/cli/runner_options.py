@@ -13,7 +13,7 @@ import click
 
 from soxs_recipes.cli.options import emit_json
 from soxs_recipes.errors import InputError
-from soxs_recipes.recipes.declarations import Declaration
+from soxs_recipes.recipes.framework.declarations import Declaration
 
 __all__ = [
     "LEVELS",
@@ -165,7 +165,7 @@ def with_values(words: Sequence[str], switches: Sequence[str]) -> list[str]:
 
 def write_config(declaration: Declaration, path: Path, values: Mapping[str, object]) -> None:
     """Write the configuration; InputError where something else than a configuration stands."""
-    from soxs_recipes.recipes.settings import write_recipe_config
+    from soxs_recipes.recipes.framework.settings import write_recipe_config
 
     if path.exists() and not _is_config(path):
         raise InputError(f"--create-config: {path} is no configuration file; it is left alone")
@@ -186,8 +186,8 @@ def _is_config(path: Path) -> bool:
 
 def show_parameters(declaration: Declaration, values: Mapping[str, object], *, as_json: bool) -> None:
     """Parameters with the values that a run would use."""
-    from soxs_recipes.recipes.cpl_terms import help_text
-    from soxs_recipes.recipes.man import shown
+    from soxs_recipes.recipes.framework.cpl_terms import help_text
+    from soxs_recipes.recipes.framework.man import shown
 
     if as_json:
         entries = [

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from soxs_recipes.integration.actors import actor
 from soxs_recipes.integration.moml import Entity, Port, Property, annotation, location
 from soxs_recipes.integration.steps import Step
-from soxs_recipes.recipes.declarations import Declaration, Parameter
+from soxs_recipes.recipes.framework.declarations import Declaration, Parameter
 
 __all__ = ["INITIAL_PARAMETERS", "REVIEWED", "REVIEW_INPUTS", "REVIEW_OUTPUTS", "BoxPlan", "box", "title_of"]
 

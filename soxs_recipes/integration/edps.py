@@ -8,8 +8,8 @@ from textwrap import wrap
 
 from soxs_recipes.cascade.tasks import TASKS
 from soxs_recipes.instrument import edps_workflow_folder
-from soxs_recipes.recipes.declarations import PLOTS, Declaration, Parameter
-from soxs_recipes.recipes.registry import all_declarations
+from soxs_recipes.recipes.framework.declarations import PLOTS, Declaration, Parameter
+from soxs_recipes.recipes.framework.registry import all_declarations
 
 __all__ = ["QUICK_LOOK", "application_properties", "parameters_yaml", "workflow_tasks"]
 

@@ -18,7 +18,7 @@ from soxs_recipes.integration.actors import ACTORS, KNOWN_ATTRIBUTES, KNOWN_CLAS
 from soxs_recipes.integration.boxes import INITIAL_PARAMETERS
 from soxs_recipes.integration.moml import COMPOSITE, Port
 from soxs_recipes.integration.steps import declared
-from soxs_recipes.recipes.declarations import Declaration
+from soxs_recipes.recipes.framework.declarations import Declaration
 
 __all__ = ["workflow_problems"]
 

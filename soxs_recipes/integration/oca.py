@@ -24,7 +24,7 @@ from soxs_recipes.instrument.raw_types import (
     RawType,
 )
 from soxs_recipes.integration.steps import Selection, Step, declared, steps
-from soxs_recipes.recipes.declarations import OBSERVED_KINDS, resolved_tag
+from soxs_recipes.recipes.framework.declarations import OBSERVED_KINDS, resolved_tag
 
 __all__ = ["oca_rules"]
 

@@ -24,8 +24,8 @@ from soxs_recipes.instrument import load_instrument
 from soxs_recipes.instrument.keywords import header_keywords
 from soxs_recipes.instrument.model import Arm
 from soxs_recipes.instrument.raw_types import RAW_TYPES
-from soxs_recipes.recipes.declarations import OBSERVED_KINDS, Declaration, resolved_tag
-from soxs_recipes.recipes.registry import all_declarations
+from soxs_recipes.recipes.framework.declarations import OBSERVED_KINDS, Declaration, resolved_tag
+from soxs_recipes.recipes.framework.registry import all_declarations
 
 __all__ = ["MANY", "Selection", "Step", "declared", "steps"]
 

@@ -21,9 +21,9 @@ from typing import ClassVar
 
 from soxs_recipes.errors import InputError, Interrupted, SoxsError
 from soxs_recipes.eso import core, ui
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.man import description_text
-from soxs_recipes.recipes.registry import recipe_class
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.man import description_text
+from soxs_recipes.recipes.framework.registry import recipe_class
 from soxs_recipes.threads import settle_environment
 
 __all__ = ["CplPlugin", "plugin_class"]

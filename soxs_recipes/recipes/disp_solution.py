@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from soxs_recipes.recipes.arc_frames import (
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.declarations import Declaration, Product, RawInput
+from soxs_recipes.recipes.steps.arc_frames import (
     ARC_CALIBRATIONS,
     ARC_PARAMETERS,
     ARC_QC,
@@ -13,8 +15,6 @@ from soxs_recipes.recipes.arc_frames import (
     line_list,
     name_missing,
 )
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import Declaration, Product, RawInput
 
 __all__ = ["DispersionSolutionRecipe"]
 
@@ -54,7 +54,7 @@ class DispersionSolutionRecipe(Recipe):
     def process(self, inputs, parameters, outputs):
         """Prepare, solve, write down."""
         from soxs_recipes.fits_files import dispersion_solution_hdus, read_dispersion_solution
-        from soxs_recipes.reduction.arc_lines import solve_arc
+        from soxs_recipes.reduction.dispersion.arc_lines import solve_arc
 
         frame, used = arc_frame(inputs, "WAVE_PIN")
         prior = read_dispersion_solution(inputs.calibration("SPECTRAL_FORMAT")).rebinned(frame.meta.binning)

@@ -6,18 +6,18 @@ from dataclasses import replace
 
 from soxs_recipes.data.qc import QCDefinition
 from soxs_recipes.errors import InputError
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, RawInput
-from soxs_recipes.recipes.exposure_series import Extractor, Series
-from soxs_recipes.recipes.object_declarations import (
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.declarations import CalibrationInput, Declaration, Parameter, RawInput
+from soxs_recipes.recipes.steps.exposure_series import Extractor, Series
+from soxs_recipes.recipes.steps.object_declarations import (
     EXTRACTION_PARAMETERS,
     GEOMETRY_CALIBRATIONS,
     OBJECT_QC,
     RESPONSE_CALIBRATIONS,
     SPECTRUM_PRODUCTS,
 )
-from soxs_recipes.recipes.spectroscopy import binning_of, find_geometry, tell_choice
-from soxs_recipes.recipes.two_dimensional import are_differences, locate_again, product_exposures
+from soxs_recipes.recipes.steps.spectroscopy import binning_of, find_geometry, tell_choice
+from soxs_recipes.recipes.steps.two_dimensional import are_differences, locate_again, product_exposures
 
 __all__ = ["Extract"]
 
@@ -142,7 +142,7 @@ class Extract(Recipe):
 
     def process(self, inputs, parameters, outputs):
         """Read, locate, extract, combine, merge, calibrate."""
-        from soxs_recipes.recipes.object_products import object_qc
+        from soxs_recipes.recipes.steps.object_products import object_qc
 
         paths = inputs.all_raw
         extractor = _ProductExtractor(inputs, parameters, find_geometry(inputs, binning_of(inputs, paths[0])))
@@ -176,7 +176,7 @@ class _ProductExtractor(Extractor):
         return locate_again(self.inputs, exposure, geometry, grids, correct=self._correct, measure=self._measure)
 
     def extract(self, exposure, location, **changes):
-        from soxs_recipes.reduction.aperture import extract_apertures
+        from soxs_recipes.reduction.extraction.aperture import extract_apertures
 
         if not self.apertures:
             return super().extract(exposure, location, **changes)
@@ -208,8 +208,8 @@ def _extracted(inputs, extractor, folder):
 
 def _settings(inputs, parameters, plain):
     """Settings with the wishes in them."""
-    from soxs_recipes.recipes.trace_tables import read_profiles
-    from soxs_recipes.reduction.asked import Asked
+    from soxs_recipes.recipes.framework.trace_tables import read_profiles
+    from soxs_recipes.reduction.extraction.asked import Asked
 
     positions, profiles = _numbers(parameters, "at"), None
     if parameters["profile"] == "standard":
@@ -266,7 +266,8 @@ def _sources(result):
 
 def _add_source(inputs, parameters, outputs, named, parts, times, used, qc) -> None:
     """Products of one source: number among those asked for, label in the names of its files."""
-    from soxs_recipes.recipes.object_products import (
+    from soxs_recipes.recipes.framework.trace_tables import limit_table
+    from soxs_recipes.recipes.steps.object_products import (
         add_sky,
         add_spectra,
         add_trace,
@@ -274,8 +275,7 @@ def _add_source(inputs, parameters, outputs, named, parts, times, used, qc) -> N
         orders_in_common,
         time_qc,
     )
-    from soxs_recipes.recipes.trace_tables import limit_table
-    from soxs_recipes.reduction.exposure_combination import combine_extractions
+    from soxs_recipes.reduction.exposures.exposure_combination import combine_extractions
 
     number, label = named
     combined = combine_extractions(orders_in_common(inputs, parts), times)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from soxs_recipes.data.qc import QCDefinition
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
-from soxs_recipes.recipes.object_declarations import OBJECT_CALIBRATIONS, ON_SKY_TAGS
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
+from soxs_recipes.recipes.steps.object_declarations import OBJECT_CALIBRATIONS, ON_SKY_TAGS
 
 __all__ = ["LineCheck"]
 
@@ -92,7 +92,7 @@ class LineCheck(Recipe):
 
     def process(self, inputs, parameters, outputs):
         """Measure each product or exposure, compare, correct, write down."""
-        from soxs_recipes.recipes.line_check_steps import check_exposures, check_spectra, write_check
+        from soxs_recipes.recipes.steps.line_check_steps import check_exposures, check_spectra, write_check
 
         spectra = inputs.raw("SLIT_ORDER1D")
         checks = check_spectra(inputs, spectra, parameters)

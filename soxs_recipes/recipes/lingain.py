@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from soxs_recipes.data.qc import QCDefinition, QCParameter
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
 
 if TYPE_CHECKING:
-    from soxs_recipes.reduction.linearity_series import AmplifierResult
+    from soxs_recipes.reduction.frames.linearity_series import AmplifierResult
 
 __all__ = ["LinearityAndGain"]
 
@@ -109,7 +109,7 @@ class LinearityAndGain(Recipe):
     def process(self, inputs, parameters, outputs):
         """Pair, characterise each amplifier, judge pixels."""
         from soxs_recipes.fits_files import linearity_hdu, quality_hdus
-        from soxs_recipes.recipes.linearity_frames import read_series
+        from soxs_recipes.recipes.steps.linearity_frames import read_series
 
         ccd = inputs.arm.detector.has_bias
         lit, unlit = ("DETLIN", "BIAS") if ccd else ("DETLIN_ON", "DETLIN_OFF")
@@ -133,7 +133,7 @@ class LinearityAndGain(Recipe):
 
 def _read_noise(series, columns) -> tuple[float, float] | None:
     """(read noise, error) of an amplifier [ADU] from unlit exposures; None without a pair."""
-    from soxs_recipes.reduction.photon_transfer import read_noise_of_pairs
+    from soxs_recipes.reduction.frames.photon_transfer import read_noise_of_pairs
 
     cut = (slice(None), slice(*columns))
     if len(series.dark) < 2:
@@ -142,7 +142,7 @@ def _read_noise(series, columns) -> tuple[float, float] | None:
 
 
 def _measured(series, columns, noise, parameters, *, shutter) -> AmplifierResult:
-    from soxs_recipes.reduction.linearity_series import characterise
+    from soxs_recipes.reduction.frames.linearity_series import characterise
 
     floor = None if noise is None else noise[0] ** 2 + 1.0 / 12.0 + series.level_variance
     return characterise(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from soxs_recipes.data.qc import QCDefinition
 from soxs_recipes.errors import UnprocessableData
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import Declaration, Product, RawInput
-from soxs_recipes.recipes.object_declarations import (
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.declarations import Declaration, Product, RawInput
+from soxs_recipes.recipes.steps.object_declarations import (
     EXTRACTION_PARAMETERS,
     IMAGE_PRODUCTS,
     OBJECT_CALIBRATIONS,
@@ -16,7 +16,7 @@ from soxs_recipes.recipes.object_declarations import (
     USER_ARC_CALIBRATIONS,
     USER_ARC_PARAMETERS,
 )
-from soxs_recipes.recipes.spectroscopy import binning_of, find_geometry, prepare_exposures
+from soxs_recipes.recipes.steps.spectroscopy import binning_of, find_geometry, prepare_exposures
 
 __all__ = ["Mapping"]
 
@@ -59,8 +59,8 @@ class Mapping(Recipe):
 
     def process(self, inputs, parameters, outputs):
         """Prepare, locate and extract each position, place it on the sky, lay the map out."""
-        from soxs_recipes.recipes.exposure_series import NOTHING_LEFT, Extractor, or_left_out
-        from soxs_recipes.recipes.map_products import MapGrid, add_map
+        from soxs_recipes.recipes.steps.exposure_series import NOTHING_LEFT, Extractor, or_left_out
+        from soxs_recipes.recipes.steps.map_products import MapGrid, add_map
 
         paths = inputs.all_raw
         geometry = find_geometry(inputs, binning_of(inputs, paths[0]), arcs=parameters["use-arcs"])
@@ -81,7 +81,7 @@ class Mapping(Recipe):
 
 def _add_products(inputs, outputs, geometry, exposure, location, result) -> None:
     """Images and spectra of one position."""
-    from soxs_recipes.recipes.object_products import (
+    from soxs_recipes.recipes.steps.object_products import (
         add_images,
         add_sky,
         add_spectra,
@@ -89,7 +89,7 @@ def _add_products(inputs, outputs, geometry, exposure, location, result) -> None
         object_qc,
         time_qc,
     )
-    from soxs_recipes.reduction.exposure_combination import combine_extractions
+    from soxs_recipes.reduction.exposures.exposure_combination import combine_extractions
 
     # A position without the target is no fault of a map.
     inputs.note(f"{exposure.path.name}: {result.choice.reason}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from soxs_recipes.data.qc import QCDefinition, QCParameter
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Product, RawInput
-from soxs_recipes.recipes.master_making import (
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.declarations import CalibrationInput, Declaration, Product, RawInput
+from soxs_recipes.recipes.steps.master_making import (
     MASTER_PARAMETERS,
     MASTER_QC,
     levels_hdu,
@@ -64,7 +64,7 @@ class MasterDark(Recipe):
 
         from soxs_recipes.data.quality import QualityFlag
         from soxs_recipes.fits_files import image_hdus, quality_hdus
-        from soxs_recipes.recipes.preparation import reference_hdus
+        from soxs_recipes.recipes.framework.preparation import reference_hdus
 
         made = make_master(inputs, parameters, "DARK", collects_charge=True)
         frame, median = made.master.frame, made.master.statistics.median

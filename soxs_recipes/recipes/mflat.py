@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from soxs_recipes.data.qc import QCDefinition, QCParameter
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
-from soxs_recipes.recipes.linearity_correction import CORRECT_LINEARITY
-from soxs_recipes.recipes.order_geometry import (
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
+from soxs_recipes.recipes.steps.linearity_correction import CORRECT_LINEARITY
+from soxs_recipes.recipes.steps.order_geometry import (
     LAMP_CALIBRATIONS,
     dispersion_solution,
     full_ranges,
@@ -208,8 +208,8 @@ class MasterFlat(Recipe):
     def process(self, inputs, parameters, outputs):
         """Prepare, then reduce; say what is missing."""
         from soxs_recipes.fits_files import image_hdus, order_table_hdus
-        from soxs_recipes.reduction.flat_field import slit_tilts
-        from soxs_recipes.reduction.flat_reduction import reduce_flats
+        from soxs_recipes.reduction.flat.flat_field import slit_tilts
+        from soxs_recipes.reduction.flat.flat_reduction import reduce_flats
 
         lamps, used = _lamps(inputs)
         shape, binning = lamps[0].frames[0].shape, lamps[0].frames[0].meta.binning
@@ -249,7 +249,7 @@ def _one_by_one(lamps: list):
 
 def _lamps(inputs):
     """(exposures of each lamp, frames used)."""
-    from soxs_recipes.reduction.flat_reduction import LampExposures
+    from soxs_recipes.reduction.flat.flat_reduction import LampExposures
 
     infrared = not inputs.arm.detector.has_bias
     tags = ("FLAT_SLIT_ON",) if infrared else ("FLAT_SLIT", "FLAT_SLIT_QTH", "FLAT_SLIT_D2")
@@ -267,7 +267,7 @@ def _lamps(inputs):
 def _centres(inputs, solution, binning):
     """(measured centres, None), or (predicted ones, slit lengths [px] to look for)."""
     from soxs_recipes.fits_files import read_order_table
-    from soxs_recipes.reduction.order_tracing import predict_centres
+    from soxs_recipes.reduction.orders.order_tracing import predict_centres
 
     path = inputs.calibration("ORDER_TAB_CENTR")
     if path is not None:
@@ -316,7 +316,7 @@ def _rectified_hdu(result, tilts):
     import numpy as np
     from astropy.io import fits
 
-    from soxs_recipes.reduction.order_rectification import rectify_order
+    from soxs_recipes.reduction.orders.order_rectification import rectify_order
 
     table = result.edges.table
     strips = [rectify_order(result.master.frame.data, table, order, tilts.get(order)) for order in table.orders]

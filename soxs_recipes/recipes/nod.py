@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.beams import BEAM_PARAMETERS, BEAM_QC, BeamSequence, reduce_beams, shots_of
-from soxs_recipes.recipes.declarations import Declaration, Parameter
-from soxs_recipes.recipes.object_declarations import (
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.declarations import Declaration, Parameter
+from soxs_recipes.recipes.steps.beams import BEAM_PARAMETERS, BEAM_QC, BeamSequence, reduce_beams, shots_of
+from soxs_recipes.recipes.steps.object_declarations import (
     EXTRACTION_PARAMETERS,
     IMAGE_PRODUCTS,
     OBJECT_CALIBRATIONS,
@@ -62,7 +62,7 @@ class Nod(Recipe):
 
     def process(self, inputs, parameters, outputs):
         """Pair, subtract, extract both beams, combine, merge, calibrate."""
-        from soxs_recipes.reduction.beams import Subtraction, pair_beams
+        from soxs_recipes.reduction.exposures.beams import Subtraction, pair_beams
 
         paths = inputs.all_raw
         shots = shots_of(inputs, paths)

@@ -6,8 +6,9 @@ import math
 from pathlib import Path
 
 from soxs_recipes.errors import InputError
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.beams import (
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.declarations import Declaration, Parameter, RawInput
+from soxs_recipes.recipes.steps.beams import (
     BEAM_PARAMETERS,
     BEAM_QC,
     BeamSequence,
@@ -15,8 +16,7 @@ from soxs_recipes.recipes.beams import (
     reduce_beams,
     shots_of,
 )
-from soxs_recipes.recipes.declarations import Declaration, Parameter, RawInput
-from soxs_recipes.recipes.object_declarations import (
+from soxs_recipes.recipes.steps.object_declarations import (
     EXTRACTION_PARAMETERS,
     IMAGE_PRODUCTS,
     OBJECT_CALIBRATIONS,
@@ -98,7 +98,7 @@ class Offset(Recipe):
 def _sequence(inputs, paths, sky, interpolate) -> BeamSequence:
     from dataclasses import replace
 
-    from soxs_recipes.reduction.beams import skies_of
+    from soxs_recipes.reduction.exposures.beams import skies_of
 
     # The object stays on the slit; what lies beyond its ends is no offset along it.
     half = 0.5 * inputs.arm.slit_length

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from soxs_recipes.data.qc import QCDefinition, QCParameter
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
-from soxs_recipes.recipes.linearity_correction import CORRECT_LINEARITY
-from soxs_recipes.recipes.order_geometry import (
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
+from soxs_recipes.recipes.steps.linearity_correction import CORRECT_LINEARITY
+from soxs_recipes.recipes.steps.order_geometry import (
     LAMP_CALIBRATIONS,
     dispersion_solution,
     full_ranges,
@@ -129,7 +129,7 @@ class OrderCentres(Recipe):
     def process(self, inputs, parameters, outputs):
         """Prepare, predict, trace."""
         from soxs_recipes.fits_files import order_table_hdus
-        from soxs_recipes.reduction.order_tracing import predict_centres, trace_orders
+        from soxs_recipes.reduction.orders.order_tracing import predict_centres, trace_orders
 
         frame, used = _frame(inputs)
         solution, own = dispersion_solution(inputs, ("DISP_TAB",))
@@ -155,7 +155,7 @@ class OrderCentres(Recipe):
 
 def _frame(inputs):
     """(the mean of the lamp frames, lamp-off subtracted; the frames used)."""
-    from soxs_recipes.reduction.preparation import subtract_off
+    from soxs_recipes.reduction.frames.preparation import subtract_off
 
     infrared = not inputs.arm.detector.has_bias
     paths = inputs.raw("ORDERDEF_ON") if infrared else inputs.raw("ORDERDEF")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from soxs_recipes.data.qc import QCDefinition, QCParameter
 from soxs_recipes.errors import CalibrationMissing, InputError
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
 
 __all__ = ["ResponseRecipe", "observed_standard", "seconds_of_light"]
 
@@ -170,8 +170,8 @@ class ResponseRecipe(Recipe):
     def process(self, inputs, parameters, outputs):
         """Match the star, fit each exposure, average, compare, write."""
         from soxs_recipes.fits_files import response_hdus
-        from soxs_recipes.recipes.response_archive import add_archive, compare_with_earlier
-        from soxs_recipes.reduction.response_combination import arm_response, combine_responses
+        from soxs_recipes.recipes.steps.response_archive import add_archive, compare_with_earlier
+        from soxs_recipes.reduction.flux.response_combination import arm_response, combine_responses
 
         paths = inputs.raw("FLUX_SLIT_ORDER1D")
         match, spectrum = observed_standard(inputs, parameters, paths[0])
@@ -200,8 +200,8 @@ class ResponseRecipe(Recipe):
 
 def observed_standard(inputs, parameters, path: Path):
     """The catalogue star that was observed and its spectrum."""
-    from soxs_recipes.recipes.flux_tables import pointing_of, read_star, read_stars
-    from soxs_recipes.reduction.standard_stars import match_star
+    from soxs_recipes.recipes.steps.flux_tables import pointing_of, read_star, read_stars
+    from soxs_recipes.reduction.flux.standard_stars import match_star
 
     catalogue = inputs.calibration("FLUX_STD_CATALOG")
     stars = read_stars(catalogue)
@@ -248,7 +248,7 @@ def _moment(inputs, path: Path) -> float:
 
 def _slit_losses(inputs, parameters, path: Path) -> dict[int, float]:
     """Share of the star that the slit took in each order, where the header tells slit and profile."""
-    from soxs_recipes.reduction.slit_loss import slit_transmission
+    from soxs_recipes.reduction.flux.slit_loss import slit_transmission
 
     header = inputs.header(path)
     widths = {slit.name: slit.width for slit in inputs.arm.slits}
@@ -273,8 +273,8 @@ def _slit_qc(losses: dict[int, float]) -> list[QCParameter]:
 def _fit(inputs, parameters, path: Path, star, losses: dict[int, float]):
     """Response of one exposure."""
     from soxs_recipes.fits_files import read_order_spectra
-    from soxs_recipes.recipes.flux_tables import airmass_of, read_extinction, read_transmission
-    from soxs_recipes.reduction.response import StandardObservation, derive_response
+    from soxs_recipes.recipes.steps.flux_tables import airmass_of, read_extinction, read_transmission
+    from soxs_recipes.reduction.flux.response import StandardObservation, derive_response
 
     time = seconds_of_light(inputs, path)
     airmass = airmass_of(inputs, path)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from soxs_recipes.data.qc import QCDefinition
-from soxs_recipes.recipes.arc_frames import (
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
+from soxs_recipes.recipes.steps.arc_frames import (
     ARC_CALIBRATIONS,
     ARC_PARAMETERS,
     ARC_QC,
@@ -15,9 +17,7 @@ from soxs_recipes.recipes.arc_frames import (
     name_missing,
     slit_geometry,
 )
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
-from soxs_recipes.recipes.order_geometry import dispersion_solution, full_ranges
+from soxs_recipes.recipes.steps.order_geometry import dispersion_solution, full_ranges
 
 __all__ = ["SpatialSolution"]
 
@@ -102,7 +102,7 @@ class SpatialSolution(Recipe):
     def process(self, inputs, parameters, outputs):
         """Prepare, solve, invert, write down."""
         from soxs_recipes.fits_files import dispersion_solution_hdus, pixel_maps_hdus
-        from soxs_recipes.reduction.arc_lines import solve_arc
+        from soxs_recipes.reduction.dispersion.arc_lines import solve_arc
 
         frame, used = arc_frame(inputs, "WAVE_MPH")
         prior, own = dispersion_solution(inputs, ("DISP_TAB",))
@@ -136,7 +136,7 @@ class SpatialSolution(Recipe):
 def _maps(inputs, solution, frame):
     """Pixel maps inside the edges of the orders, or of the slit where there are none."""
     from soxs_recipes.fits_files import read_order_table
-    from soxs_recipes.reduction.pixel_maps import pixel_maps
+    from soxs_recipes.reduction.dispersion.pixel_maps import pixel_maps
 
     edges = inputs.calibration("ORDER_TAB_EDGES")
     table = read_order_table(edges).rebinned(frame.meta.binning) if edges is not None else None

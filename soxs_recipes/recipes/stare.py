@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from soxs_recipes.memory import return_freed
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter
-from soxs_recipes.recipes.object_declarations import (
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.declarations import CalibrationInput, Declaration, Parameter
+from soxs_recipes.recipes.steps.object_declarations import (
     EXTRACTION_PARAMETERS,
     IMAGE_PRODUCTS,
     OBJECT_CALIBRATIONS,
@@ -21,7 +21,7 @@ from soxs_recipes.recipes.object_declarations import (
     USER_ARC_PARAMETERS,
     exposures_of_mode,
 )
-from soxs_recipes.recipes.spectroscopy import (
+from soxs_recipes.recipes.steps.spectroscopy import (
     Exposure,
     Location,
     binning_of,
@@ -31,7 +31,7 @@ from soxs_recipes.recipes.spectroscopy import (
 )
 
 if TYPE_CHECKING:
-    from soxs_recipes.reduction.extraction import ExposureResult
+    from soxs_recipes.reduction.extraction.extraction import ExposureResult
 
 __all__ = ["Stare"]
 
@@ -106,7 +106,7 @@ class Stare(Recipe):
 
     def process(self, inputs, parameters, outputs):
         """Prepare, locate and extract each exposure, compare, extract again, combine, merge, calibrate."""
-        from soxs_recipes.recipes.exposure_series import Extractor, Series
+        from soxs_recipes.recipes.steps.exposure_series import Extractor, Series
 
         paths = inputs.all_raw
         geometry = find_geometry(inputs, binning_of(inputs, paths[0]), arcs=parameters["use-arcs"])
@@ -155,7 +155,7 @@ def _can_be_added(inputs, series) -> bool:
 
 def _add_products(inputs, parameters, outputs, geometry, extracted: Iterable[_Extracted], throughput=None) -> None:
     """Images of each extraction as it comes, then the spectra of all together."""
-    from soxs_recipes.recipes.object_products import (
+    from soxs_recipes.recipes.steps.object_products import (
         add_images,
         add_sky,
         add_spectra,
@@ -165,7 +165,7 @@ def _add_products(inputs, parameters, outputs, geometry, extracted: Iterable[_Ex
         orders_in_common,
         time_qc,
     )
-    from soxs_recipes.reduction.exposure_combination import combine_extractions
+    from soxs_recipes.reduction.exposures.exposure_combination import combine_extractions
 
     other_arm = parameters["synchronised-with"]
     results, times, used, qc = [], [], [], []

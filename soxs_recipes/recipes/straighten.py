@@ -8,10 +8,10 @@ from pathlib import Path
 
 from soxs_recipes.data.qc import QCDefinition, QCParameter
 from soxs_recipes.errors import InputError
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import Declaration, Parameter, Product, RawInput
-from soxs_recipes.recipes.object_declarations import OBJECT_CALIBRATIONS, RESPONSE_CALIBRATIONS
-from soxs_recipes.recipes.spectroscopy import find_geometry
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.declarations import Declaration, Parameter, Product, RawInput
+from soxs_recipes.recipes.steps.object_declarations import OBJECT_CALIBRATIONS, RESPONSE_CALIBRATIONS
+from soxs_recipes.recipes.steps.spectroscopy import find_geometry
 
 __all__ = ["Straighten"]
 
@@ -142,7 +142,7 @@ def _moment(inputs, path: Path) -> str:
 
 def _straighten_exposure(inputs, parameters, outputs, paths, flat_path) -> None:
     from soxs_recipes.fits_files import read_frame
-    from soxs_recipes.recipes.object_products import object_name
+    from soxs_recipes.recipes.steps.object_products import object_name
 
     path, sky_path = paths
     frame, sky = _with_sky(read_frame(path), sky_path)
@@ -169,7 +169,7 @@ def _with_sky(frame, sky_path: Path | None):
 
 
 def _straighten_lamp(inputs, parameters, outputs, path: Path, flat_path: Path | None) -> None:
-    from soxs_recipes.recipes.preparation import prepare_frame
+    from soxs_recipes.recipes.framework.preparation import prepare_frame
 
     bias = inputs.calibration("MASTER_BIAS") if inputs.arm.detector.has_bias else None
     darks = inputs.calibrations("MASTER_DARK")
@@ -194,7 +194,7 @@ def _flat_fielded(inputs, frame, sky, flat_path):
     import numpy as np
 
     from soxs_recipes.fits_files import read_frame
-    from soxs_recipes.reduction.preparation import divide_by_flat
+    from soxs_recipes.reduction.frames.preparation import divide_by_flat
 
     if flat_path is None:
         inputs.mark_partial("no MASTER_FLAT: the pixels' response is not corrected")
@@ -210,7 +210,7 @@ def _flat_fielded(inputs, frame, sky, flat_path):
 
 def _laid_straight(inputs, parameters, path: Path, frame, sky, *, average: bool = False):
     """(straightened orders, QC parameters) of a frame."""
-    from soxs_recipes.reduction.rectify import RectifiedGrid, rectify_orders
+    from soxs_recipes.reduction.rectified.rectify import RectifiedGrid, rectify_orders
 
     geometry = find_geometry(inputs, frame.meta.binning)
     applied = _applied_shift(inputs, path) if parameters["correct-flexure"] else (0.0, 0.0)
@@ -230,8 +230,8 @@ def _laid_straight(inputs, parameters, path: Path, frame, sky, *, average: bool 
 
 def _maps(inputs, geometry, shape, shift):
     """Maps at the pixels' centres and at their corners."""
-    from soxs_recipes.recipes.order_geometry import full_ranges
-    from soxs_recipes.reduction.pixel_maps import pixel_maps
+    from soxs_recipes.recipes.steps.order_geometry import full_ranges
+    from soxs_recipes.reduction.dispersion.pixel_maps import pixel_maps
 
     corners = pixel_maps(
         geometry.solution,
@@ -258,8 +258,8 @@ def _applied_shift(inputs, path: Path) -> tuple[float, float]:
 
 def _moved(inputs, geometry, path: Path, applied: tuple[float, float]):
     """(solution, shift (dx, dy)) of the exposure; a poor solution's orders were moved each by its own lines."""
-    from soxs_recipes.recipes.spectroscopy import moved_orders
-    from soxs_recipes.reduction.flexure import ZeroPoint
+    from soxs_recipes.recipes.steps.spectroscopy import moved_orders
+    from soxs_recipes.reduction.flexure.flexure import ZeroPoint
 
     axis = inputs.arm.dispersion_axis
     if geometry.rung == 0 or inputs.arm.echelle or not any(applied):
@@ -292,7 +292,7 @@ def _image_qc(orders) -> list[QCParameter]:
 
 def _add(outputs, prefix: str, orders, common) -> None:
     from soxs_recipes.fits_files import rectified_hdus
-    from soxs_recipes.reduction.rectified_merge import merge_images
+    from soxs_recipes.reduction.rectified.rectified_merge import merge_images
 
     outputs.add(f"{prefix}_ORDER2D", rectified_hdus(orders), header=_CARDS, **common)
     outputs.add(f"{prefix}_MERGE2D", rectified_hdus(merge_images(orders)), header=_CARDS, **common)
@@ -300,8 +300,8 @@ def _add(outputs, prefix: str, orders, common) -> None:
 
 def _add_flux(inputs, outputs, orders, exposure_time: float, path: Path, common) -> None:
     from soxs_recipes.fits_files import rectified_hdus
-    from soxs_recipes.recipes.flux_tables import flux_tables
-    from soxs_recipes.reduction.rectified_merge import flux_calibrate_image, merge_images
+    from soxs_recipes.recipes.steps.flux_tables import flux_tables
+    from soxs_recipes.reduction.rectified.rectified_merge import flux_calibrate_image, merge_images
 
     tables = flux_tables(inputs, [path])
     if tables is None:

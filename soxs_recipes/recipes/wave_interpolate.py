@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from soxs_recipes.data.qc import QCDefinition, QCParameter
 from soxs_recipes.errors import InputError
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
-from soxs_recipes.recipes.object_declarations import OBJECT_CALIBRATIONS, ON_SKY_TAGS
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
+from soxs_recipes.recipes.steps.object_declarations import OBJECT_CALIBRATIONS, ON_SKY_TAGS
 
 __all__ = ["WaveInterpolate"]
 
@@ -85,8 +85,8 @@ class WaveInterpolate(Recipe):
 
     def process(self, inputs, parameters, outputs):
         """Measure the arcs, interpolate, move the solution."""
-        from soxs_recipes.recipes.spectroscopy import binning_of, find_geometry
-        from soxs_recipes.recipes.user_arcs import ARC_TAGS, measure_arcs
+        from soxs_recipes.recipes.steps.spectroscopy import binning_of, find_geometry
+        from soxs_recipes.recipes.steps.user_arcs import ARC_TAGS, measure_arcs
 
         declared = {entry.short for entry in inputs.declaration.raws if entry.serves(inputs.arm)}
         paths = [path for tag in ARC_TAGS if tag in declared for path in inputs.raw(tag)]
@@ -100,7 +100,7 @@ def _wanted(inputs, arcs, mjd):
     """(time, reference frame) of every solution to make."""
     import math
 
-    from soxs_recipes.recipes.user_arcs import mid_time_of
+    from soxs_recipes.recipes.steps.user_arcs import mid_time_of
 
     if mjd > 0:
         return [(mjd, arcs[0])]
@@ -116,8 +116,8 @@ def _wanted(inputs, arcs, mjd):
 
 def _write(inputs, outputs, arcs, time, reference):
     from soxs_recipes.fits_files import dispersion_solution_hdus, read_dispersion_solution
-    from soxs_recipes.recipes.object_products import object_name
-    from soxs_recipes.recipes.user_arcs import drift_table, shift_at
+    from soxs_recipes.recipes.steps.object_products import object_name
+    from soxs_recipes.recipes.steps.user_arcs import drift_table, shift_at
 
     point = shift_at(inputs, arcs, time, reference.name)
     moves = (point.across, point.along) if inputs.arm.dispersion_axis == 0 else (point.along, point.across)
@@ -133,7 +133,7 @@ def _write(inputs, outputs, arcs, time, reference):
 
 
 def _quality(inputs, arcs, point):
-    from soxs_recipes.reduction.zero_point import resolving_powers
+    from soxs_recipes.reduction.flexure.zero_point import resolving_powers
 
     qc = [
         QCParameter("N ARCS", len(arcs)),

@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soxs_recipes.errors import InputError
-from soxs_recipes.recipes.declarations import Declaration
-from soxs_recipes.recipes.settings import Settings, given_settings_text, read_settings, write_recipe_config
+from soxs_recipes.recipes.framework.declarations import Declaration
+from soxs_recipes.recipes.framework.settings import (
+    Settings,
+    given_settings_text,
+    read_settings,
+    write_recipe_config,
+)
 
 if TYPE_CHECKING:
     from soxs_recipes.review.session import Run

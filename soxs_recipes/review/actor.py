@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from soxs_recipes.errors import InputError
-from soxs_recipes.recipes.declarations import Declaration, parameter_name
+from soxs_recipes.recipes.framework.declarations import Declaration, parameter_name
 from soxs_recipes.review.ports import act
 from soxs_recipes.review.session import ReviewSession, plain_text
 from soxs_recipes.review.tokens import (
@@ -108,7 +108,7 @@ def main(
     ask : function or None
         Opens the window and gives the decision.
     """
-    from soxs_recipes.recipes.registry import recipe_class
+    from soxs_recipes.recipes.framework.registry import recipe_class
 
     declaration = recipe_class(recipe).declaration
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from soxs_recipes.recipes.declarations import Declaration
+from soxs_recipes.recipes.framework.declarations import Declaration
 
 __all__ = ["QCRow", "compare_qc"]
 

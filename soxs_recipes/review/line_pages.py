@@ -138,6 +138,6 @@ def line_text(line: Mapping[str, object]) -> str:
 
 
 def _arm_name(path: Path) -> str:
-    from soxs_recipes.recipes.inputs import arm_of_frames
+    from soxs_recipes.recipes.framework.inputs import arm_of_frames
 
     return arm_of_frames([(path, "")])

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from soxs_recipes.recipes.product_plots import TELLURIC_BANDS, Drawing, drawings
+from soxs_recipes.recipes.framework.product_plots import TELLURIC_BANDS, Drawing, drawings
 from soxs_recipes.review.line_pages import LinePages
 from soxs_recipes.review.session import ReviewSession, Run
 
 if TYPE_CHECKING:
-    from soxs_recipes.recipes.inputs import Inputs
+    from soxs_recipes.recipes.framework.inputs import Inputs
 
 __all__ = ["Page", "pages_of"]
 
@@ -93,8 +93,8 @@ def _product(run: Run, part: str) -> Path | None:
 
 def run_inputs(session: ReviewSession, run: Run) -> Inputs:
     """The frames of a run as its recipe saw them, with its parameters."""
-    from soxs_recipes.recipes.base import resolve_parameters
-    from soxs_recipes.recipes.inputs import gather_inputs
+    from soxs_recipes.recipes.framework.base import resolve_parameters
+    from soxs_recipes.recipes.framework.inputs import gather_inputs
 
     inputs = gather_inputs(session.declaration, session.frames)
     inputs.parameters = resolve_parameters(session.declaration, run.settings, inputs.arm)
@@ -116,7 +116,7 @@ def _arc_pages(tag: str, session: ReviewSession, run: Run, pages: list[Page]) ->
 
 def _arc_image(tag: str, session: ReviewSession, run: Run):
     """The arc frame as the recipe measured it, ndarray (ny, nx) [e-]; None when no frames were given."""
-    from soxs_recipes.recipes.arc_frames import arc_frame
+    from soxs_recipes.recipes.steps.arc_frames import arc_frame
 
     if not session.frames:
         return None
@@ -148,8 +148,8 @@ def _draw_edges(path: Path):
 def _draw_sections(session: ReviewSession, run: Run, table: Path):
     from soxs_recipes.fits_files import read_order_table
     from soxs_recipes.plots.edges import figure_cross_sections
-    from soxs_recipes.recipes.order_geometry import lamp_exposures
-    from soxs_recipes.reduction.preparation import subtract_off
+    from soxs_recipes.recipes.steps.order_geometry import lamp_exposures
+    from soxs_recipes.reduction.frames.preparation import subtract_off
 
     inputs = run_inputs(session, run)
     lit = [file.path for file in inputs.raw_files if not file.tag.endswith("_OFF")][:1]
@@ -185,8 +185,8 @@ def _draw_beams(session: ReviewSession, run: Run):
 
     from soxs_recipes.fits_files import extension_names, read_frame, read_pixel_maps, read_table
     from soxs_recipes.plots.slit import figure_beams
-    from soxs_recipes.recipes.product_plots import drawings
-    from soxs_recipes.reduction.slit_light import frame_slit_light
+    from soxs_recipes.recipes.framework.product_plots import drawings
+    from soxs_recipes.reduction.extraction.slit_light import frame_slit_light
 
     table = _product(run, "_SLIT_TRACE")
     if "SLIT_LIGHT" in extension_names(table):  # the sky of the exposure itself was fitted
@@ -225,9 +225,9 @@ def _response_pages(session: ReviewSession, run: Run, pages: list[Page]) -> list
 def _draw_star(session: ReviewSession, run: Run, table: Path):
     from soxs_recipes.fits_files import read_order_spectra, read_response
     from soxs_recipes.plots.standard import figure_standard
-    from soxs_recipes.recipes.flux_tables import airmass_of, read_extinction
     from soxs_recipes.recipes.response import observed_standard, seconds_of_light
-    from soxs_recipes.reduction.flux_calibration import flux_calibrate
+    from soxs_recipes.recipes.steps.flux_tables import airmass_of, read_extinction
+    from soxs_recipes.reduction.flux.flux_calibration import flux_calibrate
 
     inputs = run_inputs(session, run)
     path = inputs.raw("FLUX_SLIT_ORDER1D")[0]

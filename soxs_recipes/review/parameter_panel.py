@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from soxs_recipes.plots.style import BAND, INK, MUTED
-from soxs_recipes.recipes.declarations import Parameter
+from soxs_recipes.recipes.framework.declarations import Parameter
 from soxs_recipes.review.panels import ROW, WORSE, Panel
 from soxs_recipes.review.session import ReviewSession
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from soxs_recipes.plots.style import MUTED, drawn_within
-from soxs_recipes.recipes.cpl_terms import help_text
-from soxs_recipes.recipes.declarations import Declaration
-from soxs_recipes.recipes.product_plots import Drawing, drawings
+from soxs_recipes.recipes.framework.cpl_terms import help_text
+from soxs_recipes.recipes.framework.declarations import Declaration
+from soxs_recipes.recipes.framework.product_plots import Drawing, drawings
 from soxs_recipes.review.actor import product_paths
 
 __all__ = ["PlotManager", "run_in_reflex"]

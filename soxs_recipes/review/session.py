@@ -17,10 +17,10 @@ from soxs_recipes.cascade.workspace import safe_name
 from soxs_recipes.errors import InputError
 from soxs_recipes.instrument import load_instrument
 from soxs_recipes.instrument.model import Arm
-from soxs_recipes.recipes.cpl_terms import help_text
-from soxs_recipes.recipes.declarations import Declaration, Parameter, automatic_value
-from soxs_recipes.recipes.inputs import arm_of_frames
-from soxs_recipes.recipes.man import shown
+from soxs_recipes.recipes.framework.cpl_terms import help_text
+from soxs_recipes.recipes.framework.declarations import Declaration, Parameter, automatic_value
+from soxs_recipes.recipes.framework.inputs import arm_of_frames
+from soxs_recipes.recipes.framework.man import shown
 from soxs_recipes.review.acceptance import Kept, keep_run
 from soxs_recipes.review.comparison import QCRow, compare_qc
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fake_recipes import DECLARATIONS
 
-from soxs_recipes.recipes.declarations import resolved_tag
+from soxs_recipes.recipes.framework.declarations import resolved_tag
 
 QC = {
     "soxs_stare": {

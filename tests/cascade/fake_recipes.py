@@ -1,6 +1,6 @@
 """Declarations as the cascade needs them: tags and counts, no science."""
 
-from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
+from soxs_recipes.recipes.framework.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
 
 
 def raw(tag, **more):

@@ -5,8 +5,8 @@ import pytest
 from soxs_recipes.cascade.night import recipe_declarations
 from soxs_recipes.cascade.tasks import TASKS
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.declarations import resolved_tag
-from soxs_recipes.recipes.object_declarations import USER_ARC_CALIBRATIONS
+from soxs_recipes.recipes.framework.declarations import resolved_tag
+from soxs_recipes.recipes.steps.object_declarations import USER_ARC_CALIBRATIONS
 
 # What a person may give and the cascade does not have yet: mflat comes before the 2-D solution, which needs its
 # edges; a standard is what a response is made from.

@@ -10,7 +10,7 @@ from soxs_recipes.cascade.frames import FrameRecord
 from soxs_recipes.cascade.plan import PlanInputs, make_plan
 from soxs_recipes.cascade.scan import scan_folder
 from soxs_recipes.cascade.tasks import TASKS
-from soxs_recipes.recipes.declarations import CalibrationInput
+from soxs_recipes.recipes.framework.declarations import CalibrationInput
 
 
 def SKY_LINES(tag):

@@ -15,7 +15,7 @@ from soxs_recipes.cascade import night as cascade_night
 from soxs_recipes.cascade import run as cascade_run
 from soxs_recipes.cli import recipe_commands
 from soxs_recipes.cli.main import main
-from soxs_recipes.recipes import registry
+from soxs_recipes.recipes.framework import registry
 
 
 @pytest.fixture

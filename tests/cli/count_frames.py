@@ -6,8 +6,8 @@ from fake_night import MJD0, cards_of, write_frame
 
 from soxs_recipes.data.qc import QCDefinition, QCParameter
 from soxs_recipes.errors import AlgorithmError
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
 
 BIAS = ("CALIB", "BIAS", "IMAGE")
 

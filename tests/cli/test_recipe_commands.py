@@ -7,7 +7,7 @@ from fake_night import MJD0, cards_of, write_frame
 
 from soxs_recipes.cli import recipe_commands
 from soxs_recipes.errors import InputError
-from soxs_recipes.recipes import registry
+from soxs_recipes.recipes.framework import registry
 
 pytestmark = pytest.mark.usefixtures("count_recipe")
 

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from soxs_recipes.cli.main import COMMANDS
-from soxs_recipes.recipes.registry import RECIPES
+from soxs_recipes.recipes.framework.registry import RECIPES
 
 HEAVY = ("numpy", "scipy", "astropy", "numba", "matplotlib", "rich", "yaml")
 

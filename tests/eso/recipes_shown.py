@@ -4,7 +4,7 @@ import json
 import warnings
 
 from soxs_recipes.eso import core, ui, uses_cpl
-from soxs_recipes.recipes.registry import RECIPES
+from soxs_recipes.recipes.framework.registry import RECIPES
 
 TEXTS = ("name", "author", "copyright", "description", "email", "synopsis", "version")
 

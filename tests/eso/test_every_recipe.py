@@ -10,8 +10,8 @@ import pytest
 
 import soxs_recipes
 from soxs_recipes import __version__
-from soxs_recipes.recipes.declarations import PLOTS
-from soxs_recipes.recipes.registry import RECIPES, recipe_class
+from soxs_recipes.recipes.framework.declarations import PLOTS
+from soxs_recipes.recipes.framework.registry import RECIPES, recipe_class
 
 PROGRAM = Path(__file__).parent / "recipes_shown.py"
 ROOT = Path(soxs_recipes.__file__).parent.parent

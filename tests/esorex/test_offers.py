@@ -11,9 +11,9 @@ from real_programs import BUILT, RECIPE_FOLDER, ROOT
 
 from soxs_recipes.eso import ui
 from soxs_recipes.plugins.esorex_plugin import CplPlugin, parameter_entry, plugin_class, version_number
-from soxs_recipes.recipes.declarations import AUTO, PLOTS
-from soxs_recipes.recipes.registry import RECIPES, recipe_class
-from soxs_recipes.recipes.settings import read_recipe_config, write_recipe_config
+from soxs_recipes.recipes.framework.declarations import AUTO, PLOTS
+from soxs_recipes.recipes.framework.registry import RECIPES, recipe_class
+from soxs_recipes.recipes.framework.settings import read_recipe_config, write_recipe_config
 
 TEXTS = ("name", "synopsis", "description", "author", "email", "copyright")
 VALUE_TYPES = {bool: "bool", int: "int", float: "double", str: "string"}

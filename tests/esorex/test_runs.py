@@ -13,7 +13,7 @@ import pytest
 from astropy.io import fits
 from real_programs import ROOT, run
 
-from soxs_recipes.recipes.registry import recipe_class
+from soxs_recipes.recipes.framework.registry import recipe_class
 
 pytestmark = pytest.mark.night
 
@@ -50,7 +50,7 @@ class Case:
 CALL = """
 import sys
 from soxs_recipes.eso import ui
-from soxs_recipes.recipes.registry import recipe_class
+from soxs_recipes.recipes.framework.registry import recipe_class
 products = recipe_class(sys.argv[1])().run(ui.FrameSet(sys.argv[2]), {})
 assert len(products)
 """

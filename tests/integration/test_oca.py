@@ -15,7 +15,7 @@ from soxs_recipes.cascade.plan import PlanInputs, make_plan
 from soxs_recipes.instrument.classify import classify
 from soxs_recipes.integration.oca import oca_rules
 from soxs_recipes.integration.steps import declared, steps
-from soxs_recipes.recipes.declarations import resolved_tag
+from soxs_recipes.recipes.framework.declarations import resolved_tag
 from soxs_recipes.simulator.plans import PLANS
 
 # Where the rules hand on more than the planner does, because the recipe takes the best of it.

@@ -12,7 +12,7 @@ from soxs_recipes.fits_files import (
     read_order_table,
 )
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.product_plots import TELLURIC_BANDS
+from soxs_recipes.recipes.framework.product_plots import TELLURIC_BANDS
 
 LIGHT_SPEED = 299792.458
 

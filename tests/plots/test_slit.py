@@ -3,7 +3,7 @@
 import numpy as np
 
 from soxs_recipes.plots.slit import figure_slit_light
-from soxs_recipes.reduction.slit_light import SlitLight
+from soxs_recipes.reduction.extraction.slit_light import SlitLight
 
 
 def light(order, count=2):

@@ -11,7 +11,7 @@ from soxs_recipes.cli.main import main
 from soxs_recipes.errors import InputError
 from soxs_recipes.plugins import install
 from soxs_recipes.plugins.install import RUNNERS, default_folder, install_plugins
-from soxs_recipes.recipes.registry import RECIPES
+from soxs_recipes.recipes.framework.registry import RECIPES
 
 
 def test_each_runner_gets_a_folder_of_its_own(tmp_path):

@@ -13,10 +13,10 @@ from fake_cpl import VERSION
 import soxs_recipes
 from soxs_recipes.eso.rc import read_rc
 from soxs_recipes.plugins.install import RUNNERS, install_plugins
-from soxs_recipes.recipes.base import run_recipe
-from soxs_recipes.recipes.declarations import PLOTS
+from soxs_recipes.recipes.framework.base import run_recipe
+from soxs_recipes.recipes.framework.declarations import PLOTS
+from soxs_recipes.recipes.framework.registry import RECIPES, all_declarations
 from soxs_recipes.recipes.mbias import MasterBias
-from soxs_recipes.recipes.registry import RECIPES, all_declarations
 
 MODEL = Path(__file__).parent / "pyesorex_model.py"
 ROOT = Path(soxs_recipes.__file__).parent.parent

@@ -12,8 +12,8 @@ from real_programs import find_fitsverify
 
 from soxs_recipes import fits_files
 from soxs_recipes.data.qc import QCDefinition, QCParameter
-from soxs_recipes.recipes.base import Recipe
-from soxs_recipes.recipes.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
+from soxs_recipes.recipes.framework.base import Recipe
+from soxs_recipes.recipes.framework.declarations import CalibrationInput, Declaration, Parameter, Product, RawInput
 
 hypothesis.settings.register_profile("soxs", deadline=None)  # a busy machine is no error
 hypothesis.settings.load_profile("soxs")

@@ -7,8 +7,8 @@ import pytest
 from astropy.io import fits
 
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.base import run_recipe
-from soxs_recipes.recipes.registry import recipe_class
+from soxs_recipes.recipes.framework.base import run_recipe
+from soxs_recipes.recipes.framework.registry import recipe_class
 
 CASES = {
     "mbias": ("VIS", {"ESO DPR TYPE": "BIAS", "ESO DPR TECH": "IMAGE"}, 2),

@@ -11,11 +11,11 @@ import pytest
 
 import soxs_recipes.recipes
 from soxs_recipes.instrument import load_instrument, static_calibration_path
-from soxs_recipes.recipes.base import Recipe, resolve_parameters
-from soxs_recipes.recipes.declarations import PLOTS, resolved_tag
-from soxs_recipes.recipes.man import man_page
-from soxs_recipes.recipes.registry import RECIPES, recipe_class
-from soxs_recipes.recipes.settings import settings_from_text, settings_text
+from soxs_recipes.recipes.framework.base import Recipe, resolve_parameters
+from soxs_recipes.recipes.framework.declarations import PLOTS, resolved_tag
+from soxs_recipes.recipes.framework.man import man_page
+from soxs_recipes.recipes.framework.registry import RECIPES, recipe_class
+from soxs_recipes.recipes.framework.settings import settings_from_text, settings_text
 
 FOLDER = Path(soxs_recipes.recipes.__file__).parent
 PRESENT = [name for name, entry in RECIPES.items() if find_spec(f"soxs_recipes.recipes.{entry.module}")]
@@ -179,8 +179,8 @@ def test_settings_file_reads_back(declaration):
 def words_used(module: str, seen: set[str] | None = None) -> set[str]:
     """Strings in a recipe's module and its helpers in recipes/, those inside declarations left out."""
     seen = set() if seen is None else seen
-    path = FOLDER / f"{module}.py"
-    if module in seen or not path.is_file():
+    path = next(FOLDER.rglob(f"{module}.py"), None)
+    if module in seen or path is None:
         return set()
     seen.add(module)
     found: set[str] = set()

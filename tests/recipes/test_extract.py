@@ -6,13 +6,13 @@ from astropy.io import fits
 
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.fits_files import read_merged_spectrum, read_order_spectra, read_table
-from soxs_recipes.recipes.base import run_recipe
 from soxs_recipes.recipes.extract import Extract
-from soxs_recipes.recipes.inputs import gather_inputs
-from soxs_recipes.recipes.product_plots import for_products
+from soxs_recipes.recipes.framework.base import run_recipe
+from soxs_recipes.recipes.framework.inputs import gather_inputs
+from soxs_recipes.recipes.framework.product_plots import for_products
+from soxs_recipes.recipes.framework.trace_tables import read_profiles, read_slit_light
 from soxs_recipes.recipes.stare import Stare
-from soxs_recipes.recipes.trace_tables import read_profiles, read_slit_light
-from soxs_recipes.recipes.two_dimensional import product_exposures
+from soxs_recipes.recipes.steps.two_dimensional import product_exposures
 from soxs_recipes.simulator import simulate_frame
 
 

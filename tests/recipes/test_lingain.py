@@ -9,10 +9,10 @@ from astropy.io import fits
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.fits_files import read_linearity, read_quality, read_table
 from soxs_recipes.instrument import load_instrument, static_calibration_path
-from soxs_recipes.recipes.base import run_recipe
-from soxs_recipes.recipes.linearity_correction import curves_of, known_bad_pixels
+from soxs_recipes.recipes.framework.base import run_recipe
+from soxs_recipes.recipes.framework.preparation import prepare_detailed
 from soxs_recipes.recipes.lingain import LinearityAndGain
-from soxs_recipes.recipes.preparation import prepare_detailed
+from soxs_recipes.recipes.steps.linearity_correction import curves_of, known_bad_pixels
 from soxs_recipes.simulator import Effects
 from soxs_recipes.simulator.detector import limited, mean_curvature
 from soxs_recipes.simulator.frames import FrameMaker, pointing_of

@@ -7,9 +7,9 @@ from astropy.io import fits
 from astropy.time import Time, TimeDelta
 
 from soxs_recipes.fits_files import read_slit_map, read_table
-from soxs_recipes.recipes.base import run_recipe
+from soxs_recipes.recipes.framework.base import run_recipe
+from soxs_recipes.recipes.framework.product_plots import for_products
 from soxs_recipes.recipes.mapping import Mapping
-from soxs_recipes.recipes.product_plots import for_products
 from soxs_recipes.simulator import simulate_frame
 from soxs_recipes.simulator.frames import supernova
 from soxs_recipes.simulator.headers import Offset

@@ -4,7 +4,7 @@ import numpy as np
 
 from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.fits_files import image_hdus, write_product
-from soxs_recipes.recipes.preparation import forget_masters, read_master
+from soxs_recipes.recipes.framework.preparation import forget_masters, read_master
 
 
 def _master(path, value):

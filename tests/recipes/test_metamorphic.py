@@ -5,8 +5,8 @@ import pytest
 from astropy.io import fits
 
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.preparation import prepare_detailed, prepare_frame
-from soxs_recipes.reduction import preparation
+from soxs_recipes.recipes.framework.preparation import prepare_detailed, prepare_frame
+from soxs_recipes.reduction.frames import preparation
 from soxs_recipes.simulator import simulate_frame
 
 

@@ -9,10 +9,10 @@ from astropy.time import Time, TimeDelta
 
 from soxs_recipes.errors import UnprocessableData
 from soxs_recipes.fits_files import read_order_spectra, read_table
-from soxs_recipes.recipes import beams
-from soxs_recipes.recipes.base import run_recipe
+from soxs_recipes.recipes.framework.base import run_recipe
 from soxs_recipes.recipes.nod import Nod
 from soxs_recipes.recipes.offset import Offset, _sky_exposures
+from soxs_recipes.recipes.steps import beams
 from soxs_recipes.simulator import Effects, simulate_frame
 from soxs_recipes.simulator.frames import supernova
 from soxs_recipes.simulator.truth import TableTruth

@@ -3,8 +3,8 @@
 import pytest
 from astropy.io import fits
 
-from soxs_recipes.recipes.inputs import gather_inputs
-from soxs_recipes.recipes.registry import recipe_class
+from soxs_recipes.recipes.framework.inputs import gather_inputs
+from soxs_recipes.recipes.framework.registry import recipe_class
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soxs_recipes.recipes.base import run_recipe
-from soxs_recipes.recipes.outputs import file_name_part, product_file_name
+from soxs_recipes.recipes.framework.base import run_recipe
+from soxs_recipes.recipes.framework.outputs import file_name_part, product_file_name
 
 HOSTILE = [
     "../../etc/passwd",
@@ -253,7 +253,7 @@ def test_the_log_tells_how_to_repeat(mean_frame, make_raw, tmp_path, caplog):
 def test_tags_of_a_family_agree_with_one_another(mean_frame, make_raw, tmp_path):
     from dataclasses import replace
 
-    from soxs_recipes.recipes.declarations import RawInput
+    from soxs_recipes.recipes.framework.declarations import RawInput
 
     family = {"required": False, "one_of": "flat", "agree": ("SLIT",), "detector": "ccd"}
     raws = (RawInput("FLAT_SLIT_<ARM>_QTH", "flats", **family), RawInput("FLAT_SLIT_<ARM>_D2", "flats", **family))
@@ -274,7 +274,7 @@ def test_tags_of_a_family_agree_with_one_another(mean_frame, make_raw, tmp_path)
 def test_what_was_observed_stands_in_the_name(mean_frame, make_raw, tmp_path):
     from dataclasses import replace
 
-    from soxs_recipes.recipes.declarations import Product, RawInput
+    from soxs_recipes.recipes.framework.declarations import Product, RawInput
 
     class Extract(mean_frame):
         declaration = replace(

@@ -16,8 +16,8 @@ from soxs_recipes.fits_files import (
     write_product,
 )
 from soxs_recipes.instrument import load_instrument, static_calibration_path
-from soxs_recipes.recipes.base import run_recipe
-from soxs_recipes.recipes.registry import recipe_class
+from soxs_recipes.recipes.framework.base import run_recipe
+from soxs_recipes.recipes.framework.registry import recipe_class
 from soxs_recipes.recipes.response import ResponseRecipe
 
 EFFICIENCY = 0.15
@@ -288,8 +288,8 @@ def test_a_colour_error_marks_and_stays_out_of_the_archive(arm, archive, standar
 
 
 def test_a_night_without_a_standard_takes_the_median(arm, archive, standard, tmp_path):
-    from soxs_recipes.recipes.flux_tables import flux_tables
-    from soxs_recipes.recipes.inputs import gather_inputs
+    from soxs_recipes.recipes.framework.inputs import gather_inputs
+    from soxs_recipes.recipes.steps.flux_tables import flux_tables
 
     path = write_standard(tmp_path, arm, standard, **{"ESO PRO CATG": f"SCI_SLIT_SKYSUB_{arm.name}"})
     frames = [(path, f"SCI_SLIT_SKYSUB_{arm.name}"), (archive, f"RESP_ARCHIVE_{arm.name}")]

@@ -7,8 +7,8 @@ from astropy.time import Time, TimeDelta
 
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.fits_files import read_response
-from soxs_recipes.recipes.base import run_recipe
-from soxs_recipes.recipes.registry import recipe_class
+from soxs_recipes.recipes.framework.base import run_recipe
+from soxs_recipes.recipes.framework.registry import recipe_class
 from soxs_recipes.simulator import Effects, simulate_frame
 from soxs_recipes.simulator.frames import standard
 from soxs_recipes.simulator.headers import Offset

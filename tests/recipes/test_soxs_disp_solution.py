@@ -4,8 +4,8 @@ from astropy.io import fits
 
 from soxs_recipes.fits_files import read_dispersion_solution, read_line_table, read_pixel_maps
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.base import run_recipe
 from soxs_recipes.recipes.disp_solution import DispersionSolutionRecipe
+from soxs_recipes.recipes.framework.base import run_recipe
 from soxs_recipes.recipes.spatial_solution import SpatialSolution
 from soxs_recipes.simulator import simulate_frame
 

@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 
 from soxs_recipes.fits_files import read_merged_spectrum, read_order_spectra, read_table
-from soxs_recipes.recipes.base import run_recipe
+from soxs_recipes.recipes.framework.base import run_recipe
 from soxs_recipes.recipes.stare import Stare
 from soxs_recipes.simulator import Effects, simulate_frame
 from soxs_recipes.simulator.truth import TableTruth

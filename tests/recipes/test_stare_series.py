@@ -9,11 +9,11 @@ from astropy.time import Time, TimeDelta
 
 from soxs_recipes.errors import AlgorithmError, UnprocessableData
 from soxs_recipes.fits_files import read_order_spectra, read_table
-from soxs_recipes.recipes import exposure_series
-from soxs_recipes.recipes.base import run_recipe
-from soxs_recipes.recipes.exposure_series import Extractor
-from soxs_recipes.recipes.spectroscopy import Location
+from soxs_recipes.recipes.framework.base import run_recipe
 from soxs_recipes.recipes.stare import Stare
+from soxs_recipes.recipes.steps import exposure_series
+from soxs_recipes.recipes.steps.exposure_series import Extractor
+from soxs_recipes.recipes.steps.spectroscopy import Location
 from soxs_recipes.simulator import Effects, simulate_frame
 from soxs_recipes.simulator.frames import supernova
 from soxs_recipes.simulator.truth import TableTruth

@@ -9,7 +9,7 @@ from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.response import Response
 from soxs_recipes.fits_files import image_hdus, read_rectified_images, response_hdus, write_product
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.base import run_recipe
+from soxs_recipes.recipes.framework.base import run_recipe
 from soxs_recipes.recipes.straighten import Straighten
 from soxs_recipes.simulator import Effects, simulate_frame
 

@@ -12,7 +12,7 @@ from astropy.io import fits
 
 import soxs_recipes
 from soxs_recipes.errors import InputError
-from soxs_recipes.recipes.registry import RECIPES, recipe_class
+from soxs_recipes.recipes.framework.registry import RECIPES, recipe_class
 from soxs_recipes.review.actor import INPUTS, OUTPUTS, Decision, decision_of, main
 from soxs_recipes.review.tokens import file_set, parameter_list, sof_token, sop_token
 

@@ -8,9 +8,9 @@ import pytest
 
 from soxs_recipes.errors import InputError
 from soxs_recipes.fits_files import read_header
+from soxs_recipes.recipes.framework.registry import all_declarations, recipe_class
+from soxs_recipes.recipes.framework.settings import read_settings
 from soxs_recipes.recipes.mflat import MasterFlat
-from soxs_recipes.recipes.registry import all_declarations, recipe_class
-from soxs_recipes.recipes.settings import read_settings
 from soxs_recipes.review.comparison import compare_qc
 from soxs_recipes.review.session import FAILED, STOPPED, ReviewSession
 
@@ -106,7 +106,7 @@ def test_two_runs_are_compared(fake_session, finish):
 )
 def test_verdicts(better, before, after, verdict):
     from soxs_recipes.data.qc import QCDefinition
-    from soxs_recipes.recipes.declarations import Declaration, Product, RawInput
+    from soxs_recipes.recipes.framework.declarations import Declaration, Product, RawInput
 
     declaration = Declaration(
         "soxs_x", "x", "x", (RawInput("BIAS_<ARM>", "b"),), (Product("X_<ARM>", "x"),),

@@ -10,7 +10,7 @@ try:
     import cpl.ui  # noqa: F401
 
     from soxs_recipes.eso import uses_cpl
-    from soxs_recipes.recipes.registry import RECIPES
+    from soxs_recipes.recipes.framework.registry import RECIPES
 
     globals().update({entry.class_name: entry.load() for entry in RECIPES.values()})
     problem = "" if uses_cpl else "soxs_recipes was imported before cpl: import cpl (or pyesorex) first"

@@ -9,8 +9,8 @@ from edps_standin import Alternatives, DataSource, JobParameters
 
 from soxs_recipes.cascade.tasks import TASKS
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.declarations import resolved_tag
-from soxs_recipes.recipes.registry import recipe_class
+from soxs_recipes.recipes.framework.declarations import resolved_tag
+from soxs_recipes.recipes.framework.registry import recipe_class
 
 LOCAL = {task.name: task for task in TASKS}
 ARMS = {arm.name: arm for arm in load_instrument().arms}

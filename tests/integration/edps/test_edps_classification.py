@@ -13,8 +13,8 @@ from soxs_recipes.instrument import load_instrument
 from soxs_recipes.instrument.classify import classify as classify_header
 from soxs_recipes.instrument.keywords import header_keywords
 from soxs_recipes.instrument.raw_types import ARM_NAMES, MASK_SLITS, MASK_TECHNIQUES, MODE_TECHNIQUES, RAW_TYPES
-from soxs_recipes.recipes.declarations import resolved_tag
-from soxs_recipes.recipes.registry import all_declarations
+from soxs_recipes.recipes.framework.declarations import resolved_tag
+from soxs_recipes.recipes.framework.registry import all_declarations
 
 # Plans that hold every raw type there is a simulation of.
 PLANS = ("full", "nod", "offset-sky", "generic-offset", "mapping", "user-arcs", "lingain")

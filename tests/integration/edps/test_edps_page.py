@@ -7,7 +7,7 @@ import yaml
 
 from soxs_recipes.cli.main import COMMANDS
 from soxs_recipes.instrument import edps_workflow_folder
-from soxs_recipes.recipes.registry import recipe_class
+from soxs_recipes.recipes.framework.registry import recipe_class
 
 FOLDER = edps_workflow_folder()
 PAGE = (Path(__file__).parents[3] / "docs" / "edps.md").read_text(encoding="utf-8")

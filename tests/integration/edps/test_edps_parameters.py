@@ -12,8 +12,8 @@ from soxs_recipes.cli.main import main
 from soxs_recipes.instrument import edps_workflow_folder
 from soxs_recipes.integration.edps import QUICK_LOOK, workflow_tasks
 from soxs_recipes.integration.generated import stale_files
-from soxs_recipes.recipes.declarations import PLOTS
-from soxs_recipes.recipes.registry import recipe_class
+from soxs_recipes.recipes.framework.declarations import PLOTS
+from soxs_recipes.recipes.framework.registry import recipe_class
 
 FOLDER = edps_workflow_folder()
 SETS = yaml.safe_load((FOLDER / "soxs" / "soxs_parameters.yaml").read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from soxs_recipes.cascade.frames import FrameRecord, describe_frame
 from soxs_recipes.cascade.night import recipe_declarations, static_table
 from soxs_recipes.cascade.plan import PlanInputs, make_plan
 from soxs_recipes.instrument.classify import classify
-from soxs_recipes.recipes.declarations import resolved_tag
+from soxs_recipes.recipes.framework.declarations import resolved_tag
 
 SCENARIOS = scenarios()
 PARAMETERS = {"flux_calibration": "TRUE"}

@@ -29,8 +29,8 @@ from edps_standin import (
 
 from soxs_recipes.instrument import edps_workflow_folder
 from soxs_recipes.integration.edps import workflow_tasks
-from soxs_recipes.recipes.declarations import resolved_tag
-from soxs_recipes.recipes.registry import RECIPES, recipe_class
+from soxs_recipes.recipes.framework.declarations import resolved_tag
+from soxs_recipes.recipes.framework.registry import RECIPES, recipe_class
 
 WORKFLOW = load_workflow(edps_workflow_folder(), "soxs")
 NAMES = tuple(WORKFLOW.tasks)

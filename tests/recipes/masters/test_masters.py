@@ -8,7 +8,7 @@ from astropy.io import fits
 
 from soxs_recipes import fits_files
 from soxs_recipes.data.quality import QualityFlag
-from soxs_recipes.recipes.base import run_recipe
+from soxs_recipes.recipes.framework.base import run_recipe
 from soxs_recipes.recipes.mbias import MasterBias
 from soxs_recipes.recipes.mdark import MasterDark
 

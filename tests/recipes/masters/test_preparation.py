@@ -12,9 +12,9 @@ from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.errors import InputError
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.base import run_recipe
+from soxs_recipes.recipes.framework.base import run_recipe
+from soxs_recipes.recipes.framework.preparation import prepare_detailed, prepare_frame
 from soxs_recipes.recipes.mdark import MasterDark
-from soxs_recipes.recipes.preparation import prepare_detailed, prepare_frame
 
 NY, NX = 256, 100
 

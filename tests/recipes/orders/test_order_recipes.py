@@ -7,7 +7,7 @@ from astropy.io import fits
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.fits_files import read_frame, read_header, read_order_table, read_table
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.base import run_recipe
+from soxs_recipes.recipes.framework.base import run_recipe
 from soxs_recipes.recipes.mflat import MasterFlat
 from soxs_recipes.recipes.order_centres import OrderCentres
 from soxs_recipes.simulator import simulate_frame

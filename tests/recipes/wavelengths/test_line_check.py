@@ -18,9 +18,9 @@ from soxs_recipes.fits_files import (
     write_product,
 )
 from soxs_recipes.instrument import load_instrument, static_calibration_path
-from soxs_recipes.recipes.base import run_recipe
+from soxs_recipes.recipes.framework.base import run_recipe
+from soxs_recipes.recipes.framework.product_plots import for_products
 from soxs_recipes.recipes.line_check import LineCheck
-from soxs_recipes.recipes.product_plots import for_products
 from soxs_recipes.simulator import Effects, simulate_frame
 from soxs_recipes.simulator.render import line_shape
 from soxs_recipes.simulator.spectrograph import Spectrograph

@@ -10,11 +10,11 @@ from astropy.time import Time, TimeDelta
 from soxs_recipes.data.order_table import OrderTable, OrderTrace
 from soxs_recipes.fits_files import read_dispersion_solution, read_table
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.recipes.base import run_recipe
-from soxs_recipes.recipes.inputs import gather_inputs
-from soxs_recipes.recipes.product_plots import for_products
-from soxs_recipes.recipes.spectroscopy import find_geometry, locate_exposure, prepare_exposures
+from soxs_recipes.recipes.framework.base import run_recipe
+from soxs_recipes.recipes.framework.inputs import gather_inputs
+from soxs_recipes.recipes.framework.product_plots import for_products
 from soxs_recipes.recipes.stare import Stare
+from soxs_recipes.recipes.steps.spectroscopy import find_geometry, locate_exposure, prepare_exposures
 from soxs_recipes.recipes.wave_interpolate import WaveInterpolate
 from soxs_recipes.simulator import simulate_frame
 

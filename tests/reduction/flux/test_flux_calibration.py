@@ -6,7 +6,7 @@ import pytest
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.data.response import Response
 from soxs_recipes.data.spectrum import MergedSpectrum, OrderSpectrum
-from soxs_recipes.reduction.flux_calibration import FLUX_UNIT, ExtinctionCurve, flux_calibrate, response_at
+from soxs_recipes.reduction.flux.flux_calibration import FLUX_UNIT, ExtinctionCurve, flux_calibrate, response_at
 
 EXTINCTION = ExtinctionCurve(np.array([400.0, 600.0]), np.array([0.3, 0.1]))
 GRID = np.linspace(450.0, 550.0, 401)

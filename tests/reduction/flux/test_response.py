@@ -3,9 +3,9 @@ import pytest
 
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.errors import AlgorithmError
-from soxs_recipes.reduction import response as module
-from soxs_recipes.reduction.flux_calibration import ExtinctionCurve
-from soxs_recipes.reduction.response import (
+from soxs_recipes.reduction.flux import response as module
+from soxs_recipes.reduction.flux.flux_calibration import ExtinctionCurve
+from soxs_recipes.reduction.flux.response import (
     PHOTON_ENERGY,
     StandardObservation,
     StandardSpectrum,
@@ -92,7 +92,7 @@ def _errors_along_a_cut(scene):
 
 def test_a_steep_cut_is_followed(scene, monkeypatch):
     assert _errors_along_a_cut(scene).max() < 0.03
-    from soxs_recipes.reduction import penalised_spline
+    from soxs_recipes.reduction.numerics import penalised_spline
 
     monkeypatch.setattr(penalised_spline, "_REFINEMENTS", 0)
     assert _errors_along_a_cut(scene).max() > 0.06

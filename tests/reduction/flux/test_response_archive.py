@@ -5,8 +5,8 @@ import pytest
 
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.data.response import Response
-from soxs_recipes.reduction.response_archive import archive_response, compare_with_archive, join_archive
-from soxs_recipes.reduction.response_combination import arm_response
+from soxs_recipes.reduction.flux.response_archive import archive_response, compare_with_archive, join_archive
+from soxs_recipes.reduction.flux.response_combination import arm_response
 
 GRID = np.linspace(400.0, 500.0, 200)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from soxs_recipes.data.response import Response
-from soxs_recipes.reduction.response_combination import combine_responses
+from soxs_recipes.reduction.flux.response_combination import combine_responses
 
 GRID = np.linspace(400.0, 500.0, 200)
 

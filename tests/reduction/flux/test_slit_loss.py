@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from soxs_recipes.reduction.slit_loss import slit_transmission
+from soxs_recipes.reduction.flux.slit_loss import slit_transmission
 
 
 def image(fwhm, beta=4.0):

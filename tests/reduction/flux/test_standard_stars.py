@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from soxs_recipes.reduction.standard_stars import CatalogueStar, match_star, normalised_name
+from soxs_recipes.reduction.flux.standard_stars import CatalogueStar, match_star, normalised_name
 
 FAST = CatalogueStar("LTT 3218", ("CD-32 5613", "WD 0839-327"), 130.385125, -32.942472, 2000.0, (-1055.0, 1350.0))
 SLOW = CatalogueStar("GD 71", ("WD 0549+158",), 88.115083, 15.887, 2000.0, (77.0, -173.0))

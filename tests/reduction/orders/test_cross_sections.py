@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from soxs_recipes.reduction.gaussian_kernels import fit_cross_sections
+from soxs_recipes.reduction.numerics.gaussian_kernels import fit_cross_sections
 
 ROWS = 8
 START = [2000.0, 0.0, 1.5, 0.0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from soxs_recipes.reduction.edge_kernels import fit_steps, median_profiles
+from soxs_recipes.reduction.orders.edge_kernels import fit_steps, median_profiles
 
 BOUNDS = np.array([-5.0, 0.2, 0.0, -0.2, -0.5]), np.array([5.0, 5.0, 5.0, 0.2, 2.0])
 COLUMNS, ROWS = 18, 8

@@ -7,8 +7,8 @@ import pytest
 
 from soxs_recipes.data.order_table import OrderTable
 from soxs_recipes.errors import AlgorithmError
-from soxs_recipes.reduction.order_edges import centres_from_edges, find_edges
-from soxs_recipes.reduction.order_tracing import locate_slit_orders
+from soxs_recipes.reduction.orders.order_edges import centres_from_edges, find_edges
+from soxs_recipes.reduction.orders.order_tracing import locate_slit_orders
 
 
 def edge_errors(scene, table):

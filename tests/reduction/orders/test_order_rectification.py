@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from soxs_recipes.reduction.order_rectification import rectify_order
+from soxs_recipes.reduction.orders.order_rectification import rectify_order
 
 
 @pytest.mark.parametrize("kind", ["echelle", "quasi_orders"])

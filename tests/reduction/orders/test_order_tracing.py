@@ -7,7 +7,7 @@ import pytest
 
 from soxs_recipes.data.dispersion_solution import DispersionBlock, DispersionSolution
 from soxs_recipes.errors import AlgorithmError
-from soxs_recipes.reduction.order_tracing import predict_centres, trace_orders
+from soxs_recipes.reduction.orders.order_tracing import predict_centres, trace_orders
 
 
 def centre_errors(scene, table):

@@ -9,7 +9,7 @@ import pytest
 
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.pixel_maps import PixelMaps
-from soxs_recipes.reduction.rectify import RectifiedGrid, rectify_orders
+from soxs_recipes.reduction.rectified.rectify import RectifiedGrid, rectify_orders
 
 GRID = RectifiedGrid(0.06, 0.33)
 SHAPE = (84, 400)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soxs_recipes.reduction.pixel_overlap import overlap_areas
+from soxs_recipes.reduction.rectified.pixel_overlap import overlap_areas
 
 SQUARE = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
 

@@ -4,8 +4,8 @@ import pytest
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.data.response import Response
 from soxs_recipes.errors import AlgorithmError
-from soxs_recipes.reduction.flux_calibration import ExtinctionCurve
-from soxs_recipes.reduction.rectified_merge import flux_calibrate_image, merge_images
+from soxs_recipes.reduction.flux.flux_calibration import ExtinctionCurve
+from soxs_recipes.reduction.rectified.rectified_merge import flux_calibrate_image, merge_images
 
 
 def smooth_light(order, nm, arcsec):
@@ -34,7 +34,7 @@ def test_light_is_conserved_in_all_and_in_parts(straighten, optics):
 
 
 def test_a_wrong_area_would_be_seen(straighten, optics, monkeypatch):
-    from soxs_recipes.reduction import rectify
+    from soxs_recipes.reduction.rectified import rectify
 
     data = optics.pixel_values(smooth_light)
     exact = rectify.overlap_areas

@@ -1,0 +1,1 @@
+"""What makes a recipe: declaration, inputs, preparation, outputs, settings, manual, CPL's terms."""

@@ -1,0 +1,1 @@
+"""From arc lines to the dispersion solution and its maps of pixels."""

@@ -1,0 +1,1 @@
+"""From an exposure to the spectra of the sources on its slit."""

@@ -1,0 +1,1 @@
+"""The master flat: blaze, lamp, pixel response, scattered light."""

@@ -1,0 +1,1 @@
+"""Response, extinction, slit loss: from counts to flux."""

@@ -1,0 +1,1 @@
+"""Mathematics that several rooms need: banded least squares, penalised splines, regression, fits of Gaussians."""

@@ -1,0 +1,1 @@
+"""Where the orders run and where the slit ends in each."""

@@ -1,0 +1,1 @@
+"""What lies on the slit: sources, their traces and how their light spreads."""

@@ -1,0 +1,303 @@
+"""Which sources lie on the slit, and which of them is the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from soxs_recipes.reduction.profiles.slit_blends import Component, resolve_blends
+from soxs_recipes.reduction.sky.order_pixels import OrderPixels
+from soxs_recipes.reduction.sky.sky_model import binned_median
+
+__all__ = ["SlitSource", "TargetChoice", "choose_target", "find_sources", "light_along_slit", "slit_samples"]
+
+_STEP = 0.15  # arcsec
+_CHUNKS = 12
+_DETECTION = 6.0  # sigma
+_CLIP = 3.0  # sigma from the median of a cell
+_DETECTION_AT_END = 25.0
+_PRIOR_FWHM = 0.9  # arcsec
+
+
+@dataclass(frozen=True, slots=True)
+class SlitSource:
+    """A source on the slit.
+
+    Attributes
+    ----------
+    position : float [arcsec]
+    fwhm : float [arcsec]
+    brightness : float [e-/bin]
+        Mean over the orders, weighted by information.
+    significance : float
+        Of the detection, in sigma; 0 for a position that was only given.
+    """
+
+    position: float
+    fwhm: float
+    brightness: float
+    significance: float
+
+
+@dataclass(frozen=True, slots=True)
+class TargetChoice:
+    """The target among the sources.
+
+    Attributes
+    ----------
+    index : int
+        Into `sources`.
+    sources : tuple of SlitSource
+        The forced position is appended when nothing was found there.
+    reason : str
+        One sentence for the log.
+    detected : bool
+        Whether the target was seen at all.
+    doubtful : bool
+        Whether a person should look: nothing stands at the expected position, yet something was taken.
+    beams : int
+        How many of the first sources are the target: several where exposures are subtracted from one another.
+    """
+
+    index: int
+    sources: tuple[SlitSource, ...]
+    reason: str
+    detected: bool
+    doubtful: bool
+    beams: int = 1
+
+
+def slit_samples(
+    pixels: OrderPixels,
+    brightness: np.ndarray,
+    variance: np.ndarray,
+    slit_grid: np.ndarray,
+    *,
+    weighted: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Brightness of an order above the sky, without outliers, in cells of (part of the order, slit position).
+
+    Parameters
+    ----------
+    brightness, variance : ndarray (pixels,)
+        Sky-subtracted, in e-/bin/arcsec; NaN where masked.
+    slit_grid : ndarray (m,) [arcsec]
+        Uniform cell centres.
+
+    Returns
+    -------
+    value, weight : ndarray (12, m)
+        Weight is 1/variance of the value, 0 in empty cells.
+    """
+    chunk = np.clip((pixels.position / pixels.grid.size * _CHUNKS).astype(np.int64), 0, _CHUNKS - 1)
+    cell = np.rint((pixels.slit - slit_grid[0]) / (slit_grid[1] - slit_grid[0])).astype(np.int64)
+    inside = (cell >= 0) & (cell < slit_grid.size) & np.isfinite(brightness)
+    key = chunk * slit_grid.size + cell
+    total = _CHUNKS * slit_grid.size
+    cell, light, noise = key[inside], brightness[inside], variance[inside]
+    median, count = binned_median(cell.astype(float), light, total)
+    enough = count > 8
+    if weighted:
+        value, weight = _weighted_cells(cell, light, noise, median)
+    else:
+        value, weight = median, count**2 / (1.57 * np.maximum(np.bincount(cell, noise, minlength=total), 1e-30))
+    weight, value = np.where(enough, weight, 0.0), np.where(enough, np.nan_to_num(value), 0.0)
+    return value.reshape(_CHUNKS, -1), weight.reshape(_CHUNKS, -1)
+
+
+def _weighted_cells(cell, light, noise, median):
+    """Mean and weight of each cell, pixels weighted by what they know; the median keeps hits out.
+
+    Pixels on lines know little, so that this tells far more than the median, but of a wrong sky, too.
+    """
+    middle = median[cell]
+    noise = noise + (0.5 * middle) ** 2  # bright objects differ from pixel to pixel by what they are
+    reach = _CLIP * np.sqrt(noise)
+    light = middle + np.clip(light - middle, -reach, reach)
+    weight = np.bincount(cell, 1.0 / noise, minlength=median.size)
+    return np.bincount(cell, light / noise, minlength=median.size) / np.maximum(weight, 1e-30), weight
+
+
+def find_sources(
+    values: np.ndarray,
+    weights: np.ndarray,
+    slit_grid: np.ndarray,
+    *,
+    limit: int = 4,
+    hidden: np.ndarray | None = None,
+) -> tuple[SlitSource, ...]:
+    """Sources from the cells of `slit_samples`, of any number of orders stacked along the first axis.
+
+    Parameters
+    ----------
+    values, weights : ndarray (n, m)
+    slit_grid : ndarray (m,) [arcsec]
+    limit : int
+        Most sources.
+    hidden : ndarray (m,) bool or None
+        Where something else stands, of which background and scatter shall not be judged.
+
+    Returns
+    -------
+    tuple of SlitSource
+        By falling significance; empty when nothing stands out.
+    """
+    grid, profile, error = light_along_slit(values, weights, slit_grid, hidden)
+    if grid.size < 10:
+        return ()
+    open_cells = np.ones(grid.size, dtype=bool) if hidden is None else ~hidden[np.isin(slit_grid, grid)]
+    sigma = _PRIOR_FWHM / 2.3548 / _STEP
+    smooth = gaussian_filter1d(profile, sigma, mode="nearest")
+    noise = np.sqrt(gaussian_filter1d(error**2, sigma, mode="nearest") / (2.0 * np.sqrt(np.pi) * sigma))
+    background = _background_scatter(smooth[open_cells] if open_cells.sum() >= 10 else smooth)
+    significance = smooth / np.hypot(noise, background)
+    peaks = np.flatnonzero(_is_peak(smooth) & (significance > _needed_significance(grid)))
+    found: list[SlitSource] = []
+    for peak in sorted(peaks, key=lambda i: -smooth[i]):
+        source = _measure(grid, profile, smooth, peak, float(significance[peak]))
+        apart = all(abs(source.position - other.position) > 0.7 * max(other.fwhm, 0.6) for other in found)
+        if apart and _stands_out(smooth, grid, peak, found, noise):
+            found.append(source)
+    return _split(grid, profile, error, found[:limit])
+
+
+def light_along_slit(
+    values: np.ndarray, weights: np.ndarray, slit_grid: np.ndarray, hidden: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(grid, light, error) where anything is known, light above its lower part; arguments as `find_sources`."""
+    profile, error = _combine(values, weights)
+    known = np.isfinite(error)
+    if not known.any():
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    grid, profile, error = slit_grid[known], profile[known], error[known]
+    seen = profile if hidden is None or hidden[known].sum() > profile.size - 10 else profile[~hidden[known]]
+    return grid, profile - np.percentile(seen, 30), error
+
+
+def _is_peak(smooth):
+    """Local maxima; an end counts as one when the profile rises up to it."""
+    padded = np.concatenate([[-np.inf], smooth, [-np.inf]])
+    return (smooth >= padded[:-2]) & (smooth > padded[2:])
+
+
+def _needed_significance(grid):
+    """Higher at the slit's ends, where what is left of the sky may rise as well as a star's flank."""
+    needed = np.full(grid.size, _DETECTION)
+    needed[[0, -1]] = _DETECTION_AT_END
+    return needed
+
+
+def _split(grid, profile, error, found: list[SlitSource]) -> tuple[SlitSource, ...]:
+    """The sources, with extended light under a point source as a source of its own behind it."""
+    components = [Component(source.position, source.fwhm, source.brightness) for source in found]
+    resolved = resolve_blends(grid, profile, error, components)
+    if len(resolved) == len(found):
+        return tuple(found)
+    sources = []
+    for component in resolved:
+        nearest = min(found, key=lambda source: abs(source.position - component.position))
+        sources.append(SlitSource(component.position, component.fwhm, component.flux, nearest.significance))
+    return tuple(sources)
+
+
+def _combine(values, weights):
+    """Weighted mean over cells with the strongest outliers cut, and its error (inf where nothing is known)."""
+    total = weights.sum(axis=0)
+    mean = (values * weights).sum(axis=0) / np.where(total > 0, total, 1.0)
+    for _ in range(2):
+        pull = (values - mean) * np.sqrt(weights)
+        kept = np.where(np.abs(pull) < 12.0 + 0.5 * np.abs(mean) * np.sqrt(weights), weights, 0.0)
+        total = kept.sum(axis=0)
+        mean = (values * kept).sum(axis=0) / np.where(total > 0, total, 1.0)
+    return mean, np.where(total > 0, 1.0 / np.sqrt(np.where(total > 0, total, 1.0)), np.inf)
+
+
+def _background_scatter(smooth):
+    """Scatter of the lower half of the profile: what else than photon noise moves it."""
+    lower = np.sort(smooth)[: max(smooth.size // 2, 4)]
+    return 1.4826 * float(np.median(np.abs(lower - np.median(lower))))
+
+
+def _stands_out(smooth, grid, peak, found, noise):
+    """Whether the profile dips between this peak and every brighter one by more than its noise."""
+    for other in found:
+        brighter = int(np.argmin(np.abs(grid - other.position)))
+        low, high = sorted((peak, brighter))
+        dip = smooth[low : high + 1].min()
+        if smooth[peak] - dip < max(5.0 * noise[peak], 0.1 * smooth[peak]):
+            return False
+    return True
+
+
+def _measure(grid, profile, smooth, peak, significance):
+    offset = 0.0
+    if 0 < peak < smooth.size - 1:
+        curvature = smooth[peak - 1] - 2.0 * smooth[peak] + smooth[peak + 1]
+        offset = 0.5 * (smooth[peak - 1] - smooth[peak + 1]) / curvature if curvature < 0 else 0.0
+    position = grid[peak] + np.clip(offset, -1, 1) * _STEP
+    width = _half_width(grid, smooth, peak)
+    fwhm = float(np.sqrt(max(width**2 - _PRIOR_FWHM**2, 0.16)))
+    near = np.abs(grid - position) < 1.5 * max(fwhm, 0.6)
+    return SlitSource(float(position), fwhm, float(profile[near].sum() * _STEP), significance)
+
+
+def _half_width(grid, smooth, peak):
+    half = 0.5 * smooth[peak]
+    left = peak
+    while left > 0 and smooth[left] > half:
+        left -= 1
+    right = peak
+    while right < smooth.size - 1 and smooth[right] > half:
+        right += 1
+    if left == 0 or right == smooth.size - 1:  # cut off at an end: twice the side that is seen
+        return 2.0 * float(max(grid[peak] - grid[left] if left > 0 else 0.0, grid[right] - grid[peak])) - _STEP
+    return float(grid[right] - grid[left]) - _STEP
+
+
+def choose_target(
+    sources: tuple[SlitSource, ...], expected: float, *, tolerance: float = 2.0, assumed_fwhm: float = 1.0
+) -> TargetChoice:
+    """The source at the expected position; never simply the brightest.
+
+    Parameters
+    ----------
+    sources : tuple of SlitSource
+    expected : float [arcsec]
+        Where the target should be: header, acquisition or the middle of the slit.
+    tolerance : float [arcsec]
+        A source this near counts as the target. A lone bright source farther away is taken too, but marked.
+    assumed_fwhm : float [arcsec]
+        Width of a forced extraction when nothing was found.
+    """
+    distances = np.array([abs(source.position - expected) for source in sources])
+    if distances.size and distances.min() <= tolerance:
+        index = _point_source_of(sources, int(distances.argmin()))
+        source = sources[index]
+        text = (
+            f"target: the source at {source.position:+.2f} arcsec, {distances[index]:.2f} arcsec from the "
+            f"expected position ({len(sources)} on the slit)"
+        )
+        return TargetChoice(index, sources, text, True, False)
+    if len(sources) == 1 and sources[0].significance > 25.0:
+        text = (
+            f"target: the only source on the slit, at {sources[0].position:+.2f} arcsec, although "
+            f"{expected:+.2f} arcsec was expected"
+        )
+        return TargetChoice(0, sources, text, True, True)
+    fwhm = float(np.min([source.fwhm for source in sources])) if sources else assumed_fwhm
+    forced = SlitSource(expected, fwhm, 0.0, 0.0)
+    text = f"no source within {tolerance:.1f} arcsec of {expected:+.2f} arcsec: extracted there all the same"
+    return TargetChoice(len(sources), (*sources, forced), text, False, True)
+
+
+def _point_source_of(sources, nearest: int) -> int:
+    """The narrowest of the sources that overlap with the nearest: the object, not the galaxy that it lies on."""
+    here = sources[nearest]
+    overlapping = [
+        i
+        for i, source in enumerate(sources)
+        if abs(source.position - here.position) < 0.7 * max(source.fwhm, here.fwhm)
+    ]
+    return min(overlapping, key=lambda i: sources[i].fwhm)

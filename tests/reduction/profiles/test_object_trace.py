@@ -1,0 +1,76 @@
+"""Profiles of all orders moved together."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.polynomial.legendre import legval
+
+from soxs_recipes.reduction.profiles.object_trace import ChunkEquations, start_profiles, update_profiles
+
+BINS = 2000
+MIDDLES = (np.arange(12) + 0.5) / 12
+
+
+@dataclass
+class Grid:
+    """Wavelengths of an order, bent as dispersion bends them."""
+
+    wavelength: np.ndarray
+
+    @property
+    def size(self):
+        return self.wavelength.size
+
+
+def grids():
+    share = np.arange(BINS) / BINS
+    return [
+        Grid(middle * (0.86 + 0.28 * (share + 0.15 * share**2 - 0.12 * share**3))) for middle in (450, 600, 800)
+    ]
+
+
+def equations_of(grid, profile, target, information):
+    """What pixels of that information tell of a profile whose truth is `target`, in twelve chunks."""
+    place = MIDDLES * BINS
+    unit = 2 * MIDDLES - 1
+    away = np.stack(
+        [
+            legval(unit, target.centre) - profile.centre_at(place),
+            legval(unit, target.log_width) - np.log(profile.fwhm_at(place)),
+            np.full(12, target.tail - profile.tail),
+            np.full(12, target.optics - profile.optics),
+        ],
+        axis=1,
+    )
+    curvature = np.tile(np.diag(information), (12, 1, 1))
+    return ChunkEquations(curvature, away * information, place, np.interp(place, np.arange(BINS), grid.wavelength))
+
+
+def test_steps_come_to_rest_at_the_truth():
+    """What the chunks are told and what is done to the profiles must agree: else the difference grows."""
+    rng = np.random.default_rng(5)
+    start = start_profiles(grids(), 0.3, 1.0)
+    targets = [
+        profile.moved(centre=0.1 + rng.normal(0, 0.02), log_width=rng.normal(0, 0.01), tail=0.05, optics=0.004)
+        for profile in start
+    ]
+    information = np.array([1e6, 1e6, 1e5, 1e7])
+    profiles, moves = start, []
+    for _ in range(40):
+        equations = [
+            equations_of(grid, profile, target, information)
+            for grid, profile, target in zip(grids(), profiles, targets, strict=True)
+        ]
+        moved, quality = update_profiles(profiles, equations, start=start)
+        moves.append(max(new.differs(old) for new, old in zip(moved, profiles, strict=True)))
+        profiles = moved
+    assert len(quality) == 3
+    assert moves[0] > 0.05
+    assert max(moves[3:]) < 1e-6
+    sigma = 1 / np.sqrt(12 * information)
+    for profile, target in zip(profiles, targets, strict=True):
+        assert profile.centre[0] == pytest.approx(target.centre[0], abs=sigma[0])
+        assert profile.log_width[0] == pytest.approx(target.log_width[0], abs=sigma[1])
+        assert profile.tail == pytest.approx(target.tail, abs=sigma[2])
+        assert np.abs(profile.log_width[3:]).max(initial=0.0) < 1e-9
