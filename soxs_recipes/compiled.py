@@ -56,6 +56,8 @@ class Compiled:
             raise TypeError(f"{self._function.__qualname__} calls {next(iter(called))}: its sums have an order")
         options = self._options(any_order=self._any_order)
         function = self._with_names(called)
+        if numba.config.DISABLE_JIT:  # plain Python, for a debugger
+            return function
         try:
             dispatcher = numba.njit(cache=True, **options)(function)
         except RuntimeError:  # no folder is writable: compile anew in each process

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -41,6 +41,13 @@ def test_a_compiled_function_calls_another():
     values = np.arange(5.0)
     assert sum_of_squares(values) == 30.0
     assert hasattr(sum_of_squares.machine_code, "nopython_signatures")
+
+
+def test_a_debugger_may_step_through_plain_python(monkeypatch):
+    monkeypatch.setattr("numba.config.DISABLE_JIT", True)
+    again = Compiled(sum_of_squares._function, any_order=False)
+    assert isinstance(again.machine_code, FunctionType)
+    assert again(np.arange(5.0)) == 30.0
 
 
 def test_sums_in_any_order_keep_nan_and_infinity():

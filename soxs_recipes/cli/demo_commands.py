@@ -30,7 +30,20 @@ __all__ = ["demo", "simulate"]
 @json_option
 @talk_options
 def simulate(output: Path, seed: int, plan: str, effects: tuple[str, ...], as_json: bool, quiet: bool) -> None:
-    """Write raw frames of a simulated night, with the truth beside them."""
+    """Write raw frames of a simulated night, with the truth beside them.
+
+    \b
+    soxs simulate -o night --plan modes --seed 3
+    soxs simulate -o night --effect cosmic_rays=10 --effect fringing=0
+
+    \b
+    Plans: demo, full; vis, nir, tiny (a part of demo); modes (stare, nod, offset);
+    nod, offset, offset-sky, generic-offset, mapping, synchronised; user-arcs,
+    user-pinhole-arcs; flexure, faint, empty, lingain; with something missing:
+    no-standard, no-wide-flat, dead-xenon-lamp, dead-arc-lamps, dead-flat-lamp.
+
+    An effect that does not exist lists those that do.
+    """  # noqa: D301 - click wants the character
     from soxs_recipes.simulator import PLAN_EFFECTS, PLANS, Effects
 
     if plan not in PLANS:

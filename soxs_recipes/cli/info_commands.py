@@ -55,7 +55,14 @@ def show_manual(declaration: Declaration, *, as_json: bool) -> None:
 @click.argument("path", type=click.Path(path_type=Path), required=False)
 @click.option("-x", "--overwrite", is_flag=True, help="Replace a file that is there.")
 def settings(path: Path | None, overwrite: bool) -> None:
-    """Write a settings file to PATH (or show it): every parameter at its default, explained."""
+    """Write a settings file to PATH (or show it): every parameter at its default, explained.
+
+    Keep the lines that you change; a value may be given for each arm.
+
+    \b
+    soxs settings soxs.yaml
+    soxs reduce all . -s soxs.yaml
+    """  # noqa: D301 - click wants the character
     from soxs_recipes.recipes.framework.registry import all_declarations
     from soxs_recipes.recipes.framework.settings import settings_text
 

@@ -51,7 +51,11 @@ def prep(
     """Learn what the frames in FOLDER are, and what can be made of them.
 
     Raw frames are neither moved nor changed. Results go to FOLDER/soxs unless -o names another place.
-    """
+
+    \b
+    soxs prep .                     the frames of this folder, by night and kind
+    soxs prep /data/raw -o ~/work   a folder in which nothing may be written
+    """  # noqa: D301 - click wants the character
     from soxs_recipes.cascade.night import open_workspace, prepare
 
     workspace = open_workspace(folder, output, session)
@@ -136,7 +140,15 @@ def reduce_all(folder: Path, output: Path | None, session: str | None, **options
     """Reduce all frames in FOLDER to flux-calibrated spectra.
 
     What was done before and has not changed is not done again; a changed setting repeats what depends on it.
-    """
+
+    \b
+    soxs reduce all .                    everything, to soxs/products, soxs/plots
+    soxs reduce all . -s soxs.yaml       with your own settings (`soxs settings`)
+    soxs reduce all . --redo science     again what `soxs plan` calls so
+    soxs reduce all . --also straighten  rectified 2-D images, too
+
+    Exit code: 0 when every target has a spectrum (partial ones are named), else 1.
+    """  # noqa: D301 - click wants the character
     options.pop("multiprocess")
     return reduce_folder(folder, output, session, **options)
 
@@ -213,7 +225,11 @@ def _exit_code(report: dict[str, object]) -> int:
 @click.argument("sof", type=click.Path(path_type=Path))
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def reduce_sof(sof: Path, options: tuple[str, ...]) -> int:
-    """Reduce one set of frames by the recipe that its frames are for; OPTIONS are those of that recipe."""
+    """Reduce one set of frames by the recipe for them; OPTIONS are those of that recipe.
+
+    \b
+    soxs reduce sof soxs/sof/2026-03-01/flat/VIS_SLIT1.0.sof -o out --stack-sigma=4
+    """  # noqa: D301 - click wants the character
     from soxs_recipes.cli.recipe_commands import recipe_command
     from soxs_recipes.cli.recipe_inputs import recipe_for_sof
 
@@ -230,7 +246,12 @@ def session(word: str, name: str | None, folder: Path, output: Path | None, as_j
     """List sessions (ls), make one (new NAME), or choose one by its NAME.
 
     A session has settings, products and plots of its own, for the same frames.
-    """
+
+    \b
+    soxs session new wide-sky   a new one, which the commands then work in
+    soxs session ls             all, the chosen one with a star
+    soxs session base           back to the first
+    """  # noqa: D301 - click wants the character
     from soxs_recipes.cascade.night import open_workspace
 
     workspace = open_workspace(folder, output)

@@ -18,7 +18,7 @@ from soxs_recipes.cli.options import (
     settings_option,
     talk_options,
 )
-from soxs_recipes.cli.show import print_table
+from soxs_recipes.cli.show import print_table, when_taken
 from soxs_recipes.errors import InputError
 
 __all__ = ["check", "explain", "list_group", "plan", "raw_group"]
@@ -69,7 +69,11 @@ def plan(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Show the recipe calls that FOLDER needs, in an order in which they can run."""
+    """Show the recipe calls that FOLDER needs, in an order in which they can run.
+
+    With --why: why each runs or not, and what it stands on (level 0: as planned, 1: good, 2: acceptable,
+    3: risky). Frames that serve nothing are named.
+    """
     from soxs_recipes.cascade.report import explain_job
 
     night = planned_night(folder, output, session, settings_file)
@@ -82,11 +86,11 @@ def plan(
     print_table("Plan", columns[: None if why else 4], [row[: None if why else 4] for row in rows], right=(2,))
     if why:
         rows = [
-            (c["call"], link["name"], link["from"], link["level"], link["age"], link["mark"])
+            (c["call"], link["name"], link["from"], link["level"], when_taken(link["age"]), link["mark"])
             for c in calls
             for link in c["calibrations"]
         ]
-        print_table("What each stands on", ("call", "calibration", "from", "level", "age [d]", "remark"), rows)
+        print_table("What each stands on", ("call", "calibration", "from", "level", "taken", "remark"), rows)
     for path, reason in night.plan.unused.items():
         click.echo(f"not used: {Path(path).name}: {reason}")
     for frame in night.scan.unusable:
@@ -111,7 +115,12 @@ def _unusable(night: Night) -> list[dict[str, str]]:
 def explain(
     path: Path, folder: Path | None, output: Path | None, session: str | None, as_json: bool, quiet: bool
 ) -> None:
-    """Tell what PATH (a raw frame or a product) is, what uses it or made it, and what that stands on."""
+    """Tell what PATH (a raw frame or a product) is, what uses it or made it, and what that stands on.
+
+    \b
+    soxs explain SOXS.2026-03-02T02:02:50.037.fits
+    soxs explain soxs/products/2026-03-01/flat/VIS_SLIT1.0/*_MASTER_FLAT.fits
+    """  # noqa: D301 - click wants the character
     from soxs_recipes.cascade.report import explain_job
 
     path = path.expanduser()
@@ -171,8 +180,8 @@ def _print_call(call: Mapping[str, object]) -> None:
     for frame in call["frames"]:
         click.echo(f"  {frame['tag']:20s} {Path(frame['file']).name}")
     for link in call["calibrations"]:
-        age = "" if link["age"] is None else f"level {link['level']}, {link['age']:+.2f} d"
-        click.echo(f"  {link['name']:20s} {link['from']}  {age}  {link['mark']}".rstrip())
+        taken = "" if link["age"] is None else f"level {link['level']}, {when_taken(link['age'])}"
+        click.echo(f"  {link['name']:20s} {link['from']}  {taken}  {link['mark']}".rstrip())
 
 
 def _workspace_above(path: Path) -> Path | None:
@@ -300,7 +309,13 @@ def raw_group() -> None:
 @json_option
 @talk_options
 def raw_sof(path: Path, folder: Path | None, output: Path | None, as_json: bool, quiet: bool) -> None:
-    """List all raw frames behind PATH, a product or a SOF of the workspace, calibrations' frames included."""
+    """List or copy all raw frames behind PATH.
+
+    PATH is a product or a SOF of the workspace; frames of the calibrations are among those listed.
+
+    \b
+    soxs raw sof soxs/products/…/*_SCI_SLIT_FLUX_MERGE1D_*.fits -o all_behind_it
+    """  # noqa: D301 - click wants the character
     path = path.expanduser().resolve()
     night = planned_night(folder or _workspace_above(path) or path.parent)
     names = [

@@ -97,8 +97,10 @@ def recipe_command(name: str) -> click.Command:
     def run(inputs: tuple[Path, ...], **options) -> int:
         return _run(declaration, inputs, **options)
 
+    word = declaration.name.removeprefix("soxs_")
     run.__doc__ = (
-        f"{declaration.synopsis}\n\nINPUTS: SOF files, folders or frames; headers tell what each frame is."
+        f"{declaration.synopsis}\n\nINPUTS: SOF files, folders or frames; headers tell what each frame is.\n\n"
+        f"\b\nsoxs {word} frames.sof -o out -s soxs.yaml\nsoxs man {word}\n"
     )
     parameters = {_option_name(p): p for p in declaration.parameters}
     # Not required: some options only show or write something.
@@ -108,7 +110,7 @@ def recipe_command(name: str) -> click.Command:
     for option in (json_option, plots_option, runner_options, settings_option, *_OWN_OPTIONS):
         command = option(command)
     command = talk_options(_with_parameters(command, parameters))
-    made = click.command(declaration.name.removeprefix("soxs_"), cls=RecipeCommand)(command)
+    made = click.command(word, cls=RecipeCommand)(command)
     made.declaration = declaration
     return made
 

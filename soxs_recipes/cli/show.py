@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["Progress", "counting", "print_report", "print_table"]
+__all__ = ["Progress", "counting", "print_report", "print_table", "when_taken"]
 
 _BETWEEN_LINES = 10.0  # s
 
@@ -146,7 +146,7 @@ def print_report(report: Mapping[str, object]) -> None:
         )
         print_table(
             "Calibrations used (level 0: as planned, 1: good, 2: acceptable, 3: risky)",
-            ("target", "arm", "calibration", "from", "level", "age", "remark"),
+            ("target", "arm", "calibration", "from", "level", "taken", "remark"),
             [cells for row in targets for cells in _calibration_cells(row)],
             right=(4, 5),
         )
@@ -197,13 +197,15 @@ def _calibration_cells(row: Mapping[str, object]) -> Iterator[tuple]:
         remark = link["mark"] or (
             "" if link["status"] in ("", "COMPLETE") else f"{link['status']}: {_short(link['why'])}"
         )
-        yield row["target"], row["arm"], link["name"], link["from"], level, _age(link["age"]), remark
+        yield row["target"], row["arm"], link["name"], link["from"], level, when_taken(link["age"]), remark
 
 
-def _age(days: float | None) -> str:
+def when_taken(days: float | None) -> str:
+    """`8.1 h before` for a calibration of -0.34 days against the frames that use it; nothing for None."""
     if days is None:
         return ""
-    return f"{days * 24:+.1f} h" if abs(days) < 2 else f"{days:+.1f} d"
+    length = f"{abs(days) * 24:.1f} h" if abs(days) < 2 else f"{abs(days):.1f} d"
+    return f"{length} {'after' if days > 0 else 'before'}"
 
 
 def _short(reasons: Sequence[str]) -> str:

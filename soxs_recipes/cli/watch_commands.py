@@ -54,7 +54,11 @@ def start(
     folder: Path, output: Path | None, workers: int | None, plots: bool, interval: float, foreground: bool,
     passes: int | None, quiet: bool,
 ) -> None:  # fmt: skip
-    """Watch FOLDER: whenever new frames have settled, reduce what they allow."""
+    """Watch FOLDER: whenever new frames have settled, reduce what they allow.
+
+    The watch goes on in the background: `soxs watch status FOLDER` tells what it did, `soxs watch stop FOLDER`
+    ends it.
+    """
     from soxs_recipes.cascade.watch import watch
 
     place = _workspace_folder(folder, output)

@@ -55,7 +55,6 @@ class HduSpan:
     header: fits.Header
     start: int
     data: int
-    data_size: int
     end: int
 
 
@@ -166,7 +165,7 @@ def scan_hdus(content: bytes | memoryview, name: str, cap: int) -> list[HduSpan]
         end = behind + -(-size // BLOCK) * BLOCK
         if end > len(content):
             _log.warning("%s: padding after HDU %d is incomplete; all its data are there", name, len(spans))
-        spans.append(HduSpan(header, start, behind, size, min(end, len(content))))
+        spans.append(HduSpan(header, start, behind, min(end, len(content))))
         start = end
     return spans
 

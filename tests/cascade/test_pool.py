@@ -1,5 +1,6 @@
 """Workers for recipes share what they load."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from soxs_recipes.cascade.pool import Pool, drop_ahead, load_ahead
+from soxs_recipes.cascade.pool import Pool, _own_modules, drop_ahead, load_ahead
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
 
@@ -50,6 +51,13 @@ def test_workers_are_forked_from_one_process_that_has_loaded_what_recipes_need(m
     for libraries, environment in zip(mapped, threads, strict=True):
         assert all(f"/{name}/" in libraries for name in ("numba", "scipy/ndimage", "matplotlib"))
         assert b"OMP_NUM_THREADS=1" in environment
+
+
+def test_what_is_loaded_ahead_holds_the_algorithms():
+    names = _own_modules()
+    assert len(names) > 150
+    assert all(importlib.util.find_spec(name) for name in names)
+    assert any(name.startswith("soxs_recipes.reduction.") and name.endswith(".order_fit") for name in names)
 
 
 def test_a_forked_worker_that_is_killed_is_told_of_and_replaced():

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from fake_night import Night
@@ -68,6 +69,20 @@ def test_wishes_that_cannot_be_met_are_named(soxs, simulated, tmp_path, words, m
     code, _, err = soxs("simulate", "-o", tmp_path / "night", *words)
     assert (code, simulated) == (20, [])
     assert message in err
+
+
+def test_help_names_every_plan(soxs):
+    code, out, _ = soxs("simulate", "--help")
+    assert code == 0
+    assert len(simulator.PLANS) > 15
+    assert [plan for plan in simulator.PLANS if not re.search(rf"(?<![\w-]){plan}(?![\w-])", out)] == []
+
+
+@pytest.mark.parametrize(
+    ("days", "text"), [(-0.34, "8.2 h before"), (0.01, "0.2 h after"), (-30.0, "30.0 d before"), (None, "")]
+)
+def test_when_a_calibration_was_taken(days, text):
+    assert show.when_taken(days) == text
 
 
 def test_progress_away_from_a_terminal_is_a_line_now_and_then(monkeypatch, capsys):

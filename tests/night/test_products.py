@@ -1,6 +1,8 @@
 """What the products are like: valid FITS, provenance, plots, text, spectra that other programs open."""
 
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,6 +45,19 @@ def test_products_are_valid_fits_with_checksums(products):
             with fits.open(path, checksum=True) as hdus:
                 hdus.verify("exception")
                 assert all("CHECKSUM" in hdu.header and "DATASUM" in hdu.header for hdu in hdus), path
+
+
+def test_the_page_of_products_names_every_extension_and_column(products):
+    page = (Path(__file__).parents[2] / "docs" / "products.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([A-Za-z_0-9]+)`", page)) | {"PRIMARY", "ORDER", "CORREL2", "CORREL3"}
+    found = {}
+    for path in products:
+        with fits.open(path) as hdus:
+            for hdu in hdus:
+                columns = hdu.columns.names if isinstance(hdu, fits.BinTableHDU) else ()
+                found |= dict.fromkeys((re.sub(r"_\d+$", "", hdu.name), *columns), path.name)
+    assert len(found) > 80
+    assert {name: where for name, where in found.items() if name not in named} == {}
 
 
 def test_no_quality_parameter_is_undefined(products):

@@ -26,7 +26,7 @@ Numerics, astropy and `fits_files` are imported inside functions, so that listin
 In `process`:
 
 - `inputs.arm`, `inputs.raw("BIAS")` (paths, in order of time), `inputs.calibration("MASTER_BIAS")` (path or None),
-  `inputs.calibration_for("MASTER_DARK", "EXPTIME", 30.0)`, `inputs.keyword("EXPTIME", path)`;
+  `inputs.calibrations("MASTER_DARK")` (all of them), `inputs.keyword("EXPTIME", path)`;
 - `inputs.note("...")` records a decision (a rung of a ladder);
   `inputs.mark_partial("...")` also marks all products;
 - `parameters["stack-sigma"]` is checked, typed and resolved (`auto` never reaches `process`);

@@ -125,13 +125,6 @@ class Inputs:
         found = self.calibrations(tag)
         return found[0] if found else None
 
-    def calibration_for(self, tag: str, keyword: str, value: float) -> Path | None:
-        """Of several calibrations the one whose header entry `keyword` ("EXPTIME") is nearest to `value`."""
-        found = self.calibrations(tag)
-        return (
-            min(found, key=lambda path: abs(float(self.keyword(keyword, path, 1e30)) - value)) if found else None
-        )
-
     def header(self, path: Path | None = None) -> Header:
         """Header of a file (the first raw frame's by default); not to be changed."""
         path = self.raw_files[0].path if path is None else Path(path)

@@ -63,7 +63,10 @@ def description_text(
             parameter_text(entry, _automatic_text(declaration, entry, arms)) for entry in declaration.parameters
         ]
         sections.append(_section("PARAMETERS", entries, hanging=True))
-    products = [f"{p.tag}{_DETECTOR_TEXT[p.detector]}: {_sentence(p.description)}" for p in declaration.products]
+    products = [
+        f"{p.tag}{_DETECTOR_TEXT[p.detector]}: {_sentence(p.description)}{'' if p.always else ' [not always made]'}"
+        for p in declaration.products
+    ]
     sections.append(_section("PRODUCTS", products, hanging=True))
     if declaration.qc:
         sections.append(_section("QC PARAMETERS", [_qc_text(entry) for entry in declaration.qc], hanging=True))
