@@ -79,7 +79,7 @@ class _Header:
 
 
 def detector_setup(raw: RawFrame, arm: Arm) -> DetectorSetup:
-    """Read and check what `reduction.preparation.prepare` needs.
+    """Read and check what `reduction.frames.preparation.prepare` needs.
 
     Gain comes from CONAD [e-/ADU], else from GAIN [ADU/e-], else from the read mode; when the noise of the unlit
     pixels contradicts it and supports another reading of the same two keywords (they are swapped in some headers),

@@ -64,7 +64,8 @@ def description_text(
         ]
         sections.append(_section("PARAMETERS", entries, hanging=True))
     products = [
-        f"{p.tag}{_DETECTOR_TEXT[p.detector]}: {_sentence(p.description)}{'' if p.always else ' [not always made]'}"
+        f"{p.tag}{_DETECTOR_TEXT[p.detector]}: {_sentence(p.description)}"
+        + ("" if p.always else " [not always made]")
         for p in declaration.products
     ]
     sections.append(_section("PRODUCTS", products, hanging=True))
