@@ -58,7 +58,7 @@ def test_reduce_all_shows_targets_and_what_they_stand_on(soxs, complete_night):
     assert code == 0
     assert 'SN2026abc\tVIS\tSLIT1.0\t3 x 300 s\t21.5\t0.90"\t-0.25"\tCOMPLETE' in out
     assert 'GD71\tVIS\tSLIT5.0\t1 x 300 s\t21.5\t0.90"\t-0.25"\tPARTIAL' in out
-    assert re.search(r"GD71\tVIS\tflat\t2025-11-20/flat/VIS_SLIT1.0\t0\t-\d\.\d h\tflat of another slit", out)
+    assert re.search(r"GD71\tVIS\tflat\t2025-11-20/flat/VIS_SLIT1.0\t0\t\d\.\d h before\tflat of another", out)
     assert "PARTIAL  2025-11-20/standard/VIS_GD71_SLIT5.0: flat of another slit" in out
     assert "soxs_mflat\tNIR\t2" in out
     assert "17 recipe calls run" in out
