@@ -4,16 +4,19 @@ VENV ?= .venv
 ESOREX ?= .esorex
 BIN := $(VENV)/bin
 DEMO ?= demo
+LOWEST ?= .lowest
+LOWEST_TESTS ?= tests
 # One thread a process: the pipeline is parallel over recipes, and results must not depend on a library's threads.
 export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 export MPLBACKEND = Agg
 
-.PHONY: help install demo test esorex lint docs workflows bench accuracy peer clean
+.PHONY: help install demo test lowest esorex lint docs workflows bench accuracy peer clean
 
 help:
 	@echo "make demo      set up, simulate one small night, reduce it"
 	@echo "make test      set up, run the tests"
+	@echo "make lowest    run the tests (LOWEST_TESTS) with the lowest versions that pyproject.toml allows (Python 3.11)"
 	@echo "make esorex    build EsoRex with Python recipes in $(ESOREX) (Debian or Ubuntu; tests use it when it is there)"
 	@echo "make install   set up only (virtual environment in $(VENV))"
 	@echo "make lint      check form"
@@ -41,6 +44,13 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
+lowest:
+	$(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) tools/lowest_versions.py > $(LOWEST)/versions.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $(LOWEST)/versions.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS)
+
 esorex: install
 	tools/build_esorex.sh $(ESOREX) $(VENV)
 
@@ -65,4 +75,4 @@ peer: install
 	$(BIN)/python benchmarks/peer.py
 
 clean:
-	rm -rf $(VENV) $(ESOREX) demo
+	rm -rf $(VENV) $(LOWEST) $(ESOREX) demo

@@ -114,10 +114,10 @@ def _locked(path: Path) -> Iterator[None]:
     """Hold a lock, which ends with its process; go on without it where files cannot be locked."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path, poll_interval=_POLL)
+    lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=Compiled.patience)
+        lock.acquire(timeout=Compiled.patience, poll_interval=_POLL)
     except Timeout:
         _log.debug("%s is still locked after %.0f s: compiled here as well", path, Compiled.patience)
         Compiled.patience = 0.0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
@@ -52,6 +53,21 @@ def test_what_is_handed_out_is_left_to_who_takes_it(tmp_path, nothing_known):
     with sums.running():
         wait_for(lambda: signing._known)
     assert {path for path, *_ in signing._known} == {paths[1]}
+
+
+def test_frames_that_are_left_are_not_waited_for(tmp_path, nothing_known, monkeypatch):
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def slow(_path):
+        begun.set()
+        may_go_on.wait(10)
+
+    monkeypatch.setattr("soxs_recipes.cascade.sums_ahead.data_md5", slow)
+    sums = SumsAhead(raw_frames(tmp_path, 5))
+    with sums.running():
+        assert begun.wait(10)
+        threading.Timer(0.2, may_go_on.set).start()
+    assert len(sums._left) == 4
 
 
 def test_a_worker_takes_what_it_is_told(tmp_path, nothing_known):

@@ -99,6 +99,14 @@ def test_columns_of_one_name_are_left_to_astropy():
     assert plain_columns(hdu) is None
 
 
+@pytest.mark.parametrize(("keyword", "value"), [("TFORM2", "0D"), ("TFORM2", "1E"), ("TFORM2", "1X")])
+def test_rows_that_the_header_does_not_tell_fully_are_left_to_astropy(keyword, value):
+    """A column without width, one narrower than its room in the rows, and one of bits."""
+    hdu = table_hdu("T", {"A": np.arange(3.0), "B": np.arange(3.0)})
+    hdu.header[keyword] = value
+    assert plain_columns(hdu) is None
+
+
 def test_pixels_of_a_product_are_those_that_astropy_reads(tmp_path):
     """Images that are views of the file's bytes, scaled ones, and an empty primary."""
     scaled = fits.ImageHDU(np.arange(12, dtype=np.uint16).reshape(3, 4), name="SCALED")
