@@ -271,6 +271,7 @@ def extraction(product: Path, night) -> dict[str, float]:
     return _extraction_figures(ratios, pulls, off_lines, on_lines) | {
         "flux bias, weighted [%]": float(100 * weighted[0] / weighted[1]),
         "error of it by noise [%]": float(100 / np.sqrt(weighted[1])),
+        "error of it by the profile [%]": float(read_header(product).get("HIERARCH ESO QC PROFILE ERR", np.nan)),
         "flux pull width, 10-bin sums": robust_width(np.concatenate(block_pulls)),
         "S/N over bound, 10-bin sums": float(np.median(blocks)),
         "S/N over bound, 10-bin sums, worst order": float(np.min(blocks)),

@@ -72,7 +72,9 @@ class Stare(Recipe):
             "with small corrections of tilt and line width along the slit; every source as profile times "
             "spectrum. Profile and trace are smooth, shared among orders as far as the signal asks, and without "
             "signal stand where the target was expected. Cosmic rays are found on what the model leaves. Noise is "
-            "that of the model; the error of each bin holds what sky and masters cost.\n\n"
+            "that of the model; the error of each bin holds what sky and masters cost. The profile is found from "
+            "the same light: what its error does to all bins alike is no part of their errors and stands apart, "
+            "as QC PROFILE ERR, of each order and of all.\n\n"
             "The target is the source at the expected position, never simply the brightest; all sources are "
             "listed in the TRACE product. FLUX is all light that came through the slit. Orders are merged on one "
             "grid; with a RESP_TAB the flux-calibrated spectra are made, too.\n\n"
@@ -101,7 +103,7 @@ class Stare(Recipe):
         parameters=(*EXTRACTION_PARAMETERS, *USER_ARC_PARAMETERS, *_PARAMETERS),
         products=(*SPECTRUM_PRODUCTS, *IMAGE_PRODUCTS),
         qc=OBJECT_QC,
-        algorithm_version=25,
+        algorithm_version=26,
     )
 
     def process(self, inputs, parameters, outputs):

@@ -277,6 +277,13 @@ OBJECT_QC = (
     QCDefinition("SNR MEDIAN", "", "Median signal-to-noise per bin.", per_order=True, better="higher"),
     QCDefinition("INNER ORDER PIX MEAN", "e-", "Mean of the pixels inside the orders.", per_order=True),
     QCDefinition("INNER ORDER PIX SUM", "e-", "Sum of the pixels inside the orders."),
+    QCDefinition(
+        "PROFILE ERR",
+        "%",
+        "Error of the flux, the same in all bins, from the profile along the slit; not part of ERR.",
+        per_order=True,
+        better="lower",
+    ),
     QCDefinition("SEEING", "arcsec", "FWHM along the slit at mid-order.", per_order=True),
     QCDefinition("SLIT POSITION", "arcsec", "Where the target stands on the slit.", per_order=True),
     QCDefinition(

@@ -153,11 +153,21 @@ def spectrum_qc(orders: Sequence[ExtractedOrder]) -> list[QCParameter]:
         for name, value in values.items():
             qc.append(QCParameter(name, value, spectrum.order))
             columns.setdefault(name, []).append(value)
+    qc += _profile_qc(orders)
     for name, values in columns.items():
         finite = [value for value in values if math.isfinite(value)]
         if finite:
             qc.append(QCParameter(name, float(np.median(finite))))
     return qc
+
+
+def _profile_qc(orders: Sequence[ExtractedOrder]) -> list[QCParameter]:
+    """Errors that all bins have in common, of each order and of all together, weighted by what they tell."""
+    from soxs_recipes.reduction.profiles.flux_errors import error_of_mean
+
+    told = [item for item in orders if item.profile_errors.size]
+    qc = [QCParameter("PROFILE ERR", 100.0 * error_of_mean([item]), item.spectrum.order) for item in told]
+    return [*qc, QCParameter("PROFILE ERR", 100.0 * error_of_mean(told))] if told else qc
 
 
 def orders_in_common(inputs: Inputs, results: Sequence[ExposureResult]) -> list[list[ExtractedOrder]]:
@@ -172,6 +182,7 @@ def orders_in_common(inputs: Inputs, results: Sequence[ExposureResult]) -> list[
 # Of one exposure; with several they stand in each exposure's image products.
 _OF_ONE_EXPOSURE = (
     "SNR MEDIAN",
+    "PROFILE ERR",
     "SEEING",
     "SLIT POSITION",
     "SKYRES ON",

@@ -165,8 +165,15 @@ def _combine_order(group: Sequence[ExtractedOrder], scale: np.ndarray, total_tim
         _nanmean([item.sky_residual_on for item in group]),
         _nanmean([item.sky_residual_off for item in group]),
         float(np.mean([item.seeing for item in group])),
+        _profile_errors(group, share, np.where(reached, total * spectrum.flux**2, 0.0)),
     )
     return result, int(bad.sum())
+
+
+def _profile_errors(group, share, information):
+    """Those of the mean: no two exposures have a cause in common."""
+    shares = share @ information / max(information.sum(), np.finfo(float).tiny)
+    return np.concatenate([part * item.profile_errors for part, item in zip(shares, group, strict=True)])
 
 
 def _crossed(deviation, linked):

@@ -64,5 +64,9 @@ def without_places(
     OrderFit.give_profiles(fits, [profiles[k] for k in range(len(starts))])
     for fit, first in zip(fits, first_fluxes, strict=True):
         fit.first_fluxes = first
+        errors = fit.profile_errors
+        fit.profile_errors = {k: errors[number] for number, k in enumerate(kept) if number in errors}
+        if brightest in errors:
+            fit.profile_errors |= dict.fromkeys(empty, errors[brightest])
         fit.solve()
         fit.reject()

@@ -371,7 +371,7 @@ def _preview_profiles(fits, starts, choice, settings):
             if asked.significance == 0 or _is_blended(choice.sources, source) or settings.asked.host_degree >= 0:
                 continue
             equations = [preview.equations(source, flux) for preview, flux in zip(previews, fluxes, strict=True)]
-            moved, _ = update_profiles(
+            moved, *_ = update_profiles(
                 [fit.profiles[source] for fit in fits],
                 equations,
                 start=starts[source],
@@ -482,13 +482,15 @@ def _refine_profile(fits, starts, source, freedom, *, bend) -> dict[int, TraceQu
         return {}
     # A polynomial beneath and a free shape would share out the light at will.
     bend = bend and freedom["fit_width"] and freedom["fit_tail"] and not any(fit.background.size for fit in fits)
-    moved, quality = update_profiles(
+    moved, quality, errors = update_profiles(
         [fit.profiles[source] for fit in fits],
         [fit.bending_equations(source) if bend else fit.equations(source) for fit in fits],
         start=starts[source],
         **freedom,
     )
     OrderFit.change_profiles(fits, source, moved)
+    if freedom["fit_width"]:
+        _state_errors(fits, source, errors)
     if not freedom["fit_centre"]:
         return {}
     return {fit.pixels.order: item for fit, item in zip(fits, quality, strict=True)}
@@ -506,7 +508,7 @@ def _refine_shape(fits, starts, shared, choice, settings) -> None:
     freedom["fit_optics"] = freedom["fit_tail"]
     if not freedom["fit_width"] and not freedom["fit_tail"]:
         return
-    moved, _ = update_profiles(
+    moved, _, errors = update_profiles(
         [fit.profiles[0] for fit in fits],
         [fit.equations(0, shared[1:]) for fit in fits],
         start=starts[0],
@@ -516,6 +518,13 @@ def _refine_shape(fits, starts, shared, choice, settings) -> None:
     for source in shared:
         changed = [replace(fit.profiles[source], **shape) for fit, shape in zip(fits, shapes, strict=True)]
         OrderFit.change_profiles(fits, source, changed)
+        _state_errors(fits, source, errors)
+
+
+def _state_errors(fits, source: int, errors: np.ndarray) -> None:
+    """Tell each fit what the profile's error does to the flux of its source."""
+    for fit, causes in zip(fits, errors, strict=True):
+        fit.profile_errors[source] = causes
 
 
 def _freedom(

@@ -65,6 +65,7 @@ class OrderFit:
         half_slit = 0.5 * (pixels.slit_range[1] - pixels.slit_range[0])
         self.distortion = SkyDistortion.none(half_slit, pixels.grid.size)
         self.profiles: list[SlitProfile] = []
+        self.profile_errors: dict[int, np.ndarray] = {}  # by source, as in `ExtractedOrder`
         self.offsets: list[float] = []  # of each source's light along the dispersion [bins]; none when empty
         self.background = np.zeros((0, data.size))  # courses along the slit of light under the target
         self._averages: dict[int, ProfileAverages] = {}

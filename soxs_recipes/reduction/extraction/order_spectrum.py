@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +34,9 @@ class ExtractedOrder:
         Robust width of (data - model)/sigma away from the object, on and off sky lines; NaN without pixels.
     seeing : float [arcsec]
         FWHM of the profile at mid-order.
+    profile_errors : ndarray (causes,)
+        Relative errors of the flux, each the same in all bins, that the profile's own error leaves: of independent
+        causes, which all orders of an exposure have in common. Not part of the variance.
     """
 
     spectrum: OrderSpectrum
@@ -42,6 +45,7 @@ class ExtractedOrder:
     sky_residual_on: float
     sky_residual_off: float
     seeing: float
+    profile_errors: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 def order_spectra(
@@ -99,6 +103,7 @@ def _order_spectrum(fit, source, band, sums: _BinSums, widths) -> ExtractedOrder
         np.where(lost, 0.0, covariance),
         *widths,
         float(fit.profiles[source].fwhm_at(grid.size / 2.0)),
+        fit.profile_errors.get(source, np.zeros(0)),
     )
 
 

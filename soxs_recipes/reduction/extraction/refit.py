@@ -47,6 +47,8 @@ class OrderState:
     sky : ndarray (bins,) [e-/bin/arcsec]
     knots : SplineBasis
     distortion : SkyDistortion
+    profile_errors : mapping source -> ndarray (causes,)
+        As in `ExtractedOrder`.
     """
 
     profiles: tuple[SlitProfile, ...]
@@ -55,6 +57,7 @@ class OrderState:
     sky: np.ndarray
     knots: SplineBasis
     distortion: SkyDistortion
+    profile_errors: Mapping[int, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +78,7 @@ class ExposureState:
     def with_target_of(self, other: ExposureState, rung: str) -> ExposureState:
         """The target's profile taken from another state, which saw it better; orders that it lacks keep theirs."""
         orders = {
-            number: replace(state, profiles=(other.orders[number].profiles[0], *state.profiles[1:]))
-            if number in other.orders
-            else state
+            number: _with_first(state, other.orders[number]) if number in other.orders else state
             for number, state in self.orders.items()
         }
         traces = {
@@ -116,6 +117,12 @@ class ExposureState:
         return ExposureState(replace(self.choice, sources=sources, reason=reason), traces, orders)
 
 
+def _with_first(state: OrderState, other: OrderState) -> OrderState:
+    """The state with the first source's profile of another."""
+    errors = {**state.profile_errors, **{k: v for k, v in other.profile_errors.items() if k == 0}}
+    return replace(state, profiles=(other.profiles[0], *state.profiles[1:]), profile_errors=errors)
+
+
 def exposure_state(result: ExposureResult) -> ExposureState:
     """What is worth keeping of an extraction; `result` must still hold its fits."""
     orders = {
@@ -126,6 +133,7 @@ def exposure_state(result: ExposureResult) -> ExposureState:
             fit.knots.spline(fit.solution.sky_coefficients)(np.arange(fit.pixels.grid.size, dtype=np.float64)),
             fit.knots,
             fit.distortion,
+            dict(fit.profile_errors),
         )
         for fit in result.fits
     }
@@ -173,6 +181,7 @@ def refit_exposure(
 
 def _resume(fit: OrderFit, state: OrderState, hits: np.ndarray) -> None:
     fit.knots, fit.distortion = state.knots, state.distortion
+    fit.profile_errors = dict(state.profile_errors)
     fit.binned_sky, fit.first_fluxes = state.sky, state.first_flux
     fit.hits = hits.ravel()[fit.pixels.index]
     fit.rejected = fit.hits.copy()

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.polynomial.legendre import legvander
 
 from soxs_recipes.compiled import compiled
+from soxs_recipes.reduction.profiles.flux_errors import flux_errors
 from soxs_recipes.reduction.profiles.profile_bend import Bend, bend_equations, eliminate
 from soxs_recipes.reduction.profiles.slit_profile import (
     OPTICS_RANGE,
@@ -61,6 +62,10 @@ class ChunkEquations:
     ----------
     curvature : ndarray (chunks, 4, 4)
     gradient : ndarray (chunks, 4)
+    response : ndarray (chunks, 4)
+        Relative change of the source's flux by a unit of each.
+    information : ndarray (chunks,)
+        Squared signal-to-noise of the flux where the profile is known.
     position : ndarray (chunks,) [bins]
     wavelength : ndarray (chunks,) [nm]
     bend : Bend or None
@@ -69,6 +74,8 @@ class ChunkEquations:
 
     curvature: np.ndarray
     gradient: np.ndarray
+    response: np.ndarray
+    information: np.ndarray
     position: np.ndarray
     wavelength: np.ndarray
     bend: Bend | None = None
@@ -149,8 +156,9 @@ def chunk_equations(
         residual,
         weight,
     )
-    curvature, gradient = eliminate(products[:, :-1, :-1], products[:, :-1, -1], _SHAPE)
-    return ChunkEquations(curvature, gradient, *_chunk_middles(pixels.grid))
+    return ChunkEquations(
+        *eliminate(products[:, :-1, :-1], products[:, :-1, -1], _SHAPE), *_chunk_middles(pixels.grid)
+    )
 
 
 def bending_equations(
@@ -163,7 +171,7 @@ def bending_equations(
     nuisance: Sequence[np.ndarray] = (),
 ) -> ChunkEquations:
     """Equations of one order whose profile the data may bend, too; parameters as for `chunk_equations`."""
-    *shape, bend = bend_equations(pixels, tables, residual, weight, scale, _MIDDLES, nuisance=nuisance)
+    shape, bend = bend_equations(pixels, tables, residual, weight, scale, _MIDDLES, nuisance=nuisance)
     return ChunkEquations(*shape, *_chunk_middles(pixels.grid), bend)
 
 
@@ -263,7 +271,7 @@ def update_profiles(
     fit_width: bool = True,
     fit_tail: bool = True,
     fit_optics: bool = True,
-) -> tuple[list[SlitProfile], list[TraceQuality]]:
+) -> tuple[list[SlitProfile], list[TraceQuality], np.ndarray]:
     """One ridge step for all orders of one source, and bends of the profiles whose equations hold them.
 
     Parameters
@@ -275,6 +283,13 @@ def update_profiles(
         What the priors pull towards.
     fit_centre, fit_width, fit_tail, fit_optics : bool
         Which may move.
+
+    Returns
+    -------
+    profiles : list of SlitProfile
+    quality : list of TraceQuality
+    errors : ndarray (orders, causes)
+        Of the fluxes, as from `flux_errors`.
     """
     layout = _Layout(equations)
     precision = layout.precision(centre=fit_centre, width=fit_width, tail=fit_tail, optics=fit_optics)
@@ -296,7 +311,7 @@ def update_profiles(
     moved = layout.apply(profiles, step)
     for order, bend in bends:
         moved[order] = bend.bent(moved[order], _moves(profiles[order], moved[order]))
-    return moved, quality
+    return moved, quality, flux_errors(equations, layout.transfer, covariance)
 
 
 def _moves(before, now):

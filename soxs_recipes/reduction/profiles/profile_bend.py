@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from soxs_recipes.reduction.profiles.slit_profile import REACH, ProfileAverages,
 from soxs_recipes.reduction.profiles.slit_profile_kernels import bend_products
 from soxs_recipes.reduction.sky.order_pixels import OrderPixels
 
-__all__ = ["Bend", "bend_equations", "eliminate"]
+__all__ = ["Bend", "Eliminated", "bend_equations", "eliminate"]
 
 _PRIOR = 0.006  # 1/FWHM, expected size of a bend: noise alone bends little
 _HELD = 3  # outermost splines on either side that stay 0, so that the bend fades into the wings
@@ -41,6 +42,8 @@ class Bend:
         Splines with those that stay 0.
     step : float [FWHM]
         Between their knots.
+    response : ndarray (chunks, 2 * n)
+        Relative change of the source's flux in each chunk by a unit of each coefficient.
     """
 
     coupling: np.ndarray
@@ -49,6 +52,7 @@ class Bend:
     held: np.ndarray
     size: int
     step: float
+    response: np.ndarray
 
     def taken(self, transfer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What a free bend takes off the normal equations of unknowns (n,), which move the shape by `transfer`.
@@ -76,7 +80,7 @@ def bend_equations(
     middles: np.ndarray,
     *,
     nuisance: Sequence[np.ndarray] = (),
-) -> tuple[np.ndarray, np.ndarray, Bend]:
+) -> tuple[Eliminated, Bend]:
     """Normal equations of one order's shape in chunks, and of its bend.
 
     Parameters
@@ -90,9 +94,9 @@ def bend_equations(
 
     Returns
     -------
-    curvature : ndarray (chunks, 4, 4)
-    gradient : ndarray (chunks, 4)
-        For a bend that stays; both with the brightness of source, sky and nuisance in each chunk eliminated.
+    shape : Eliminated
+        Of centre, ln width, tail and optics for a bend that stays, the brightness of source, sky and nuisance
+        eliminated in each chunk.
     bend : Bend
     """
     profile, step = tables.profile, tables.profile.correction_step
@@ -114,7 +118,7 @@ def bend_equations(
     free = np.concatenate([np.arange(_SHAPE), _SHAPE + np.arange(_HELD, size - _HELD)])
     kept = np.concatenate([free, np.arange(_SHAPE + size, products.shape[1])])
     products = products[:, kept[:, None], kept]
-    curvature, gradient = eliminate(products[:, :-1, :-1], products[:, :-1, -1], free.size)
+    curvature, gradient, response, information = eliminate(products[:, :-1, :-1], products[:, :-1, -1], free.size)
     held = np.zeros(2 * (free.size - _SHAPE))
     if profile.correction is not None:
         held = profile.correction[_HELD : size - _HELD].T.ravel()
@@ -123,9 +127,10 @@ def bend_equations(
     normal = np.block([[among[0], among[1]], [among[1], among[2]]])
     normal[np.diag_indices_from(normal)] += _PRIOR**-2
     coupling = curvature[:, :_SHAPE, _SHAPE:]
+    # A profile is of unit integral, to which a spline adds its knots' spacing.
+    bending = response[:, _SHAPE:] + 2.0 * REACH / (size - 3)
     return (
-        curvature[:, :_SHAPE, :_SHAPE],
-        gradient[:, :_SHAPE],
+        Eliminated(curvature[:, :_SHAPE, :_SHAPE], gradient[:, :_SHAPE], response[:, :_SHAPE], information),
         Bend(
             np.concatenate([coupling, middles[:, None, None] * coupling], axis=2),
             (powers[:2] @ gradient[:, _SHAPE:]).ravel() - _PRIOR**-2 * held,
@@ -133,17 +138,40 @@ def bend_equations(
             held,
             size,
             step,
+            np.concatenate([bending, middles[:, None] * bending], axis=1),
         ),
     )
 
 
-def eliminate(normal: np.ndarray, right: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray]:
+class Eliminated(NamedTuple):
+    """Normal equations (chunks, m, m) of which the unknowns behind the first m have been eliminated.
+
+    Attributes
+    ----------
+    curvature : ndarray (chunks, m, m)
+    gradient : ndarray (chunks, m)
+    response : ndarray (chunks, m)
+        What the first of the eliminated moves by for a unit of each that is kept.
+    information : ndarray (chunks,)
+        1/variance of it where those that are kept are known.
+    """
+
+    curvature: np.ndarray
+    gradient: np.ndarray
+    response: np.ndarray
+    information: np.ndarray
+
+
+def eliminate(normal: np.ndarray, right: np.ndarray, keep: int) -> Eliminated:
     """Schur complement of equations (chunks, m, m), (chunks, m): unknowns from `keep` on follow the others."""
     inner = normal[:, keep:, keep:]
     trace = np.trace(inner, axis1=1, axis2=2)
     inner = inner + (1e-9 * trace + 1e-30)[:, None, None] * np.eye(inner.shape[1])
     coupling = normal[:, :keep, keep:]
-    solved = np.linalg.solve(inner, np.concatenate([np.swapaxes(coupling, 1, 2), right[:, keep:, None]], axis=2))
+    first = np.zeros((*right[:, keep:].shape, 1))
+    first[:, 0] = 1.0
+    sides = [np.swapaxes(coupling, 1, 2), right[:, keep:, None], first]
+    solved = np.linalg.solve(inner, np.concatenate(sides, axis=2))
     curvature = normal[:, :keep, :keep] - coupling @ solved[:, :, :keep]
-    gradient = right[:, :keep] - (coupling @ solved[:, :, keep:])[:, :, 0]
-    return curvature, gradient
+    gradient = right[:, :keep] - (coupling @ solved[:, :, keep : keep + 1])[:, :, 0]
+    return Eliminated(curvature, gradient, -solved[:, 0, :keep], 1.0 / solved[:, 0, -1])

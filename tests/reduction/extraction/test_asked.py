@@ -185,6 +185,8 @@ def test_a_place_where_nothing_is_seen_has_no_say_in_the_shape_of_a_star(scene_o
         assert fit.profiles[empty].tail == fit.profiles[star].tail
         assert np.all(fit.profiles[empty].log_width == fit.profiles[star].log_width)
         assert fit.profiles[empty].centre[0] == -4.0
+        assert fit.profile_errors[star] @ fit.profile_errors[star] > 0
+        assert np.all(fit.profile_errors[empty] == fit.profile_errors[star])
     pulls = np.concatenate([item.spectrum.flux / np.sqrt(item.spectrum.variance) for item in spectra[empty]])
     pulls = pulls[np.isfinite(pulls)]
     assert pulls.size > 1000

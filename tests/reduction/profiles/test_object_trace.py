@@ -44,7 +44,8 @@ def equations_of(grid, profile, target, information):
         axis=1,
     )
     curvature = np.tile(np.diag(information), (12, 1, 1))
-    return ChunkEquations(curvature, away * information, place, np.interp(place, np.arange(BINS), grid.wavelength))
+    wavelength = np.interp(place, np.arange(BINS), grid.wavelength)
+    return ChunkEquations(curvature, away * information, np.zeros((12, 4)), np.ones(12), place, wavelength)
 
 
 def test_steps_come_to_rest_at_the_truth():
@@ -62,7 +63,7 @@ def test_steps_come_to_rest_at_the_truth():
             equations_of(grid, profile, target, information)
             for grid, profile, target in zip(grids(), profiles, targets, strict=True)
         ]
-        moved, quality = update_profiles(profiles, equations, start=start)
+        moved, quality, _ = update_profiles(profiles, equations, start=start)
         moves.append(max(new.differs(old) for new, old in zip(moved, profiles, strict=True)))
         profiles = moved
     assert len(quality) == 3
