@@ -9,9 +9,9 @@ from measures import _bin_edges, robust_width
 from true_exposures import TrueExposure, true_exposure
 
 from soxs_recipes.reduction.extraction.aperture import extract_apertures
-from soxs_recipes.reduction.extraction.asked import Asked
 from soxs_recipes.reduction.extraction.extraction import ExposureResult, ExtractionSettings
 from soxs_recipes.reduction.extraction.limits import band_limits, bands_of
+from soxs_recipes.reduction.extraction.request import ExtractionRequest
 from soxs_recipes.simulator import Effects, simulate_frame
 from soxs_recipes.simulator.frames import supernova
 from soxs_recipes.simulator.truth import TableTruth
@@ -79,9 +79,9 @@ def _forced(bench: _Bench) -> dict[str, float]:
     """A faint source and an empty place, with the profiles of a bright star of the same night."""
     star = bench.scene(bench.light(14.0, 0.6)[0]).extract()
     light, truth = bench.light(21.0, -1.0)
-    asked = Asked(profiles=star.profiles[0], further_positions=(3.0,))
+    request = ExtractionRequest(profiles=star.profiles[0], further_positions=(3.0,))
     place = _middle(star) - 0.6
-    result = bench.scene(light).extract(forced_position=place - 1.0, asked=asked)
+    result = bench.scene(light).extract(forced_position=place - 1.0, request=request)
     bias, error, pulls = _against(truth, result.orders)
     spectra = [item.spectrum for item in result.others[0]]
     bands = [item.significance for item in band_limits(spectra, bands_of(spectra, _BAND)) if item is not None]
@@ -104,8 +104,8 @@ def _blend(bench: _Bench) -> dict[str, float]:
     """Two sources 1.5 FWHM apart, one magnitude between them."""
     half, more = 0.75 * _SEEING, _BRIGHTER[bench.arm]
     (one, truth), (other, its_truth) = bench.light(17.5 + more, -half), bench.light(18.5 + more, half)
-    asked = Asked(further_positions=(half,), may_move=True)
-    result = bench.scene(one, other).extract(forced_position=-half, asked=asked)
+    request = ExtractionRequest(further_positions=(half,), may_move=True)
+    result = bench.scene(one, other).extract(forced_position=-half, request=request)
     first, _, pulls = _against(truth, result.orders)
     second, _, its_pulls = _against(its_truth, result.others[0])
     return {
@@ -121,11 +121,11 @@ def _galaxy(bench: _Bench) -> dict[str, float]:
     galaxy, _ = bench.light(17.3 + more, 1.3, seeing=3.5)
     scene = bench.scene(light, galaxy)
     figures = {}
-    for name, asked in (
-        ("", Asked(may_move=True)),
-        (", polynomial", Asked(may_move=True, host_degree=3, host_window=2.0)),
+    for name, request in (
+        ("", ExtractionRequest(may_move=True)),
+        (", polynomial", ExtractionRequest(may_move=True, host_degree=3, host_window=2.0)),
     ):
-        result = scene.extract(forced_position=0.3, asked=asked)
+        result = scene.extract(forced_position=0.3, request=request)
         bias, _, pulls = _against(truth, result.orders)
         figures[f"supernova on a galaxy{name}: median pull"] = abs(float(np.median(pulls)))
         figures[f"supernova on a galaxy{name}: bias [%]"] = 100.0 * bias

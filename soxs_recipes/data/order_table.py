@@ -14,7 +14,7 @@ __all__ = ["OrderTable", "OrderTrace"]
 
 @dataclass(frozen=True, slots=True)
 class OrderTrace:
-    """One order's course.
+    """One order's trace.
 
     Attributes
     ----------

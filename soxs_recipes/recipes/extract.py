@@ -42,7 +42,7 @@ _WISHES = (
         str,
         "fitted",
         "",
-        "Shape and course: by the data, a Gaussian, or those of a standard's TRACE.",
+        "Shape and trace: by the data, a Gaussian, or those of a standard's TRACE.",
         choices=("fitted", "gaussian", "standard"),
     ),
     Parameter(
@@ -209,7 +209,7 @@ def _extracted(inputs, extractor, folder):
 def _settings(inputs, parameters, plain):
     """Settings with the wishes in them."""
     from soxs_recipes.recipes.framework.trace_tables import read_profiles
-    from soxs_recipes.reduction.extraction.asked import Asked
+    from soxs_recipes.reduction.extraction.request import ExtractionRequest
 
     positions, profiles = _numbers(parameters, "at"), None
     if parameters["profile"] == "standard":
@@ -217,7 +217,7 @@ def _settings(inputs, parameters, plain):
         if trace is None:
             raise InputError("soxs_extract: profile=standard needs the SLIT_TRACE of a standard star; add it")
         profiles = read_profiles(trace)
-    asked = Asked(
+    request = ExtractionRequest(
         further_positions=tuple(positions[1:]),
         may_move=parameters["follow-trace"],
         gaussian=parameters["profile"] == "gaussian",
@@ -227,7 +227,7 @@ def _settings(inputs, parameters, plain):
         host_window=parameters["host-window"],
         negative_beams=are_differences(inputs),
     )
-    return replace(plain, forced_position=positions[0] if positions else None, asked=asked)
+    return replace(plain, forced_position=positions[0] if positions else None, request=request)
 
 
 def _numbers(parameters, name: str) -> list[float]:

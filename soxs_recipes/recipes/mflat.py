@@ -175,7 +175,7 @@ class MasterFlat(Recipe):
             CalibrationInput(
                 "ORDER_TAB_CENTR_<ARM>",
                 "order centres",
-                ladder="the orders are looked for on the flats from their predicted course",
+                ladder="the orders are looked for on the flats from their predicted trace",
                 made_by="soxs_order_centres",
             ),
             CalibrationInput(

@@ -25,11 +25,11 @@ class OrderCentres(Recipe):
         name="soxs_order_centres",
         synopsis="Find where the orders run, on the flat of a single pinhole.",
         description=(
-            "The offset of the frame from the predicted course (first dispersion solution, or the spectral format "
+            "The offset of the frame from the predicted trace (first dispersion solution, or the spectral format "
             "when there is none) is found by itself, up to just under half the distance of two orders, and may "
             "change smoothly over the detector. Gaussians integrated over pixels are fitted to blocks of rows "
             "across each order, and a robust weighted polynomial runs through their centres, of the lowest degree "
-            "that the data ask for. An order that is too faint keeps its predicted course, moved as the others "
+            "that the data ask for. An order that is too faint keeps its predicted trace, moved as the others "
             "moved, and the product says so.\n\n"
             "In the NIR lamp-off frames are subtracted, or the master dark when there are none."
         ),

@@ -98,7 +98,7 @@ def fit_dispersion(
     prior : DispersionSolution
         Already moved to within some pixels of the truth.
     lines : LineSample
-        All at one slit position (only the mid-slit course is corrected) or at several (the slit terms too).
+        All at one slit position (only the mid-slit curve is corrected) or at several (the slit terms too).
     dispersion_axis : int
     wavelength_degrees, order_degrees, slit_degrees : (low, high)
         Bounds of the correction's degrees, within which cross-validation chooses.
@@ -137,7 +137,7 @@ def fit_dispersion(
 
 
 def _false_levers(prior, lines, dispersion_axis):
-    """Boolean (n,): lines at one slit position that alone bend an order's course along the dispersion."""
+    """Boolean (n,): lines at one slit position that alone bend an order's curve along the dispersion."""
     false = np.zeros(len(lines), dtype=bool)
     if np.ptp(lines.slit) > 0:
         return false
@@ -202,7 +202,7 @@ def _fit_block(block, lines, group, rows, dispersion_axis, bounds):
     if len(block.orders) > 1:
         results, blocks = _with_deviations(block, lines, axes, terms, results)
     if blocks:
-        notes += (f"orders {', '.join(map(str, block.orders))} each follow a course of their own",)
+        notes += (f"orders {', '.join(map(str, block.orders))} each follow a curve of their own",)
     else:
         blocks = (_corrected(block, terms, results),)
         if len(block.orders) > 1 and bounds.choose:

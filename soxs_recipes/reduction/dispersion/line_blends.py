@@ -65,7 +65,7 @@ def measure_lines(
     solution : DispersionSolution
         Good to a fraction of a pixel.
     widths : (order, LineFits)
-        Fits of sound lines, for the smooth course of their widths.
+        Fits of sound lines, for the smooth curve of their widths.
     fwhm : float [px]
     dispersion_axis : int
 

@@ -1,4 +1,4 @@
-"""Lone lines that bend an order's course to themselves, against what all the others say."""
+"""Lone lines that bend an order's curve to themselves, against what all the others say."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from soxs_recipes.reduction.numerics.grouped_regression import GroupedRegression
 
 __all__ = ["false_levers"]
 
-_EXPECTED = np.array([20.0, 8.0, 6.0, 3.0, 0.6, 0.3, 0.2, 0.1])  # px: Legendre coefficients of an order's course
+_EXPECTED = np.array([20.0, 8.0, 6.0, 3.0, 0.6, 0.3, 0.2, 0.1])  # px: Legendre coefficients of an order's curve
 _SCATTER = Scatter(0.05, 0.0)
 _LEVERAGE = 0.5  # share of its own fitted value that a line decides itself
 _LEAST_GAIN = 2.0  # lines that agree again once a false one is left out
@@ -57,7 +57,7 @@ def false_levers(design: np.ndarray, value: np.ndarray, error: np.ndarray) -> np
 
 
 def _agreement(design, value, error):
-    """Weight and leverage of each line in a robust fit of one course."""
+    """Weight and leverage of each line in a robust fit of one curve."""
     n = value.size
     problem = GroupedRegression(design, value, error, np.zeros(n), np.arange(n), _EXPECTED)
     _, covariance, weight, _ = problem.robust_fit(np.arange(_EXPECTED.size), _SCATTER)

@@ -9,9 +9,9 @@ from numpy.polynomial.legendre import legvander
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from soxs_recipes.reduction.dispersion.line_courses import course_score, search_course, twist_penalty
 from soxs_recipes.reduction.dispersion.line_detection import Peaks
 from soxs_recipes.reduction.dispersion.line_ends import bayesian_surface, settle_end
+from soxs_recipes.reduction.dispersion.offset_curves import curve_score, search_curve, twist_penalty
 
 __all__ = ["LineMatches", "match_lines"]
 
@@ -25,7 +25,7 @@ _END_SHARE = 0.15  # of the matched lines at each end, that are identified as a 
 _SEGMENT_LINES = 7
 _LEAST_VOTES = 4.0
 _POOR_SHARE = 0.5  # of an order's lines: with fewer matches it is looked for away from the other orders too
-_LEAST_GAIN = 1.0  # lines that another course of an order must put on spots beyond the usual one
+_LEAST_GAIN = 1.0  # lines that another curve of an order must put on spots beyond the usual one
 # The same of their change with the order number, linear, quadratic, cubic: of the shift, and relative of the rest.
 _EXPECTED_OVER_ORDERS = ((8.0, 0.7), (4.0, 0.4), (2.0, 0.2), (1.0, 0.1))
 _TURNS_OVER_ORDERS = 4
@@ -142,7 +142,7 @@ def _helped_by_neighbours(problem, *own):
         lines = np.flatnonzero(problem.order == number)
         together = peak[lines], along[lines], across[lines]
         alone = tuple(values[lines] for values in own)
-        peak[lines], along[lines], across[lines] = _better_course(problem, lines, together, alone)
+        peak[lines], along[lines], across[lines] = _better_curve(problem, lines, together, alone)
     return peak, along, across
 
 
@@ -294,15 +294,15 @@ def _start(problem, lines, vote):
 
 
 def _searched(problem, lines, index, da, dc):
-    """The matches, or those about the best of all cubic courses when that puts clearly more lines on spots."""
+    """The matches, or those about the best of all cubic curves when that puts clearly more lines on spots."""
     if np.ptp(problem.slit) > 0 or lines.size < 8:
         return index, da, dc
     along, across = problem.along[lines] + da, problem.across[lines] + dc
     spots = np.stack([problem.peak_along, problem.peak_across], axis=1)
-    course = search_course(spots, along, across, problem.t[lines], problem.weight[lines])
-    if course is None:
+    curve = search_curve(spots, along, across, problem.t[lines], problem.weight[lines])
+    if curve is None:
         return index, da, dc
-    return _better_course(problem, lines, (index, da, dc), _refine(problem, lines, da + course, dc))
+    return _better_curve(problem, lines, (index, da, dc), _refine(problem, lines, da + curve, dc))
 
 
 def _away_from_the_others(problem, lines, usual, search):
@@ -311,14 +311,14 @@ def _away_from_the_others(problem, lines, usual, search):
     if not vote.trusted:
         return usual
     other = _searched(problem, lines, *_refine(problem, lines, *_start(problem, lines, vote)))
-    return _better_course(problem, lines, usual, other)
+    return _better_curve(problem, lines, usual, other)
 
 
-def _better_course(problem, lines, usual, other):
+def _better_curve(problem, lines, usual, other):
     """Whichever (matches, offsets along, across) puts more lines on spots; the usual one when it is close."""
     spots = cKDTree(np.stack([problem.peak_along, problem.peak_across], axis=1))
     scores = [
-        course_score(spots, problem.along[lines] + da, problem.across[lines] + dc, problem.weight[lines])
+        curve_score(spots, problem.along[lines] + da, problem.across[lines] + dc, problem.weight[lines])
         - twist_penalty(problem.t[lines], da)
         for _, da, dc in (usual, other)
     ]

@@ -53,7 +53,7 @@ class OrderDeviations:
     worthwhile: bool
 
     def of_order(self, order: int) -> np.ndarray:
-        """Indices of the coefficients that an order's course depends on: the common ones, then its own."""
+        """Indices of the coefficients that an order's curve depends on: the common ones, then its own."""
         common = np.arange(self.columns.size)
         if order not in self.orders:
             return common

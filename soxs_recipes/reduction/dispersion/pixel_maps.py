@@ -22,7 +22,7 @@ _FINER_NODES = (60, 9)
 _CLOSURE = 1.0e-4  # [px] aimed at
 _WORST_CLOSURE = 5.0e-3  # [px] accepted
 _NEWTON_STEPS = 30
-_COURSE_DEGREE = 8
+_CURVE_DEGREE = 8
 _TILT_ALLOWANCE = 0.015  # of an order's wavelength range
 
 
@@ -152,7 +152,7 @@ def _monotonic(surface, limits, dispersion_axis):
     return float(wavelength[first]), float(wavelength[last])
 
 
-def _course(surface, limits, slit, dispersion_axis):
+def _curve(surface, limits, slit, dispersion_axis):
     """(along, across) of one slit position, along ascending."""
     wavelength = np.linspace(*limits, 200)
     along, across = _axes(surface.evaluate(wavelength, np.full(200, slit)), dispersion_axis)
@@ -161,22 +161,22 @@ def _course(surface, limits, slit, dispersion_axis):
     return along, across
 
 
-def _span(courses, pixels):
+def _span(curves, pixels):
     """First pixel along the dispersion that any slit position reaches, and the one after the last."""
-    low = min(float(along[0]) for along in courses)
-    high = max(float(along[-1]) for along in courses)
+    low = min(float(along[0]) for along in curves)
+    high = max(float(along[-1]) for along in curves)
     return max(int(np.ceil(low)), 0), min(int(np.floor(high)) + 1, pixels)
 
 
 def _strip_of_slit(surface, limits, shape, dispersion_axis, half_length, margin):
     """Strip between both ends of the slit; None where the order lies off the frame."""
-    lower = _course(surface, limits, -half_length, dispersion_axis)
-    upper = _course(surface, limits, half_length, dispersion_axis)
+    lower = _curve(surface, limits, -half_length, dispersion_axis)
+    upper = _curve(surface, limits, half_length, dispersion_axis)
     first, last = _span((lower[0], upper[0]), shape[dispersion_axis])
     if last - first < 2:
         return None
     domain = (min(lower[0][0], upper[0][0]), max(lower[0][-1], upper[0][-1]))
-    ends = [Legendre.fit(*course, _COURSE_DEGREE, domain=domain) for course in (lower, upper)]
+    ends = [Legendre.fit(*curve, _CURVE_DEGREE, domain=domain) for curve in (lower, upper)]
     if ends[0](0.5 * (first + last)) > ends[1](0.5 * (first + last)):
         ends.reverse()
     return _Strip(first, last, 0.5 * (ends[0] + ends[1]), 0.5 * (ends[1] - ends[0]) + margin)
@@ -184,9 +184,9 @@ def _strip_of_slit(surface, limits, shape, dispersion_axis, half_length, margin)
 
 def _strip_of_edges(trace, surface, limits, shape, dispersion_axis, margin, along_shift, across_shift):
     """Strip between the edges of a slit flat."""
-    course = _course(surface, limits, 0.0, dispersion_axis)
-    tilt = _course(surface, limits, 6.0, dispersion_axis), _course(surface, limits, -6.0, dispersion_axis)
-    first, last = _span((course[0], tilt[0][0], tilt[1][0]), shape[dispersion_axis])
+    curve = _curve(surface, limits, 0.0, dispersion_axis)
+    tilt = _curve(surface, limits, 6.0, dispersion_axis), _curve(surface, limits, -6.0, dispersion_axis)
+    first, last = _span((curve[0], tilt[0][0], tilt[1][0]), shape[dispersion_axis])
     domain = tuple(limit + along_shift for limit in trace.along_domain)
     first = max(first, int(np.ceil(domain[0] - 0.5)))
     last = min(last, int(np.floor(domain[1] + 0.5)) + 1)
@@ -294,6 +294,6 @@ def _start(surface, x, y, limits, dispersion_axis):
     """Wavelength of mid-slit at the same place along the dispersion."""
     along = y if dispersion_axis == 0 else x
     grid = np.linspace(*limits, 200)
-    course = _axes(surface.evaluate(grid, np.zeros(200)), dispersion_axis)[0]
-    ascending = np.argsort(course, kind="stable")
-    return np.interp(along, course[ascending], grid[ascending])
+    curve = _axes(surface.evaluate(grid, np.zeros(200)), dispersion_axis)[0]
+    ascending = np.argsort(curve, kind="stable")
+    return np.interp(along, curve[ascending], grid[ascending])

@@ -198,8 +198,8 @@ def _excess_flux(parts: Sequence[OrderResiduals], scale: np.ndarray) -> list[np.
     rate = np.where(known, flux, 0.0) / scale[:, None]
     weight = np.where(known, scale[:, None] ** 2 / np.where(known, variance, 1.0), 0.0)
     reference = np.median(rate, axis=0)
-    course = _course_of_ratio(rate, reference, weight)
-    rate, weight = rate / course, weight * course**2
+    curve = _curve_of_ratio(rate, reference, weight)
+    rate, weight = rate / curve, weight * curve**2
     total = weight.sum(axis=0)
     result = []
     for row in range(len(parts)):
@@ -212,11 +212,11 @@ def _excess_flux(parts: Sequence[OrderResiduals], scale: np.ndarray) -> list[np.
         pull = np.where(both, (rate[row] - mean) / noise, 0.0)
         suspect = binary_dilation(pull > _SUSPECT, iterations=2) & (pull > 0.5)
         excess = np.where(suspect, rate[row] - mean, 0.0)
-        result.append(excess * course[row] * scale[row])
+        result.append(excess * curve[row] * scale[row])
     return result
 
 
-def _course_of_ratio(rate: np.ndarray, reference: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _curve_of_ratio(rate: np.ndarray, reference: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Each spectrum over the reference, as a parabola: throughput, slit losses, extinction. 1 without signal."""
     design = legvander(np.linspace(-1.0, 1.0, reference.size), 2) * reference[:, None]
     shape = np.ones(rate.shape)

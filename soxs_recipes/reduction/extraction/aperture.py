@@ -2,7 +2,7 @@
 
 Sky and point sources are fitted on the pixels outside all apertures; inside, the sky is that fit's, at each
 pixel's own wavelength. Sums run along the true slit direction with fractional pixels at both ends. A masked pixel
-gives what the aperture's own smooth course along the slit and the rest of its bin lead one to expect.
+gives what the aperture's own smooth curve along the slit and the rest of its bin lead one to expect.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LOST = 0.3  # Share of the aperture's light below which a bin holds no measurem
 _PARTIAL = 0.95  # ... and below which it is flagged.
 _ROUNDS = 3
 _REJECTION = 6.0  # sigma
-_SHAPE_ERROR = 0.4  # by how much the light at one wavelength may follow another course along the slit
+_SHAPE_ERROR = 0.4  # by how much the light at one wavelength may follow another curve along the slit
 _LAGS = 4
 
 
@@ -103,7 +103,7 @@ def extract_apertures(
     fits = set_up_fits(frame, maps, dispersion_axis, base_variance, flat, grids, settings)
     summable = {fit.pixels.order: fit.usable.copy() for fit in fits}
     for fit in fits:
-        _set_aside(fit, apertures, settings.asked.background)
+        _set_aside(fit, apertures, settings.request.background)
         fit.estimate_sky()
     found = sorted(sources_on_slit(fits), key=lambda s: -s.brightness)[: settings.maximum_sources]
     found = [s for s in found if not any(low - _MARGIN < s.position < high + _MARGIN for low, high in apertures)]
@@ -178,9 +178,9 @@ def _variance(fit: OrderFit, inside: _Inside, expected: np.ndarray) -> np.ndarra
 
 
 def _model(fit: OrderFit, inside: _Inside) -> np.ndarray:
-    """Expected light of the pixels [e-, flat-fielded]: a course along the slit times a flux in each bin.
+    """Expected light of the pixels [e-, flat-fielded]: a curve along the slit times a flux in each bin.
 
-    The course is a mean over a twelfth of the order, in cells of a pixel, between which it is interpolated; two
+    The curve is a mean over a twelfth of the order, in cells of a pixel, between which it is interpolated; two
     rounds find both, masked and deviant pixels left out.
     """
     bins = fit.pixels.grid.size
@@ -193,23 +193,23 @@ def _model(fit: OrderFit, inside: _Inside) -> np.ndarray:
     first = np.clip(np.floor(nodes).astype(np.int64), 0, _CHUNKS - 2)
     part = np.clip(nodes - first, 0.0, 1.0)
     chunk = np.clip((position / bins * _CHUNKS).astype(np.int64), 0, _CHUNKS - 1)
-    course = np.ones((_CHUNKS, cells))
+    curve = np.ones((_CHUNKS, cells))
     good, expected = inside.good.copy(), np.zeros(slit.size)
     for _ in range(_ROUNDS):
         noise = _variance(fit, inside, expected)
         weight = np.where(good, 1.0 / noise, 0.0)
-        shape = size * ((1.0 - part) * course[first, cell] + part * course[first + 1, cell])
+        shape = size * ((1.0 - part) * curve[first, cell] + part * curve[first + 1, cell])
         norm = inside.summed(weight * shape**2, bins)
         flux = inside.summed(weight * shape * inside.light, bins) / np.where(norm > 0, norm, 1.0)
         flux = _filled(flux, norm > 0)
         here = np.interp(position, np.arange(bins), flux)
         key = chunk * cells + cell
         scale = here * size
-        top = np.bincount(key, weight * scale * inside.light, minlength=course.size)
-        bottom = np.bincount(key, weight * scale**2, minlength=course.size)
-        # A prior of an even course holds where nothing is seen.
-        course = ((top + 1.0) / (bottom + 1.0)).reshape(course.shape)
-        expected = here * size * ((1.0 - part) * course[first, cell] + part * course[first + 1, cell])
+        top = np.bincount(key, weight * scale * inside.light, minlength=curve.size)
+        bottom = np.bincount(key, weight * scale**2, minlength=curve.size)
+        # A prior of an even curve holds where nothing is seen.
+        curve = ((top + 1.0) / (bottom + 1.0)).reshape(curve.shape)
+        expected = here * size * ((1.0 - part) * curve[first, cell] + part * curve[first + 1, cell])
         allowed = np.hypot(_REJECTION * np.sqrt(noise), _SHAPE_ERROR * np.abs(expected))
         good = inside.good & (np.abs(inside.light - expected) < allowed)
     return expected

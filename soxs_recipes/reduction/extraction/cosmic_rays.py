@@ -165,9 +165,9 @@ def narrow_hits(
     Parameters
     ----------
     excess : ndarray (ny, nx) [e-]
-        Data above the sky and the slow course of the objects; lines of theirs are in it.
+        Data above the sky and the continuum of the objects; lines of theirs are in it.
     sigma : ndarray (ny, nx) [e-]
-        Its noise, and by how much sky and course may be wrong.
+        Its noise, and by how much sky and continuum may be wrong.
     usable : ndarray (ny, nx) bool
     stride : int
         Step in the flattened image to the next pixel along the dispersion.

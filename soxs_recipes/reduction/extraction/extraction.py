@@ -12,13 +12,13 @@ from soxs_recipes.data.pixel_maps import OrderMaps, PixelMaps
 from soxs_recipes.data.quality import QualityFlag, is_usable
 from soxs_recipes.errors import AlgorithmError, UnprocessableData
 from soxs_recipes.memory import return_freed
-from soxs_recipes.reduction.extraction.asked import Asked, given_profiles, restrict_pixels
-from soxs_recipes.reduction.extraction.asked_sources import are_blended, forced_choice
 from soxs_recipes.reduction.extraction.cosmic_rays import HitImages, find_cosmic_rays, narrow_hits
-from soxs_recipes.reduction.extraction.empty_places import empty_places, without_places
+from soxs_recipes.reduction.extraction.empty_positions import empty_positions, without_positions
 from soxs_recipes.reduction.extraction.order_fit import OrderFit
 from soxs_recipes.reduction.extraction.order_preview import OrderPreview
 from soxs_recipes.reduction.extraction.order_spectrum import ExtractedOrder, order_spectra
+from soxs_recipes.reduction.extraction.request import ExtractionRequest, given_profiles, restrict_pixels
+from soxs_recipes.reduction.extraction.requested_sources import are_blended, forced_choice
 from soxs_recipes.reduction.extraction.slit_light import SlitLight, slit_light
 from soxs_recipes.reduction.profiles.object_trace import TraceQuality, start_profiles, update_profiles
 from soxs_recipes.reduction.profiles.slit_profile import SlitProfile
@@ -73,7 +73,7 @@ class ExtractionSettings:
         Sources beside the target that are fitted with it.
     refine_sky : bool
         Fit illumination, tilt and line width along the slit.
-    asked : Asked
+    request : ExtractionRequest
         Further wishes.
     """
 
@@ -87,17 +87,17 @@ class ExtractionSettings:
     cosmic_ray_threshold: float = 5.0
     maximum_sources: int = 3
     refine_sky: bool = True
-    asked: Asked = field(default_factory=Asked)
+    request: ExtractionRequest = field(default_factory=ExtractionRequest)
 
     @property
     def holds_position(self) -> bool:
         """Whether the target's trace stays where it was put."""
-        return self.forced_position is not None and not self.asked.may_move
+        return self.forced_position is not None and not self.request.may_move
 
     @property
     def holds_width(self) -> bool:
         """Whether the target's width stays as it was given."""
-        return self.forced_fwhm is not None or self.asked.profiles is not None
+        return self.forced_fwhm is not None or self.request.profiles is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +208,10 @@ def extract_exposure(
     fits = set_up_fits(frame, maps, dispersion_axis, base_variance, flat, grids, settings)
     for fit in fits:
         fit.estimate_sky()
-    choice = settings.asked.without_host(find_target(fits, settings))
-    if settings.asked.negative_beams:
+    choice = settings.request.without_host(find_target(fits, settings))
+    if settings.request.negative_beams:
         choice = _with_negative_beams(choice, fits)
-    restrict_pixels(fits, choice, settings.asked)
+    restrict_pixels(fits, choice, settings.request)
     traces, hits = fit_sources(frame, fits, choice, settings)
     return collect_result(frame, fits, choice, traces, hits, bands, settings)
 
@@ -262,8 +262,8 @@ def fit_sources(
     _preview_profiles(fits, starts, choice, settings)
     images = _hit_images(fits, frame.shape, settings)
     hits = _mask_cosmic_rays(frame, fits, settings, images)
-    empty = empty_places(choice) if settings.forced_position is not None else set()
-    with without_places(fits, starts, choice, empty) as (shaped, there):
+    empty = empty_positions(choice) if settings.forced_position is not None else set()
+    with without_positions(fits, starts, choice, empty) as (shaped, there):
         traces = _iterate(frame, fits, shaped, there, settings, hits, images)
     del images
     return_freed()  # what comes of the fits needs room
@@ -275,7 +275,7 @@ def find_target(fits: list[OrderFit], settings: ExtractionSettings) -> TargetCho
     cells = _slit_cells(fits)
     sources = _inner_sources(cells)
     if settings.forced_position is not None:
-        positions = (settings.forced_position, *settings.asked.further_positions)
+        positions = (settings.forced_position, *settings.request.further_positions)
         light = light_along_slit(*cells)
         return forced_choice(light, sources, positions, settings.forced_fwhm, settings.maximum_sources)
     where = {"expected": settings.expected_position, "tolerance": settings.position_tolerance}
@@ -342,11 +342,11 @@ def _limit(choice: TargetChoice, most: int) -> TargetChoice:
 
 
 def _start(fits, source, settings, *, is_target):
-    grids, asked = [fit.pixels.grid for fit in fits], settings.asked
-    if is_target and asked.profiles is not None:
-        return given_profiles(grids, asked.profiles, source.position, settings.forced_fwhm)
+    grids, request = [fit.pixels.grid for fit in fits], settings.request
+    if is_target and request.profiles is not None:
+        return given_profiles(grids, request.profiles, source.position, settings.forced_fwhm)
     kept = {"slope": 0.0} if is_target and settings.forced_fwhm is not None else {}
-    return start_profiles(grids, source.position, source.fwhm, asked.tail, **kept)
+    return start_profiles(grids, source.position, source.fwhm, request.tail, **kept)
 
 
 def _first_model(fits, choice):
@@ -366,9 +366,9 @@ def _preview_profiles(fits, starts, choice, settings):
     for _ in range(_PREVIEWS):
         fluxes = [preview.fluxes() for preview in previews]
         step = 0.0
-        for source, asked in enumerate(choice.sources):
+        for source, start in enumerate(choice.sources):
             # The rough sky holds light of blended sources; their start from the slit's profile is better.
-            if asked.significance == 0 or _is_blended(choice.sources, source) or settings.asked.host_degree >= 0:
+            if start.significance == 0 or _is_blended(choice.sources, source) or settings.request.host_degree >= 0:
                 continue
             equations = [preview.equations(source, flux) for preview, flux in zip(previews, fluxes, strict=True)]
             moved, *_ = update_profiles(
@@ -410,7 +410,9 @@ def _mask_cosmic_rays(frame: Frame, fits: list[OrderFit], settings: ExtractionSe
     where = {"suspects": np.sort(np.concatenate(suspects)), "threshold": threshold}
     for sign in signs:
         hits[rows] |= find_cosmic_rays(images.light, images.sigma, images.usable, sign=sign, **where)
-    suspects = [images.put(fit.pixels.index - first, *fit.above_course(), fit.usable, threshold) for fit in fits]
+    suspects = [
+        images.put(fit.pixels.index - first, *fit.above_continuum(), fit.usable, threshold) for fit in fits
+    ]
     where["suspects"] = np.sort(np.concatenate(suspects))
     stride = fits[0].pixels.stride
     for sign in signs:
@@ -498,13 +500,13 @@ def _refine_profile(fits, starts, source, freedom, *, bend) -> dict[int, TraceQu
 
 def _one_shape(choice: TargetChoice, settings: ExtractionSettings) -> range:
     """Sources that share one shape: those that were asked for, where they overlap."""
-    several = bool(settings.asked.further_positions) and are_blended(choice.sources[: choice.beams])
+    several = bool(settings.request.further_positions) and are_blended(choice.sources[: choice.beams])
     return range(choice.beams if several else 0)
 
 
 def _refine_shape(fits, starts, shared, choice, settings) -> None:
     """Widen all sources of one shape together."""
-    freedom = {**_freedom(settings, choice, 0), "fit_centre": False, "fit_tail": settings.asked.frees_tail}
+    freedom = {**_freedom(settings, choice, 0), "fit_centre": False, "fit_tail": settings.request.frees_tail}
     freedom["fit_optics"] = freedom["fit_tail"]
     if not freedom["fit_width"] and not freedom["fit_tail"]:
         return
@@ -535,7 +537,7 @@ def _freedom(
     # Wings over another source's core would take its light, in turns.
     least = _FAINTER * choice.sources[source].brightness
     bright = [s for k, s in enumerate(choice.sources) if k == source or s.brightness > least]
-    has_wings = settings.asked.frees_tail and not _is_blended(bright, bright.index(choice.sources[source]))
+    has_wings = settings.request.frees_tail and not _is_blended(bright, bright.index(choice.sources[source]))
     return {
         "fit_centre": not (is_target and settings.holds_position),
         "fit_width": not is_shaped and not (is_target and settings.holds_width),

@@ -30,7 +30,7 @@ __all__ = ["OrderFit"]
 
 _REJECTION = 6.0  # sigma
 _LINE_ERROR = 0.3  # Same where the object's spectrum bends within a bin: narrow emission lines must survive.
-_COURSE = 7  # bins
+_CONTINUUM = 7  # bins
 _SKY_ERROR = 0.01  # Share of the rest by which the model may be wrong then.
 _MODEL_ERROR = 0.03  # Share of the object's light by which the profile may be wrong while outliers are sought.
 
@@ -67,7 +67,7 @@ class OrderFit:
         self.profiles: list[SlitProfile] = []
         self.profile_errors: dict[int, np.ndarray] = {}  # by source, as in `ExtractedOrder`
         self.offsets: list[float] = []  # of each source's light along the dispersion [bins]; none when empty
-        self.background = np.zeros((0, data.size))  # courses along the slit of light under the target
+        self.background = np.zeros((0, data.size))  # polynomials along the slit of light under the target
         self._averages: dict[int, ProfileAverages] = {}
         self._evaluated: dict[int, tuple[ProfileAverages, np.ndarray]] = {}
         self.knots: SplineBasis | None = None
@@ -272,20 +272,20 @@ class OrderFit:
         shares = np.array(shares).reshape(-1, self.pixels.grid.size)
         return _tolerances(*self.pixels.place, shares, self.solution.objects, self.model, _SKY_ERROR)
 
-    def above_course(self) -> tuple[np.ndarray, np.ndarray]:
-        """Data above sky and the objects' course over several bins [e-]; their variance with errors of both."""
+    def above_continuum(self) -> tuple[np.ndarray, np.ndarray]:
+        """Data above sky and the objects' continuum [e-]; their variance with errors of both."""
         fluxes, sky = self.first_fluxes, self.first_sky_model()
         if self.solution is not None:
             fluxes, sky = self.solution.flux, self.sky
-        courses = np.array([median_filter(flux, _COURSE, mode="nearest") for flux in fluxes])
+        continua = np.array([median_filter(flux, _CONTINUUM, mode="nearest") for flux in fluxes])
         profiles = np.array([self.profile_values(source) for source in range(len(fluxes))])
-        return _above_course(
+        return _above_continuum(
             *self.pixels.place,
             self.data - sky,
             self.base_variance + self.sky_photons(),
             self.sensitivity,
             np.abs(np.gradient(self.binned_sky)),
-            courses.reshape(-1, self.binned_sky.size),
+            continua.reshape(-1, self.binned_sky.size),
             profiles.reshape(-1, self.data.size),
         )
 
@@ -332,7 +332,7 @@ class OrderFit:
             if other not in (source, *apart)
             and abs(profile.centre_at(middle) - here.centre_at(middle)) < reach + float(profile.fwhm_at(middle))
         ]
-        return [*light, *(course * self.sensitivity for course in self.background)]
+        return [*light, *(part * self.sensitivity for part in self.background)]
 
     def equations(self, source: int, companions: Sequence[int] = ()) -> ChunkEquations:
         """Normal equations of the source's centre, width and tail; its companions have the same shape."""
@@ -391,8 +391,8 @@ def _tolerances(below, share, errors, objects, model, sky_error):
 
 
 @compiled
-def _above_course(below, share, light, variance, sensitivity, steep, courses, profiles):
-    """Light above the objects' courses, and its variance with errors of sky and courses, in every pixel.
+def _above_continuum(below, share, light, variance, sensitivity, steep, continua, profiles):
+    """Light above the objects' continua, and its variance with errors of sky and continua, in every pixel.
 
     below, share
         As from `order_pixels.bins_around`.
@@ -400,15 +400,15 @@ def _above_course(below, share, light, variance, sensitivity, steep, courses, pr
         Above the sky and without the objects' noise.
     steep : ndarray (bins,) [e-/bin/arcsec]
         By how much the sky changes within a bin.
-    courses, profiles : ndarray (sources, bins), (sources, pixels)
+    continua, profiles : ndarray (sources, bins), (sources, pixels)
     """
     above, total = np.empty(light.size), np.empty(light.size)
     last = steep.size - 1
     for i in range(light.size):
         a, b = below[i], min(below[i] + 1, last)
         objects = 0.0
-        for k in range(len(courses)):
-            objects += (courses[k, a] + share[i] * (courses[k, b] - courses[k, a])) * profiles[k, i]
+        for k in range(len(continua)):
+            objects += (continua[k, a] + share[i] * (continua[k, b] - continua[k, a])) * profiles[k, i]
         objects *= sensitivity[i]
         rough = (steep[a] + share[i] * (steep[b] - steep[a])) * sensitivity[i]
         above[i] = light[i] - objects

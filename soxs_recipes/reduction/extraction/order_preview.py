@@ -53,8 +53,8 @@ class OrderPreview:
         """
         fit, pixels, bins = self._fit, self._fit.pixels, self._fit.pixels.grid.size
         profile = fit.profiles[source]
-        courses = np.stack([profile.centre_in_bins(), 0.6 * profile.fwhm_in_bins()])
-        near = core_pixels(pixels.place, pixels.slit, pixels.footprint, self._good, courses)
+        curves = np.stack([profile.centre_in_bins(), 0.6 * profile.fwhm_in_bins()])
+        near = core_pixels(pixels.place, pixels.slit, pixels.footprint, self._good, curves)
         profiles = [fit.profile_averages(number).some_values(pixels, near) for number in range(source + 1)]
         position, ratio, noise = core_light(
             pixels.place,

@@ -156,7 +156,7 @@ def _sums(fit: OrderFit, source: int, aperture: float, masters: np.ndarray) -> _
 
 @compiled
 def _shared_sums(
-    position, place, slit, footprint, profile, flat, good, variance, photons, masters, residual, own, courses
+    position, place, slit, footprint, profile, flat, good, variance, photons, masters, residual, own, curves
 ):
     """The sums of `_BinSums` (bins, 10), each pixel shared out to the two bins about its position.
 
@@ -164,18 +164,18 @@ def _shared_sums(
     ----------
     position : ndarray (pixels,) [bins]
     place : (below, share), each (pixels,)
-        As from `order_pixels.bins_around`, for the courses.
+        As from `order_pixels.bins_around`, for the curves.
     slit, footprint, profile, flat, good, variance
         As in `OrderFit`.
     photons, masters : ndarray (pixels,) [e-^2]
         Variance that the objects and the masters leave.
     residual, own : ndarray (pixels,) [e-]
         Data minus model, and the source's light; a masked pixel gives the latter.
-    courses : ndarray (2, bins) [arcsec]
+    curves : ndarray (2, bins) [arcsec]
         Centre and half-width of the aperture.
     """
     below, share = place
-    bins, terms = courses.shape[1], np.empty(10)
+    bins, terms = curves.shape[1], np.empty(10)
     sums, brightest = np.zeros((bins, terms.size)), 0.0
     for i in range(position.size):
         brightest = max(brightest, profile[i] * footprint[i])
@@ -189,8 +189,8 @@ def _shared_sums(
         terms[4] = 1.0 if expected < 0.1 * brightest else 0.0
         terms[5] = known * terms[4]
         a, b = below[i], min(below[i] + 1, bins - 1)
-        centre = courses[0, a] + share[i] * (courses[0, b] - courses[0, a])
-        half = courses[1, a] + share[i] * (courses[1, b] - courses[1, a])
+        centre = curves[0, a] + share[i] * (curves[0, b] - curves[0, a])
+        half = curves[1, a] + share[i] * (curves[1, b] - curves[1, a])
         inside = min(max((half - abs(slit[i] - centre)) / footprint[i] + 0.5, 0.0), 1.0)
         terms[6] = inside * (own[i] + residual[i] if good[i] else own[i]) / response
         terms[7] = inside**2 * variance[i] / response**2

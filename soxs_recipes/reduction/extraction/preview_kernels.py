@@ -15,7 +15,7 @@ def core_pixels(
     slit: np.ndarray,
     footprint: np.ndarray,
     good: np.ndarray,
-    courses: np.ndarray,
+    curves: np.ndarray,
 ) -> np.ndarray:
     """Good pixels near a source's core (m,); a pixel is never too far off.
 
@@ -25,15 +25,15 @@ def core_pixels(
         As from `order_pixels.bins_around`.
     slit, footprint : ndarray (pixels,) [arcsec]
     good : ndarray (pixels,) bool
-    courses : ndarray (2, bins) [arcsec]
+    curves : ndarray (2, bins) [arcsec]
         Centre of the source and half-width of its core.
     """
     below, share = place
-    result, count, last = np.empty(slit.size, np.intp), 0, courses.shape[1] - 1
+    result, count, last = np.empty(slit.size, np.intp), 0, curves.shape[1] - 1
     for i in range(slit.size):
         a, b = below[i], min(below[i] + 1, last)
-        centre = courses[0, a] + share[i] * (courses[0, b] - courses[0, a])
-        reach = courses[1, a] + share[i] * (courses[1, b] - courses[1, a])
+        centre = curves[0, a] + share[i] * (curves[0, b] - curves[0, a])
+        reach = curves[1, a] + share[i] * (curves[1, b] - curves[1, a])
         if good[i] and abs(slit[i] - centre) < max(reach, 1.3 * footprint[i]):
             result[count] = i
             count += 1

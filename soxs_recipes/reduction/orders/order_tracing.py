@@ -70,7 +70,7 @@ class OrderTracing:
     shift : float [px]
         Median of measured minus predicted centre.
     bridged : tuple of int
-        Orders too faint to be measured: their course is the prediction moved as their neighbours moved.
+        Orders too faint to be measured: their trace is the prediction moved as their neighbours moved.
     """
 
     table: OrderTable
@@ -94,7 +94,7 @@ def predict_centres(
     *,
     degree: int = 6,
 ) -> OrderTable:
-    """Courses of the orders at mid-slit, as a dispersion solution has them.
+    """Traces of the orders at mid-slit, as a dispersion solution has them.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def locate_slit_orders(
     frame : Frame
         Slit flat in electrons.
     predicted : OrderTable
-        Courses of the middle of the slit.
+        Traces of the middle of the slit.
     slit_lengths : mapping order -> px
     search : float [px]
     """

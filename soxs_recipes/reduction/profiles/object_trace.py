@@ -2,7 +2,7 @@
 
 Every order's pixels, cut into chunks along the order, give normal equations for (centre, ln width, tail, optics)
 about the present profile, with amplitude and sky pedestal eliminated. One ridge regression over all chunks then
-moves a common course (low order in wavelength: atmospheric dispersion, seeing) and what each order adds to it.
+moves a common curve (low order in wavelength: atmospheric dispersion, seeing) and what each order adds to it.
 Orders with signal follow their own trace, orders without follow the others, and with no signal at all the start is
 kept: the ladder of fallbacks is the prior.
 """
@@ -42,7 +42,7 @@ _MIDDLES = (2.0 * np.arange(_CHUNKS) + 1.0) / _CHUNKS - 1.0  # of the chunks, wi
 _AT_MIDDLES = legendre_matrix(_MIDDLES)
 _NODES = np.linspace(-1.0, 1.0, 9)  # where profiles are moved
 _OWN_TRACE = 15.0  # Signal-to-noise of an order's centroid information that makes the trace its own.
-_CENTRE_PRIORS = (0.6, 0.25, 0.12)  # arcsec: common course, P0 P1 P2 of wavelength
+_CENTRE_PRIORS = (0.6, 0.25, 0.12)  # arcsec: common curve, P0 P1 P2 of wavelength
 _CENTRE_ORDER_PRIORS = (0.10, 0.08, 0.05, 0.03)
 _WIDTH_PRIORS = (0.4, 0.3)  # ln width: constant, slope against ln wavelength
 _WIDTH_ORDER_PRIORS = (0.04, 0.03, 0.02)
@@ -145,8 +145,8 @@ def chunk_equations(
     """
     members = [(profile, scale), *companions]
     shapes = [member.profile for member, _ in members]
-    courses = np.array([[shape.centre_in_bins(), 5.0 * shape.fwhm_in_bins()] for shape in shapes])
-    near, ends = _near_by_chunk(*pixels.place, pixels.position, pixels.slit, weight, courses, _CHUNKS)
+    curves = np.array([[shape.centre_in_bins(), 5.0 * shape.fwhm_in_bins()] for shape in shapes])
+    near, ends = _near_by_chunk(*pixels.place, pixels.position, pixels.slit, weight, curves, _CHUNKS)
     products = _chunk_products(
         near,
         ends,
@@ -187,20 +187,20 @@ def _rows(arrays):
 
 
 @compiled
-def _near_by_chunk(below, share, position, slit, weight, courses, chunks):
+def _near_by_chunk(below, share, position, slit, weight, curves, chunks):
     """Pixels with weight that are near any source, chunk by chunk; where the chunks begin and end.
 
-    courses : ndarray (sources, 2, bins) [arcsec]
+    curves : ndarray (sources, 2, bins) [arcsec]
         Centre and reach of each.
     """
-    last = courses.shape[2] - 1
+    last = curves.shape[2] - 1
     found, part = np.empty(slit.size, np.intp), np.empty(slit.size, np.uint8)
     ends, count, per_bin = np.zeros(chunks + 1, np.intp), 0, chunks / (last + 1)
     for i in range(slit.size):
         a, b = below[i], min(below[i] + 1, last)
         near = False
-        for source in range(len(courses)):
-            centre, reach = courses[source]
+        for source in range(len(curves)):
+            centre, reach = curves[source]
             middle = centre[a] + share[i] * (centre[b] - centre[a])
             near |= abs(slit[i] - middle) < reach[a] + share[i] * (reach[b] - reach[a])
         if near and weight[i] > 0:
@@ -316,12 +316,12 @@ def update_profiles(
 
 def _moves(before, now):
     """What a profile's centre, ln width, tail and optics moved by in each chunk (chunks, 4)."""
-    courses = [
+    curves = [
         series_at(_AT_MIDDLES, new) - series_at(_AT_MIDDLES, old)
         for new, old in ((now.centre, before.centre), (now.log_width, before.log_width))
     ]
     shape = (np.full(_CHUNKS, step) for step in (now.tail - before.tail, now.optics - before.optics))
-    return np.stack([*courses, *shape], axis=1)
+    return np.stack([*curves, *shape], axis=1)
 
 
 class _Layout:
@@ -334,7 +334,7 @@ class _Layout:
         self.common = len(_CENTRE_PRIORS) + len(_WIDTH_PRIORS) + 2
         self.own = len(_CENTRE_ORDER_PRIORS) + len(_WIDTH_ORDER_PRIORS)
         self.size = self.common + self.own * len(equations)
-        self.courses = self._courses()
+        self.curves = self._curves()
         self.transfer = self._transfer()
 
     def precision(self, *, centre=True, width=True, tail=True, optics=True):
@@ -346,7 +346,7 @@ class _Layout:
         values = np.concatenate([common, np.tile(own, len(self.wavelength))]) ** -2.0
         return np.where(free, values, _HELD)
 
-    def _courses(self):
+    def _curves(self):
         """How the unknowns move Legendre coefficients of centre and of ln width: (2, orders, 4, unknowns).
 
         What is common goes with the wavelength, as far as such a polynomial can follow: were the equations told
@@ -356,17 +356,17 @@ class _Layout:
         width = np.stack([np.ones_like(tau), np.log(self.wavelength / self.reference)], axis=-1)
         result = np.zeros((2, len(tau), len(_CENTRE_ORDER_PRIORS), self.size))
         first, a = self.common, 0
-        for courses, common, own in zip(
+        for curves, common, own in zip(
             result,
             (legvander(tau, len(_CENTRE_PRIORS) - 1), width),
             (_CENTRE_ORDER_PRIORS, _WIDTH_ORDER_PRIORS),
             strict=True,
         ):
-            courses[:, : len(own), a : a + common.shape[2]] = (
+            curves[:, : len(own), a : a + common.shape[2]] = (
                 np.linalg.pinv(legvander(_MIDDLES, len(own) - 1)) @ common
             )
             a += common.shape[2]
-            for order, rows in enumerate(courses):
+            for order, rows in enumerate(curves):
                 start = first + order * self.own
                 rows[: len(own), start : start + len(own)] = np.eye(len(own))
             first += len(own)
@@ -375,15 +375,15 @@ class _Layout:
     def _transfer(self):
         """(orders, chunks, 4, unknowns): how the unknowns move centre, ln width, tail and optics in the chunks."""
         matrix = np.zeros((*self.wavelength.shape, _SHAPE, self.size))
-        for k, courses in enumerate(self.courses):
-            matrix[:, :, k] = legvander(_MIDDLES, courses.shape[1] - 1) @ courses
+        for k, curves in enumerate(self.curves):
+            matrix[:, :, k] = legvander(_MIDDLES, curves.shape[1] - 1) @ curves
         matrix[:, :, 2, self.common - 2] = matrix[:, :, 3, self.common - 1] = 1.0
         return matrix
 
     def held(self, profiles, start):
         """Present distance of the unknowns from the priors' means, by least squares over the orders."""
         now, before = (
-            np.array([[series_at(_AT_MIDDLES, course) for course in (one.centre, one.log_width)] for one in group])
+            np.array([[series_at(_AT_MIDDLES, curve) for curve in (one.centre, one.log_width)] for one in group])
             for group in (profiles, start)
         )
         pairs = zip(profiles, start, strict=True)
@@ -398,11 +398,11 @@ class _Layout:
 
     def apply(self, profiles, step):
         """The profiles moved by a step of the unknowns."""
-        courses = legvander(_NODES, self.courses.shape[2] - 1)
-        to_coefficients = np.linalg.pinv(courses)
+        curves = legvander(_NODES, self.curves.shape[2] - 1)
+        to_coefficients = np.linalg.pinv(curves)
         shift, swell = (
-            np.clip(courses @ more.T, -most, most).T @ to_coefficients.T
-            for more, most in zip(self.courses @ step, (0.5, 0.4), strict=True)
+            np.clip(curves @ more.T, -most, most).T @ to_coefficients.T
+            for more, most in zip(self.curves @ step, (0.5, 0.4), strict=True)
         )
         fatter = np.clip(step[self.common - 2], -0.15, 0.15)
         blur = np.clip(step[self.common - 1], -0.025, 0.025)

@@ -213,14 +213,14 @@ class ProfileAverages:
     Attributes
     ----------
     profile : SlitProfile
-    courses : three tuples of eight floats [arcsec, 1/arcsec, 1/arcsec]
+    curves : three tuples of eight floats [arcsec, 1/arcsec, 1/arcsec]
     table, slopes : ndarray (m, 5)
     sizes : (float, float)
         As `slit_profile_kernels.averages_with_derivatives` takes them.
     """
 
     profile: SlitProfile
-    courses: tuple[tuple[float, ...], ...]
+    curves: tuple[tuple[float, ...], ...]
     table: np.ndarray
     slopes: np.ndarray
     sizes: tuple[float, float]
@@ -228,7 +228,7 @@ class ProfileAverages:
     def tables(self, *, slopes: bool = False) -> tuple:
         """What `slit_profile_kernels.averages` takes beside the pixels; with slopes, its companions."""
         middle = (self.table, self.slopes) if slopes else (self.table,)
-        return self.courses, self.profile.bins, *middle, self.sizes
+        return self.curves, self.profile.bins, *middle, self.sizes
 
     def values(self, pixels: OrderPixels) -> np.ndarray:
         """Profile in every pixel [1/arcsec]."""
@@ -258,12 +258,12 @@ def profile_averages(profiles: Sequence[SlitProfile], orders: Sequence[OrderPixe
     for k, (profile, pixels) in enumerate(zip(profiles, orders, strict=True)):
         values, step = profile._over_slit(pixels.slit_range, images[k, 5])
         strength = inverses[k] / (_FROM_WHOLE @ values.sum(axis=1) * step)  # the integral varies slowly
-        courses = np.stack([centres[k], inverses[k], strength]) @ _TO_POWERS.T
+        curves = np.stack([centres[k], inverses[k], strength]) @ _TO_POWERS.T
         correction = _NO_CORRECTION if profile.correction is None else profile.correction
         half = int(reach[k] / (1.0 + reach[k] / CORE) * DENSITY) + 2
         table, slopes = fill_tables(images[k, :5], correction, REACH, blurs[k], steps[k], half)
-        courses, first = tuple(map(tuple, courses.tolist())), tuple(blurs[k, :2].tolist())
-        result.append(ProfileAverages(profile, courses, table, slopes, first))
+        curves, first = tuple(map(tuple, curves.tolist())), tuple(blurs[k, :2].tolist())
+        result.append(ProfileAverages(profile, curves, table, slopes, first))
     return result
 
 

@@ -40,14 +40,14 @@ def _room():
 
 
 @compiled
-def _locate(slit, position, footprint, courses, bins, half, entries, found):
+def _locate(slit, position, footprint, curves, bins, half, entries, found):
     """Where pixels of a block lie on the profile; arguments as for `averages`, `half` the table's.
 
     Entries of the table, into `entries`; into `found`: the share of the next entry, squared size [FWHM^2],
     position along the order from -1 to 1, 1/FWHM over the profile's integral, 1/FWHM, distance from the centre
     [FWHM].
     """
-    centre, width, strength = courses
+    centre, width, strength = curves
     shares, blurs, along, factors, inverses, distances = found
     last, scale = 2.0 * half - 1.0, 2.0 / bins
     for j in range(slit.size):
@@ -77,13 +77,13 @@ def _average(low, high, share, blur, along, sizes):
 
 
 @compiled
-def averages(slit, position, footprint, courses, bins, table, sizes):
+def averages(slit, position, footprint, curves, bins, table, sizes):
     """The profile averaged over every pixel [1/arcsec].
 
     Parameters
     ----------
     slit, position, footprint : ndarray (pixels,) [arcsec, bins, arcsec]
-    courses : three tuples of eight floats [arcsec, 1/arcsec, 1/arcsec]
+    curves : three tuples of eight floats [arcsec, 1/arcsec, 1/arcsec]
         Polynomials along the order, from -1 to 1, of the centre, 1/FWHM, and the latter over the integral along
         the slit.
     bins : int
@@ -98,7 +98,7 @@ def averages(slit, position, footprint, courses, bins, table, sizes):
     shares, blurs, along, factors, _, _ = found
     for start in range(0, slit.size, _BLOCK):
         here = slice(start, min(start + _BLOCK, slit.size))
-        _locate(slit[here], position[here], footprint[here], courses, bins, half, entries, found)
+        _locate(slit[here], position[here], footprint[here], curves, bins, half, entries, found)
         for j in range(here.stop - start):
             entry = np.uint64(entries[j])  # without a sign: numba need not look whether it counts from the end
             low, high = table[entry], table[entry + np.uint64(1)]
@@ -123,7 +123,7 @@ def _derivatives(table, slopes, sizes, j, entries, found):
 
 
 @compiled
-def averages_with_derivatives(slit, position, footprint, which, courses, bins, table, slopes, sizes):
+def averages_with_derivatives(slit, position, footprint, which, curves, bins, table, slopes, sizes):
     """The same in row 0, then derivatives by centre [1/arcsec^2], ln width, tail and optics [1/arcsec]: (5, n).
 
     In the pixels `which` (n,); `slopes` are from `fill_tables`, too.
@@ -137,7 +137,7 @@ def averages_with_derivatives(slit, position, footprint, which, courses, bins, t
         for j in range(size):
             i = which[start + j]
             places[0, j], places[1, j], places[2, j] = slit[i], position[i], footprint[i]
-        _locate(places[0, :size], places[1], places[2], courses, bins, half, entries, found)
+        _locate(places[0, :size], places[1], places[2], curves, bins, half, entries, found)
         for j in range(size):
             row = _derivatives(table, slopes, sizes, j, entries, found)
             for k in range(5):
@@ -237,13 +237,13 @@ def over_slit(image, correction, reach, centres, widths, slit):
 
 @compiled
 def bend_products(
-    slit, position, footprint, courses, bins, table, slopes, sizes, weight, light, data, reach, size, chunks
+    slit, position, footprint, curves, bins, table, slopes, sizes, weight, light, data, reach, size, chunks
 ):
     """Weighted products of what a profile's shape, a bend, its brightness and other light leave in the pixels.
 
     Parameters
     ----------
-    slit, position, footprint, courses, bins, table, slopes, sizes
+    slit, position, footprint, curves, bins, table, slopes, sizes
         As for `averages_with_derivatives`.
     weight : ndarray (pixels,)
         1/variance, 0 where masked.
@@ -270,7 +270,7 @@ def bend_products(
         j = i % _BLOCK
         if j == 0:
             here = slice(i, min(i + _BLOCK, slit.size))
-            _locate(slit[here], position[here], footprint[here], courses, bins, half, entries, found)
+            _locate(slit[here], position[here], footprint[here], curves, bins, half, entries, found)
         if not (weight[i] > 0 and abs(found[5][j]) < WINGS):
             continue
         shape = _derivatives(table, slopes, sizes, j, entries, found)

@@ -74,7 +74,7 @@ class JointModel:
     offsets : sequence of float or None [bins]
         Added to the positions of each source's light, which may come from an exposure with other flexure.
     background : ndarray (terms, pixels) or None
-        Courses along the slit of further light that counts as sky: each times a spectrum of its own, as fine as
+        Curves along the slit of further light that counts as sky: each times a spectrum of its own, as fine as
         the sky's.
 
     Attributes
@@ -106,8 +106,8 @@ class JointModel:
         shifts = [0.0] * len(profiles) if offsets is None else offsets
         self._ranks = interleaved(bases)
         factors = np.empty((len(bases), position.size))
-        for row, course in zip(factors, (*skies, *profiles), strict=True):
-            np.multiply(sensitivity, course, out=row)
+        for row, curve in zip(factors, (*skies, *profiles), strict=True):
+            np.multiply(sensitivity, curve, out=row)
         self._terms = spline_terms(bases, position, [0.0] * self._skies + list(shifts), factors)
         self._system = BandedSystem(self._terms, self._ranks)
 

@@ -207,17 +207,17 @@ class SkyDistortion:
     ) -> np.ndarray:
         """By how much a sky with this slope and curvature along the order is changed [e-], in every pixel (n,)."""
         along = _along_order(self.bins, 3)
-        courses = np.zeros((3, self.bins, _TERMS))
-        for course, terms in zip(courses, (self.illumination[:, None], self.shift, self.broadening), strict=True):
-            course[:, : len(terms)] = along[:, : terms.shape[1]] @ terms.T
-        return _slit_changes(*pixels.place, pixels.slit, self.half_slit, courses, sky, slope, curvature)
+        curves = np.zeros((3, self.bins, _TERMS))
+        for curve, terms in zip(curves, (self.illumination[:, None], self.shift, self.broadening), strict=True):
+            curve[:, : len(terms)] = along[:, : terms.shape[1]] @ terms.T
+        return _slit_changes(*pixels.place, pixels.slit, self.half_slit, curves, sky, slope, curvature)
 
     def _sum(self, coefficients, pixels):
         """Series along the order, per polynomial of the slit."""
         if not coefficients.any():
             return np.zeros(pixels.slit.size)
-        courses = _along_order(self.bins, coefficients.shape[1] - 1) @ coefficients.T
-        return _slit_series(*pixels.place, pixels.slit, self.half_slit, courses)
+        curves = _along_order(self.bins, coefficients.shape[1] - 1) @ coefficients.T
+        return _slit_series(*pixels.place, pixels.slit, self.half_slit, curves)
 
     def plus(self, other: SkyDistortion) -> SkyDistortion:
         """Both together."""
@@ -304,32 +304,32 @@ def _slit_polynomials(slit, half_slit, result):
 
 
 @compiled
-def _slit_series(below, share, slit, half_slit, courses):
-    """Sum of P1, P2 ... of every pixel's slit position, each times its course along the order (bins, terms)."""
+def _slit_series(below, share, slit, half_slit, curves):
+    """Sum of P1, P2 ... of every pixel's slit position, each times its curve along the order (bins, terms)."""
     result, polynomials = np.empty(slit.size), np.empty(3)
-    last = len(courses) - 1
+    last = len(curves) - 1
     for i in range(slit.size):
         _slit_polynomials(slit[i], half_slit, polynomials)
         a, b = below[i], min(below[i] + 1, last)
         total = 0.0
-        for k in range(courses.shape[1]):
-            total += polynomials[k] * (courses[a, k] + share[i] * (courses[b, k] - courses[a, k]))
+        for k in range(curves.shape[1]):
+            total += polynomials[k] * (curves[a, k] + share[i] * (curves[b, k] - curves[a, k]))
         result[i] = total
     return result
 
 
 @compiled
-def _slit_changes(below, share, slit, half_slit, courses, sky, slope, curvature):
-    """Sum of three series as those of `_slit_series`, courses (3, bins, terms), times sky, slope and curvature."""
+def _slit_changes(below, share, slit, half_slit, curves, sky, slope, curvature):
+    """Sum of three series as those of `_slit_series`, curves (3, bins, terms), times sky, slope and curvature."""
     result, polynomials, series = np.empty(slit.size), np.empty(3), np.empty(3)
-    last = courses.shape[1] - 1
+    last = curves.shape[1] - 1
     for i in range(slit.size):
         _slit_polynomials(slit[i], half_slit, polynomials)
         a, b = below[i], min(below[i] + 1, last)
         for n in range(3):
             series[n] = 0.0
-            for k in range(courses.shape[2]):
-                low, high = courses[n, a, k], courses[n, b, k]
+            for k in range(curves.shape[2]):
+                low, high = curves[n, a, k], curves[n, b, k]
                 series[n] += polynomials[k] * (low + share[i] * (high - low))
         result[i] = series[0] * sky[i] + series[1] * slope[i] + series[2] * curvature[i]
     return result

@@ -3,10 +3,10 @@ import pytest
 from numpy.polynomial.legendre import legval, legvander
 
 from soxs_recipes.reduction.dispersion.dispersion_fit import LineSample, fit_dispersion
-from soxs_recipes.reduction.dispersion.line_courses import search_course, twist_penalty
 from soxs_recipes.reduction.dispersion.line_detection import Peaks
 from soxs_recipes.reduction.dispersion.line_levers import false_levers
 from soxs_recipes.reduction.dispersion.line_matching import match_lines
+from soxs_recipes.reduction.dispersion.offset_curves import search_curve, twist_penalty
 
 ERROR = 0.01
 
@@ -53,7 +53,7 @@ def test_orders_that_are_smooth_each_by_itself_only(arc_layout, size):
     assert np.sqrt(np.mean(difference**2)) < 0.01
     assert 0.7 < np.sqrt(np.mean((difference / predicted) ** 2)) < 1.5
     assert fit.kept.mean() > 0.98
-    assert any("course of their own" in note for note in fit.notes)
+    assert any("curve of their own" in note for note in fit.notes)
 
 
 def test_one_surface_stays_one_surface(arc_layout):
@@ -125,9 +125,9 @@ def test_search_finds_a_course_that_no_single_line_tells():
     true = legval(t, [3.0, -2.0, -8.0, 2.0])
     peaks = np.stack([along + true, np.full(25, 50.0)], axis=1)
     peaks = np.concatenate([peaks, np.stack([random.uniform(0.0, 2000.0, 10), np.full(10, 51.0)], axis=1)])
-    found = search_course(peaks, along, np.full(25, 50.5), t, np.ones(25))
+    found = search_curve(peaks, along, np.full(25, 50.5), t, np.ones(25))
     assert np.abs(found - true).max() < 1.0
-    assert search_course(peaks + np.array([0.0, 30.0]), along, np.full(25, 50.5), t, np.ones(25)) is None
+    assert search_curve(peaks + np.array([0.0, 30.0]), along, np.full(25, 50.5), t, np.ones(25)) is None
 
 
 def test_of_two_courses_the_twisted_one_costs_more():

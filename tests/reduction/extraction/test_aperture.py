@@ -6,14 +6,14 @@ import pytest
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.errors import UnprocessableData
 from soxs_recipes.reduction.extraction.aperture import extract_apertures
-from soxs_recipes.reduction.extraction.asked import Asked
 from soxs_recipes.reduction.extraction.extraction import ExtractionSettings
+from soxs_recipes.reduction.extraction.request import ExtractionRequest
 
 SCENE = {"drift": 0.0, "length": 300}
 WHOLE = (-2.65, 3.35)
 
 
-def sums(scene, *apertures, asked=None, frame=None, **settings):
+def sums(scene, *apertures, request=None, frame=None, **settings):
     return extract_apertures(
         frame or scene.frame,
         scene.maps,
@@ -22,7 +22,7 @@ def sums(scene, *apertures, asked=None, frame=None, **settings):
         bands={1: "a"},
         base_variance=scene.base_variance,
         flat=scene.flat,
-        settings=ExtractionSettings(asked=asked or Asked(), **settings),
+        settings=ExtractionSettings(request=request or ExtractionRequest(), **settings),
     )
 
 
@@ -108,7 +108,7 @@ def test_cosmic_rays_in_an_aperture_are_found(scene_of):
 
 def test_stretches_of_sky_are_heard(scene_of):
     scene = scene_of(seed=4, others=((-4.0, 8.0, 1.0),), **SCENE)
-    clean = sums(scene, WHOLE, asked=Asked(background=((3.8, 5.4),)), maximum_sources=0)
+    clean = sums(scene, WHOLE, request=ExtractionRequest(background=((3.8, 5.4),)), maximum_sources=0)
     spoilt = sums(scene, WHOLE, maximum_sources=0)
     ratios = [
         sum(item.spectrum.flux[inner(item.spectrum)].sum() for item in result.orders)

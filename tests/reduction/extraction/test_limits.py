@@ -8,9 +8,9 @@ from scipy.stats import norm
 
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.data.spectrum import OrderSpectrum
-from soxs_recipes.reduction.extraction.asked import Asked
 from soxs_recipes.reduction.extraction.extraction import ExtractionSettings, extract_exposure
 from soxs_recipes.reduction.extraction.limits import ab_magnitude, band_limits, bands_of
+from soxs_recipes.reduction.extraction.request import ExtractionRequest
 from soxs_recipes.reduction.extraction.slit_light import mean_slit_light
 
 
@@ -91,7 +91,9 @@ def test_an_empty_place_beside_a_star(scene_of):
         scene = scene_of(seed=seed, length=300, drift=0.0, position=2.5)
         result = extract_exposure(
             scene.frame, scene.maps, 0, bands={}, base_variance=scene.base_variance,
-            settings=ExtractionSettings(forced_position=-2.5, forced_fwhm=0.84, asked=Asked(gaussian=True)),
+            settings=ExtractionSettings(
+                forced_position=-2.5, forced_fwhm=0.84, request=ExtractionRequest(gaussian=True)
+            ),
         )  # fmt: skip
         assert len(result.choice.sources) == 2
         spectra = [item.spectrum for item in result.orders]

@@ -1,4 +1,4 @@
-"""What a person asks of an extraction beyond the target: places, shapes, the background's stretches, apertures."""
+"""What a person asks of an extraction beyond the target: positions, shapes, where the sky is told."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from soxs_recipes.reduction.profiles.slit_profile import TAIL_RANGE, SlitProfile
 from soxs_recipes.reduction.profiles.slit_sources import TargetChoice
 from soxs_recipes.reduction.sky.order_pixels import OrderGrid
 
-__all__ = ["Asked", "given_profiles", "restrict_pixels"]
+__all__ = ["ExtractionRequest", "given_profiles", "restrict_pixels"]
 
 _CORE = 1.2  # FWHM around a source that always take part
 _MOST_HOST_DEGREE = 8
@@ -22,7 +22,7 @@ _WIDER = 1.8  # times the width of the target: extended light
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ExtractionRequest:
     """What a person asks for.
 
     Attributes
@@ -34,7 +34,7 @@ class Asked:
     gaussian : bool
         Profiles are Gaussians along the slit, whatever the data say of wings.
     profiles : mapping order -> SlitProfile, or None
-        Shape and course of the target's light, from another exposure; only their position is set anew.
+        Shape and trace of the target's light, from another exposure; only their position is set anew.
     background : tuple of (low, high) [arcsec]
         Stretches of the slit that tell the sky, beside the sources' own cores; empty for all of it.
     host_degree : int
@@ -102,7 +102,7 @@ def given_profiles(
     return moved
 
 
-def restrict_pixels(fits: Sequence[OrderFit], choice: TargetChoice, asked: Asked) -> None:
+def restrict_pixels(fits: Sequence[OrderFit], choice: TargetChoice, request: ExtractionRequest) -> None:
     """Leave out of the fits what shall not tell the background; set up the host's polynomial.
 
     Raises
@@ -110,29 +110,29 @@ def restrict_pixels(fits: Sequence[OrderFit], choice: TargetChoice, asked: Asked
     UnprocessableData
         No order keeps enough pixels.
     """
-    if not asked.background and asked.host_degree < 0:
+    if not request.background and request.host_degree < 0:
         return
     target = choice.sources[0].position if choice.sources else 0.0
     left = 0
     for fit in fits:
         slit = fit.pixels.slit
         stretches, cores = np.zeros(slit.size, dtype=bool), np.zeros(slit.size, dtype=bool)
-        for low, high in asked.background or (fit.pixels.slit_range,):
+        for low, high in request.background or (fit.pixels.slit_range,):
             stretches |= (slit >= low) & (slit <= high)
         for source in choice.sources:
             cores |= np.abs(slit - source.position) < _CORE * source.fwhm
         fit.usable &= stretches | cores
-        if asked.host_degree >= 0:
-            distance = (slit - target) / asked.host_window
+        if request.host_degree >= 0:
+            distance = (slit - target) / request.host_window
             fit.usable &= np.abs(distance) < 1.0
-            fit.background = _courses(distance, asked.host_degree)
-        telling = fit.usable if asked.host_degree >= 0 else fit.usable & ~cores
-        left += int(np.count_nonzero(telling) > (2 + 2 * max(asked.host_degree, 0)) * fit.pixels.grid.size)
+            fit.background = _host_polynomials(distance, request.host_degree)
+        telling = fit.usable if request.host_degree >= 0 else fit.usable & ~cores
+        left += int(np.count_nonzero(telling) > (2 + 2 * max(request.host_degree, 0)) * fit.pixels.grid.size)
     if not left:
         raise UnprocessableData("the stretches of the slit that were asked for hold too few usable pixels")
 
 
-def _courses(distance: np.ndarray, degree: int) -> np.ndarray:
+def _host_polynomials(distance: np.ndarray, degree: int) -> np.ndarray:
     """Chebyshev polynomials 1 ... degree of the distance in windows, made to vanish at the target."""
     inside = np.clip(distance, -1.0, 1.0)
     return (chebvander(inside, degree) - chebvander(np.zeros(1), degree)).T[1:].copy()

@@ -1,4 +1,4 @@
-"""How well a course of offsets along an order puts its lines on spots, and the course that does so best."""
+"""How well a curve of offsets along an order puts its lines on spots, and the curve that does so best."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from scipy.spatial import cKDTree
 
 from soxs_recipes.compiled import compiled
 
-__all__ = ["course_score", "search_course", "twist_penalty"]
+__all__ = ["curve_score", "search_curve", "twist_penalty"]
 
 _STEP = 0.25  # px of the table of nearness
 _STRIP = 3.5  # px across the dispersion within which a spot may belong to the order
-# Half range, step and expected size [px] of the course's Legendre coefficients.
+# Half range, step and expected size [px] of the curve's Legendre coefficients.
 _SEARCHED = ((6.0, 0.8, 4.0), (5.0, 0.8, 3.0), (9.0, 0.8, 5.0), (4.0, 0.8, 2.0))
 _KERNELS = (0.8, 0.4)  # px: of the search, of the comparison
 _PENALTY = 0.25  # lines that a coefficient of 1 sigma costs
 _TWIST = (0.5, 0.4, 0.3)  # px: expected size of the coefficients of degree 4 to 6
 
 
-def course_score(
+def curve_score(
     spots: cKDTree, along: np.ndarray, across: np.ndarray, weight: np.ndarray, kernel: float = _KERNELS[1]
 ) -> float:
     """Summed weight of the lines that lie on a spot, each by a Gaussian of its distance.
@@ -37,19 +37,19 @@ def course_score(
     return float((weight * np.exp(-0.5 * (distance / kernel) ** 2)).sum())
 
 
-def twist_penalty(t: np.ndarray, course: np.ndarray) -> float:
-    """What a course's bends of higher degree cost, in lines: of equal courses the smoother one is likelier."""
+def twist_penalty(t: np.ndarray, curve: np.ndarray) -> float:
+    """What a curve's bends of higher degree cost, in lines: of equal curves the smoother one is likelier."""
     degrees = 3 + len(_TWIST)
     if t.size <= 2 * degrees:
         return 0.0
-    coefficients = np.linalg.lstsq(legvander(t, degrees), course, rcond=None)[0]
+    coefficients = np.linalg.lstsq(legvander(t, degrees), curve, rcond=None)[0]
     return float(_PENALTY * np.log1p((coefficients[4:] / _TWIST) ** 2).sum())
 
 
-def search_course(
+def search_curve(
     peaks: np.ndarray, along: np.ndarray, across: np.ndarray, t: np.ndarray, weight: np.ndarray
 ) -> np.ndarray | None:
-    """The cubic course along the dispersion that puts most lines on spots, whatever single lines say.
+    """The cubic curve along the dispersion that puts most lines on spots, whatever single lines say.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ def search_course(
     each cost no more than a look-up per line. Larger coefficients cost a little: of equals the flattest wins.
     """
     by_along = np.argsort(along)
-    course = np.interp(peaks[:, 0], along[by_along], across[by_along])
-    near = peaks[np.abs(peaks[:, 1] - course) < _STRIP, 0]
+    curve = np.interp(peaks[:, 0], along[by_along], across[by_along])
+    near = peaks[np.abs(peaks[:, 1] - curve) < _STRIP, 0]
     if near.size < 4:
         return None
     low = along.min() - 30.0
@@ -83,12 +83,12 @@ def search_course(
     sizes = np.array([size for _, _, size in _SEARCHED])
     basis = np.ascontiguousarray(legvander(t, len(_SEARCHED) - 1))
     first = np.asarray(along - low, dtype=np.float64)
-    return basis @ _best_course(table, first, basis, np.asarray(weight), (shift, slope, bend, twist), sizes)
+    return basis @ _best_curve(table, first, basis, np.asarray(weight), (shift, slope, bend, twist), sizes)
 
 
 @compiled(any_order=True)
-def _best_course(table, place, basis, weight, axes, sizes):
-    """Coefficients (4,) of the course with the highest score; places (n,) from the table's beginning [px]."""
+def _best_curve(table, place, basis, weight, axes, sizes):
+    """Coefficients (4,) of the curve with the highest score; places (n,) from the table's beginning [px]."""
     best, chosen = -np.inf, np.zeros(4)
     bent = np.empty(place.size)
     for twist in axes[3]:

@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from soxs_recipes.reduction.extraction.asked_sources import are_blended
 from soxs_recipes.reduction.extraction.order_fit import OrderFit
+from soxs_recipes.reduction.extraction.requested_sources import are_blended
 from soxs_recipes.reduction.profiles.slit_profile import SlitProfile
 from soxs_recipes.reduction.profiles.slit_sources import TargetChoice
 
-__all__ = ["empty_places", "without_places"]
+__all__ = ["empty_positions", "without_positions"]
 
 
-def empty_places(choice: TargetChoice) -> set[int]:
+def empty_positions(choice: TargetChoice) -> set[int]:
     """Numbers of the targets that are not seen, apart from all sources that are; none if nothing is seen."""
     seen = [source for source in choice.sources if source.significance > 0]
     return {
@@ -29,7 +29,7 @@ def empty_places(choice: TargetChoice) -> set[int]:
 
 
 @contextmanager
-def without_places(
+def without_positions(
     fits: Sequence[OrderFit], starts: Sequence[Sequence[SlitProfile]], choice: TargetChoice, empty: set[int]
 ) -> Iterator[tuple[list[Sequence[SlitProfile]], TargetChoice]]:
     """The first profiles and the choice without some places, which the fits get back, solved, at the end.

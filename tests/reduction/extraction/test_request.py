@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from soxs_recipes.errors import UnprocessableData
-from soxs_recipes.reduction.extraction.asked import Asked
 from soxs_recipes.reduction.extraction.extraction import ExtractionSettings, extract_exposure
+from soxs_recipes.reduction.extraction.request import ExtractionRequest
 
 FWHM = 0.84  # arcsec, of the scenes
 
 
-def extract(scene, asked=None, **settings):
+def extract(scene, request=None, **settings):
     return extract_exposure(
         scene.frame,
         scene.maps,
@@ -20,7 +20,7 @@ def extract(scene, asked=None, **settings):
         bands={},
         base_variance=scene.base_variance,
         flat=scene.flat,
-        settings=ExtractionSettings(asked=asked or Asked(), **settings),
+        settings=ExtractionSettings(request=request or ExtractionRequest(), **settings),
     )
 
 
@@ -48,7 +48,7 @@ def test_a_faint_source_is_measured_where_it_is_said_to_be(scene_of, width_of):
     pulls, ratios, errors = [], [], []
     for seed in (1, 2, 3):
         scene = scene_of(seed=seed, flux_level=25.0, emission=False, drift=0.0, position=-1.2)
-        result = extract(scene, Asked(gaussian=True), forced_position=-1.2, forced_fwhm=FWHM)
+        result = extract(scene, ExtractionRequest(gaussian=True), forced_position=-1.2, forced_fwhm=FWHM)
         assert all(np.allclose(item.spectrum.trace, -1.2) for item in result.orders)
         values, ratio, error = judged(scene, result.orders)
         pulls.append(values)
@@ -61,20 +61,20 @@ def test_a_faint_source_is_measured_where_it_is_said_to_be(scene_of, width_of):
     assert abs(np.median(pulls)) < 0.07
     assert width_of(pulls) == pytest.approx(1.0, abs=0.07)
     # At a place half a FWHM aside the same check fails.
-    aside = extract(scene, Asked(gaussian=True), forced_position=-1.2 + 0.5 * FWHM, forced_fwhm=FWHM)
+    aside = extract(scene, ExtractionRequest(gaussian=True), forced_position=-1.2 + 0.5 * FWHM, forced_fwhm=FWHM)
     assert judged(scene, aside.orders)[1] < 0.8
 
 
 @pytest.mark.parametrize(
-    ("asked", "position"),
+    ("wish", "position"),
     [
-        (Asked(further_positions=(0.63,)), -0.63),
-        (Asked(further_positions=(0.7,), may_move=True), -0.6),
-        (Asked(further_positions=(0.63,), gaussian=True), -0.63),
+        (ExtractionRequest(further_positions=(0.63,)), -0.63),
+        (ExtractionRequest(further_positions=(0.7,), may_move=True), -0.6),
+        (ExtractionRequest(further_positions=(0.63,), gaussian=True), -0.63),
     ],
 )
-def test_two_sources_at_one_and_a_half_fwhm_come_apart(pair, width_of, asked, position):
-    result = extract(pair, asked, forced_position=position)
+def test_two_sources_at_one_and_a_half_fwhm_come_apart(pair, width_of, wish, position):
+    result = extract(pair, wish, forced_position=position)
     assert len(result.choice.sources) == 2
     assert result.choice.beams == 2
     for orders, factor in ((result.orders, 1.0), (result.others[0], 0.5)):
@@ -90,15 +90,15 @@ def test_a_pair_taken_for_one_source_is_not_right(pair):
 
 
 @pytest.mark.parametrize(
-    ("asked", "bound"),
-    [(Asked(), 0.015), (Asked(host_degree=3, host_window=2.0), 0.03)],
+    ("wish", "bound"),
+    [(ExtractionRequest(), 0.015), (ExtractionRequest(host_degree=3, host_window=2.0), 0.03)],
     ids=["source", "polynomial"],
 )
-def test_a_supernova_on_its_galaxy_at_a_given_place(scene_of, width_of, asked, bound):
+def test_a_supernova_on_its_galaxy_at_a_given_place(scene_of, width_of, wish, bound):
     # Three times as bright, 3.4 arcsec wide and 0.85 arcsec aside; profiles with wings and a blurred core.
     scene = scene_of(seed=1, drift=0.0, fwhm=2.4, beta=4.0, optics=0.8, others=((1.2, 3.0, 4.0),))
-    result = extract(scene, asked, forced_position=0.35)
-    assert len(result.choice.sources) == (2 if asked.host_degree < 0 else 1)
+    result = extract(scene, wish, forced_position=0.35)
+    assert len(result.choice.sources) == (2 if wish.host_degree < 0 else 1)
     pulls, ratio, _ = judged(scene, result.orders)
     assert ratio == pytest.approx(1.0, abs=bound)
     assert abs(np.median(pulls)) < 0.2
@@ -107,8 +107,8 @@ def test_a_supernova_on_its_galaxy_at_a_given_place(scene_of, width_of, asked, b
 
 def test_sky_from_stretches_of_the_slit(scene_of, width_of):
     scene = scene_of(seed=7, others=((3.0, 5.0, 1.0),))
-    asked = Asked(background=((-5.0, -2.0),))
-    result = extract(scene, asked, maximum_sources=0)
+    request = ExtractionRequest(background=((-5.0, -2.0),))
+    result = extract(scene, request, maximum_sources=0)
     pulls, ratio, error = judged(scene, result.orders)
     assert ratio == pytest.approx(1.0, abs=0.005 + 3.0 * error)
     assert width_of(pulls) == pytest.approx(1.0, abs=0.1)
@@ -116,13 +116,13 @@ def test_sky_from_stretches_of_the_slit(scene_of, width_of):
     for fit in result.fits:
         assert not (fit.usable & (np.abs(fit.pixels.slit - 3.0) < 0.8)).any()
         assert fit.usable.sum() > 5000
-    spoilt = extract(scene, Asked(background=((2.0, 4.0),)), maximum_sources=0)
+    spoilt = extract(scene, ExtractionRequest(background=((2.0, 4.0),)), maximum_sources=0)
     assert judged(scene, spoilt.orders)[1] < 0.9
 
 
 def test_stretches_without_pixels_are_refused(scene_of):
     with pytest.raises(UnprocessableData, match="stretches"):
-        extract(scene_of(seed=7), Asked(background=((7.0, 8.0),)))
+        extract(scene_of(seed=7), ExtractionRequest(background=((7.0, 8.0),)))
 
 
 def test_the_profile_of_another_exposure_serves(scene_of):
@@ -130,14 +130,14 @@ def test_the_profile_of_another_exposure_serves(scene_of):
     (shape,) = extract(bright).profiles
     assert set(shape) == {1, 2}
     faint = scene_of(seed=5, flux_level=100.0, beta=2.8, position=-0.5)
-    given = extract(faint, Asked(profiles=shape), forced_position=-0.5)
+    given = extract(faint, ExtractionRequest(profiles=shape), forced_position=-0.5)
     _, ratio, error = judged(faint, given.orders)
     assert error < 0.01
     assert ratio == pytest.approx(1.0, abs=0.01 + 2.0 * error)
-    # The course came along: these traces are not straight.
+    # The trace came along: these traces are not straight.
     trace = given.orders[0].spectrum.trace
     assert trace[-30] - trace[30] == pytest.approx(0.9 * 0.25, abs=0.06)
-    wider = extract(faint, Asked(profiles=shape), forced_position=-0.5, forced_fwhm=2.0 * FWHM)
+    wider = extract(faint, ExtractionRequest(profiles=shape), forced_position=-0.5, forced_fwhm=2.0 * FWHM)
     assert wider.orders[0].seeing == pytest.approx(2.0 * FWHM, rel=0.05)
 
 
@@ -151,7 +151,9 @@ def test_the_other_beam_of_a_difference_is_fitted_too(scene_of, width_of):
         frame=here.frame.with_arrays(data=(here.frame.data - lined).astype(np.float32)),
         base_variance=counted.astype(np.float32),
     )
-    pulls, ratio, error = judged(scene, extract(scene, Asked(negative_beams=True), expected_position=2.0).orders)
+    pulls, ratio, error = judged(
+        scene, extract(scene, ExtractionRequest(negative_beams=True), expected_position=2.0).orders
+    )
     assert ratio == pytest.approx(1.0, abs=0.005 + 3.0 * error)
     assert abs(np.median(pulls)) < 0.15
     assert width_of(pulls) == pytest.approx(1.0, abs=0.12)
@@ -161,17 +163,17 @@ def test_the_other_beam_of_a_difference_is_fitted_too(scene_of, width_of):
 
 def test_wishes_are_checked():
     with pytest.raises(ValueError, match="host_degree"):
-        Asked(host_degree=20)
+        ExtractionRequest(host_degree=20)
     settings = ExtractionSettings(forced_position=1.0)
     assert settings.holds_position
-    assert not replace(settings, asked=Asked(may_move=True)).holds_position
+    assert not replace(settings, request=ExtractionRequest(may_move=True)).holds_position
 
 
 @pytest.mark.parametrize("places", [(0.7, -4.0), (-4.0, 0.7)])
 def test_a_place_where_nothing_is_seen_has_no_say_in_the_shape_of_a_star(scene_of, places):
     scene = scene_of(seed=1, drift=0.0, position=0.7, flux_level=3000.0, beta=3.0, fwhm=4.0, optics=0.8)
     alone = extract(scene, forced_position=0.7)
-    result = extract(scene, Asked(further_positions=places[1:]), forced_position=places[0])
+    result = extract(scene, ExtractionRequest(further_positions=places[1:]), forced_position=places[0])
     star, empty = (0, 1) if places[0] > 0 else (1, 0)
     assert [source.significance > 0 for source in result.choice.sources] == [star == 0, star == 1]
     assert sorted(result.traces) == (sorted(alone.traces) if star == 0 else [])
