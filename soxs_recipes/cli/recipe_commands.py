@@ -424,16 +424,30 @@ def _tell(
         click.echo(f"  note: {note}")
     for product in answer["products"]:
         _tell_line(product["tag"], folder / product["name"])
-        for keyword, value in product["qc"].items():
-            if " ORD" not in keyword:
-                click.echo(f"    {keyword.removeprefix('ESO '):26s} {value:.6g}")
     for name in answer["texts"]:
         _tell_line("text", folder / name)
     if answer["plots"]:
         _tell_line("plots", Path(answer["plots"][0]).parent)
     for path in answer["delivered"]:
         _tell_line("link" if Path(path).is_symlink() else "list of products", path)
+    _tell_quality(declaration, answer["products"])
     click.echo(f"again: {answer['command']}")
+
+
+def _tell_quality(declaration: Declaration, products: Sequence[Mapping]) -> None:
+    """QC values that are not of single orders: once, though each product has them, and again where they differ."""
+    definitions, told = {entry.name: entry for entry in declaration.qc}, {}
+    for product in products:
+        for keyword, value in product["qc"].items():
+            if " ORD" in keyword or told.get(keyword) == value:
+                continue
+            name = keyword.removeprefix("ESO QC ")
+            entry = definitions.get(name) or definitions.get(name.rpartition(" AMP")[0])
+            text = f"    QC {name:23s} {value:.6g} {entry.unit if entry else ''}".rstrip()
+            low, high = (entry and entry.range_for(product["tag"].rpartition("_")[2])) or (value, value)
+            odd = "" if low <= value <= high else f"  (acceptable: {low:g} to {high:g})"
+            click.echo(text + odd + (f"  ({product['tag']})" if keyword in told else ""))
+            told[keyword] = value
 
 
 def _tell_line(what: str, where: Path | str) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from astropy.io import fits
@@ -6,6 +7,7 @@ from count_frames import BIAS, CountFrames, bias
 from fake_night import MJD0, cards_of, write_frame
 
 from soxs_recipes.cli import recipe_commands
+from soxs_recipes.data.qc import QCDefinition
 from soxs_recipes.errors import InputError
 from soxs_recipes.recipes.framework import registry
 
@@ -189,3 +191,16 @@ def test_degrees():
     assert recipe_commands.degrees_from(declaration, "3,4,10,5") == {"order-deg": "3,4", "wavelength-deg": "10,5"}
     with pytest.raises(InputError):
         recipe_commands.degrees_from(declaration, "")
+
+
+def test_quality_is_told_once_with_units_and_again_where_it_differs(capsys):
+    ranges = (QCDefinition("SEEING", "arcsec", "Width.", (0.2, 2.0)), QCDefinition("RON", "e-", "Noise."))
+    declaration = replace(CountFrames.declaration, qc=ranges)
+    first = {"ESO QC SEEING": 2.5, "ESO QC RON AMP1": 3.0, "ESO QC ORD3 SEEING": 1.0}
+    products = [{"tag": "A_VIS", "qc": first}, {"tag": "B_VIS", "qc": first | {"ESO QC RON AMP1": 4.0}}]
+    recipe_commands._tell_quality(declaration, products)
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["QC", "SEEING", "2.5", "arcsec", "(acceptable:", "0.2", "to", "2)"],
+        ["QC", "RON", "AMP1", "3", "e-"],
+        ["QC", "RON", "AMP1", "4", "e-", "(B_VIS)"],
+    ]
