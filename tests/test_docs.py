@@ -73,3 +73,12 @@ def test_every_page_is_linked_from_the_readme():
     linked = re.findall(r"\(docs/([a-z-]+\.md)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert len(pages) > 8
     assert pages == set(linked)
+
+
+def test_the_page_of_the_simulator_names_all_plans_and_effects():
+    from soxs_recipes.simulator import PLANS, Effects
+
+    named = set(re.findall(r"`([a-z_-]+)`", (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")))
+    assert len(PLANS) > 15
+    assert set(PLANS) - named == set()
+    assert set(Effects().as_dict()) - named == set()
