@@ -91,7 +91,6 @@ def _nearest(first: int, behind: int, begin: float, end: float, size: int) -> np
 
 def add_image(axis: Axes, shown: QuickImage) -> None:
     """Put an image into its axes, which take its limits."""
-    shown.set_clip_path(axis.patch)
     shown.set_extent(shown.get_extent())
     axis.add_image(shown)
 

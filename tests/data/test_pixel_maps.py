@@ -1,6 +1,7 @@
 """Pixel maps: which orders there are, and where."""
 
 import numpy as np
+import pytest
 
 from soxs_recipes.data.pixel_maps import OrderLines, OrderMaps, PixelMaps
 
@@ -14,6 +15,20 @@ def test_every_order_lies_in_its_window():
     assert maps.window(3) == (slice(2, 28), slice(30, 40))
     assert maps.window(12) == (slice(29, 30), slice(0, 1))
     assert maps.window(5) is None
+
+
+@pytest.mark.parametrize("tilt", [-0.7, 0.0, 0.7])
+def test_windows_hold_tilted_orders_that_meet_and_end_at_borders(tilt):
+    y, x = np.mgrid[:50, :60]
+    order = np.clip((x + tilt * y + 40.0) // 13, 0, 6).astype(np.int16)
+    order[:, 20:22] = 0
+    maps = PixelMaps(np.where(order > 0, 500.0, np.nan), np.zeros(order.shape), order)
+    assert len(maps.orders) > 3
+    assert sorted(maps.orders) == sorted(set(order[order > 0].tolist()))
+    for number in maps.orders:
+        rows, columns = np.nonzero(order == number)
+        expected = (slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1))
+        assert maps.window(number) == expected
 
 
 def test_maps_without_orders():

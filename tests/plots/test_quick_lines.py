@@ -11,7 +11,7 @@ from soxs_recipes.plots.quick_text import QuickCanvas
 
 def noisy(count=40_000):
     rng = np.random.default_rng(8)
-    x = np.linspace(400.0, 900.0, count)
+    x = np.linspace(400.0, 899.9, count)
     y = np.exp(-(((x - 650.0) / 120.0) ** 2)) + rng.normal(0.0, 0.05, count)
     y[count // 3] = 3.0  # one bin alone
     y[count // 2 : count // 2 + count // 50] = np.nan
@@ -56,6 +56,29 @@ def test_what_can_be_seen_is_left():
         was, now = (p[(p[:, 0] >= column) & (p[:, 0] < column + 1), 1] for p in (points, left))
         assert (np.nanmin(was), np.nanmax(was)) == (np.nanmin(now), np.nanmax(now))
     assert np.isnan(left[:, 1]).any()
+
+
+def test_strokes_between_columns_are_short():
+    x, y = noisy()
+    y[np.isnan(y)] = 0.0
+    heights = thinned(np.column_stack([x - 400.0, 100.0 * y]))[:, 1]
+    strokes = np.abs(np.diff(heights))
+    within, between = strokes[::2], strokes[1::2]
+    assert between.size > 900
+    assert np.median(between) < 0.3 * np.median(within)
+
+
+def test_single_lost_points_take_none_of_their_column_with_them():
+    x, y = noisy()
+    y[np.isnan(y)] = 0.0
+    y[::97] = np.nan
+    points = np.column_stack([x - 400.0, 100.0 * y])
+    left = thinned(points)
+    assert left.shape[0] < 0.2 * x.size
+    for column in (0, 77, 300, 499):
+        was, now = (p[(p[:, 0] >= column) & (p[:, 0] < column + 1), 1] for p in (points, left))
+        assert np.isnan(was).any()
+        assert (np.nanmin(was), np.nanmax(was)) == (np.nanmin(now), np.nanmax(now))
 
 
 def test_few_points_are_left_alone():

@@ -114,6 +114,15 @@ def test_a_pixel_between_masked_ones_is_left_alone(blank):
     assert not _narrow(image, sigma, usable)[100, 100]
 
 
+def test_neighbours_stay_below_by_the_noise_of_both(blank):
+    image, sigma, usable, _ = blank
+    image[:] = 0.0
+    sigma[[99, 101], 100] = 0.38 * sigma[100, 100]
+    for significance, is_hit in ((5.2, False), (6.0, True)):  # limit: 3 hypot(0.25, 0.38) / 0.25 = 5.46
+        image[100, 100] = significance * sigma[100, 100]
+        assert _narrow(image, sigma, usable)[100, 100] == is_hit
+
+
 def test_hits_that_were_subtracted_are_found_by_their_sign(blank):
     image, sigma, usable, rng = blank
     _hit(image, rng, 100)
@@ -139,7 +148,8 @@ def test_hits_are_the_same_where_only_suspects_are_looked_at(blank, threshold):
     images = HitImages(image.shape)
     suspects = images.put(order, image.ravel()[order], sigma.ravel()[order] ** 2, usable.ravel()[order], threshold)
     assert 300 < suspects.size < 1000
-    for sign in (1.0, -1.0):
+    assert images.usable.ravel()[suspects].all()
+    for sign, places in ((1.0, suspects), (-1.0, suspects), (1.0, order)):  # `order` holds masked pixels, too
         how = {"sign": sign, "threshold": threshold}
         found = [
             find_cosmic_rays(np.where(inside, image, 0.0), sigma, inside, **how),
@@ -147,8 +157,8 @@ def test_hits_are_the_same_where_only_suspects_are_looked_at(blank, threshold):
         ]
         arrays = images.light, images.sigma, images.usable
         again = [
-            find_cosmic_rays(*arrays, **how, suspects=suspects),
-            narrow_hits(*arrays, 300, **how, suspects=suspects),
+            find_cosmic_rays(*arrays, **how, suspects=places),
+            narrow_hits(*arrays, 300, **how, suspects=places),
         ]
         assert min(hits.sum() for hits in found) > 50
         assert np.array_equal(found, again)
