@@ -21,14 +21,18 @@ def dispersion_solution_hdus(
     solution: DispersionSolution,
     line_table: Mapping[str, np.ndarray] | None = None,
     line_units: Mapping[str, str] | None = None,
+    line_comments: Mapping[str, str] | None = None,
 ) -> list[fits.hdu.base._BaseHDU]:
-    """Everything of a solution, float64 to the bit; `line_table` (column name -> array) becomes LINES."""
+    """Everything of a solution, float64 to the bit; `line_table` (column name -> array) becomes LINES.
+
+    `line_units` and `line_comments` (column name -> text) are those of its columns.
+    """
     primary = fits.PrimaryHDU()
     primary.header["BINY"] = (solution.binning[0], "binning along axis 2 of the pixels counted")
     primary.header["BINX"] = (solution.binning[1], "binning along axis 1 of the pixels counted")
     hdus = [primary, _blocks_hdu(solution.blocks), _terms_hdu(solution.blocks)]
     if line_table is not None:
-        hdus.append(table_hdu("LINES", line_table, line_units))
+        hdus.append(table_hdu("LINES", line_table, line_units, line_comments))
     return hdus
 
 

@@ -34,7 +34,7 @@ def _table(name: str, response: Response) -> fits.BinTableHDU:
     }
     comments = {
         "WAVE": "vacuum wavelength",
-        "RESPONSE": "flux above the atmosphere per e-/s/nm, extinction apart",
+        "RESPONSE": "flux above the air per e-/s/nm, no extinction",
         "ERR": "1 sigma of RESPONSE",
         "EFFICIENCY": "photons detected over photons on the mirror",
         "ORDER": "0 for the orders of the arm together",

@@ -70,6 +70,5 @@ class DispersionSolutionRecipe(Recipe):
             settings=arc_settings(parameters),
         )
         name_missing(inputs, result)
-        columns, units = line_columns(inputs, result.lines)
-        hdus = dispersion_solution_hdus(result.solution, columns, units)
+        hdus = dispersion_solution_hdus(result.solution, *line_columns(inputs, result.lines))
         outputs.add("DISP_TAB", hdus, qc=arc_qc(inputs, result), used=used)

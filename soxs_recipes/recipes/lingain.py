@@ -250,7 +250,7 @@ def _gain_hdu(results, noises):
     units |= dict.fromkeys(("READ_NOISE", "READ_NOISE_ERR", "FULL_WELL"), "electron")
     comments = {
         "X_FIRST": "first column, from 0, trimmed and unbinned",
-        "FULL_WELL": "signal at which pixels stop rising, NaN: not reached",
+        "FULL_WELL": "where pixels stop rising, NaN: not reached",
         "CONVERTER": "whether the converter stops them",
         "COVARIANCE": "with the eight neighbours over the variance",
         "CHI2": "of the photon-transfer curve, reduced",

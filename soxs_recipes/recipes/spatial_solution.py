@@ -127,8 +127,8 @@ class SpatialSolution(Recipe):
         )
         name_missing(inputs, result)
         qc = [*arc_qc(inputs, result), *slit_geometry(inputs, result)]
-        columns, units = line_columns(inputs, result.lines)
-        outputs.add("DISP_TAB_2D", dispersion_solution_hdus(result.solution, columns, units), qc=qc, used=used)
+        hdus = dispersion_solution_hdus(result.solution, *line_columns(inputs, result.lines))
+        outputs.add("DISP_TAB_2D", hdus, qc=qc, used=used)
         maps = _maps(inputs, result.solution, frame)
         outputs.add("DISP_IMAGE", pixel_maps_hdus(maps), qc=qc, used=used)
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import ast
 import dataclasses
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from soxs_recipes.data.response_archive import ResponseArchive
 from soxs_recipes.data.spectrum import MergedSpectrum, OrderSpectrum
 from soxs_recipes.errors import InputError, UnprocessableData
 from soxs_recipes.fits_files import write_product
+from soxs_recipes.fits_files.tables import _fitting
 
 quick = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 seeds = st.integers(0, 2**32 - 1)
@@ -179,6 +183,23 @@ def test_dispersion_solution(tmp_path, seed):
     assert list(table) == list(lines)
     for key, values in lines.items():
         np.testing.assert_array_equal(table[key], values)
+
+
+def test_no_comment_of_a_column_is_cut():
+    """Of those in the code: a mapping from names of columns to sentences."""
+    package = Path(fits_files.__file__).parent.parent
+    pairs = [
+        (key.value, value.value, path.name)
+        for room in ("fits_files", "recipes")
+        for path in sorted((package / room).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if all(isinstance(one, ast.Constant) and isinstance(one.value, str) for one in (key, value))
+        if " " in value.value and re.fullmatch("[A-Z][A-Z_0-9]+|[a-z_]+", key.value)
+    ]
+    assert len(pairs) > 60
+    assert [pair for pair in pairs if _fitting(pair[1], pair[0]) != pair[1].strip()] == []
 
 
 @quick

@@ -45,7 +45,7 @@ def sources_table(rows: Sequence[tuple], counted: str):
             "SIGNIFICANCE": np.array([row[2].significance for row in rows]),
         },
         {"SLIT_POSITION": "arcsec", "FWHM": "arcsec", "BRIGHTNESS": "electron"},
-        {"SIGNIFICANCE": "of the detection, in sigma; 0 where the position was given"},
+        {"SIGNIFICANCE": "of the detection [sigma]; 0: position was given"},
     )
 
 

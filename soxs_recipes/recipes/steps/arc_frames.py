@@ -211,8 +211,35 @@ def name_missing(inputs: Inputs, result: ArcSolution) -> None:
             inputs.mark_partial(f"hardly a line of {ion} was found: lamp dead, or not lit?")
 
 
-def line_columns(inputs: Inputs, lines: MeasuredLines) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Columns of the line table, and their units."""
+_LINE_COMMENTS = {
+    "band": "name of the order",
+    "wavelength": "in vacuum",
+    "blend": "whether the list calls it blended",
+    "slit": "slit position of the pinhole",
+    "pinhole": "number of the pinhole, from 0",
+    "x_predicted": "before the fit, from 0",
+    "y_predicted": "before the fit, from 0",
+    "x": "measured, from 0",
+    "y": "measured, from 0",
+    "x_fit": "by the solution",
+    "y_fit": "by the solution",
+    "fwhm_along": "along the dispersion, pixel width taken out",
+    "fwhm_across": "across the dispersion",
+    "x_residual": "measured minus fitted",
+    "y_residual": "measured minus fitted",
+    "fwhm": "geometric mean of both",
+    "resolving_power": "wavelength over FWHM along the dispersion",
+    "chi_square": "of the line's fit, reduced",
+    "weight": "in the fit of the solution",
+    "kept": "whether it holds the solution",
+    "reason": "KEPT, or why not",
+}
+
+
+def line_columns(
+    inputs: Inputs, lines: MeasuredLines
+) -> tuple[dict[str, np.ndarray], dict[str, str], dict[str, str]]:
+    """Columns of the line table, their units and comments."""
     import numpy as np
 
     from soxs_recipes.reduction.dispersion.arc_tables import LineStatus
@@ -244,7 +271,7 @@ def line_columns(inputs: Inputs, lines: MeasuredLines) -> tuple[dict[str, np.nda
     }
     units = dict.fromkeys((*pixels, "x_residual", "y_residual", "fwhm"), "pix")
     units |= {"wavelength": "nm", "slit": "arcsec", "flux": "electron", "flux_error": "electron"}
-    return columns, units
+    return columns, units, _LINE_COMMENTS
 
 
 def arc_qc(inputs: Inputs, result: ArcSolution) -> list[QCParameter]:

@@ -242,7 +242,7 @@ def _sources_table(slit_map: SlitMap, grid: MapGrid, positions: Sequence[Positio
         {"RA": "deg", "DEC": "deg", "SLIT_POSITION": "arcsec", "FWHM": "arcsec", "FLUX": unit, "ERR": unit},
         {
             "TARGET": "nearest to the expected position on the slit",
-            "SIGNIFICANCE": "of the detection, in sigma; 0 where the position was given",
+            "SIGNIFICANCE": "of the detection [sigma]; 0: position was given",
             "FLUX": "mean of each order of the table PLANES",
             "SNR": "median per bin of each order",
         },

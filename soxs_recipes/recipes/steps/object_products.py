@@ -302,7 +302,7 @@ def add_sky(
             "SKY": np.concatenate([s.sky for s in spectra]),
         },
         {"WAVE": "nm", "WIDTH": "nm", "SKY": "electron"},
-        {"SKY": "sky in the noise-equivalent width of the target's profile"},
+        {"SKY": "sky in the noise-equivalent width of a profile"},
     )
     outputs.add("SLIT_SKY1D", [sky], qc=qc, used=used, object_name=label)
 

@@ -244,4 +244,4 @@ def drift_table(arcs: Sequence[MeasuredArc], point: DriftPoint, time: float):
     columns = {name: np.array(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
     columns["N_LINES"] = columns["N_LINES"].astype(np.int32)
     units = dict.fromkeys(names[2:6], "pix") | {"MJD": "d"}
-    return table_hdu("DRIFT", columns, units, {"FRAME": "arc; last: how the shift at the exposure was found"})
+    return table_hdu("DRIFT", columns, units, {"FRAME": "arc; in the last row: how the shift was found"})
