@@ -310,7 +310,7 @@ def _positive_sources(values, weights, grid) -> tuple[SlitSource, ...]:
     noise = np.sqrt(1.0 / np.where(known, weight, 1.0) + scatter**2)
     pull = np.convolve(np.where(known, (mean - level) / noise, 0.0), kernel, mode="same") / np.sqrt(kernel.size)
     negative = np.convolve(pull < -_NEGATIVE, kernel, mode="same") > 0
-    return find_sources(np.where(negative, level, values), weights, grid, hidden=negative)
+    return find_sources(np.where(negative, level, values), weights, grid, hidden=negative, pairs=False)
 
 
 def _folded(item: SlitSamples, grid, sign):

@@ -18,7 +18,7 @@ from soxs_recipes.reduction.extraction.order_fit import OrderFit
 from soxs_recipes.reduction.extraction.order_preview import OrderPreview
 from soxs_recipes.reduction.extraction.order_spectrum import ExtractedOrder, order_spectra
 from soxs_recipes.reduction.extraction.request import ExtractionRequest, given_profiles, restrict_pixels
-from soxs_recipes.reduction.extraction.requested_sources import are_blended, forced_choice
+from soxs_recipes.reduction.extraction.requested_sources import are_blended, forced_choice, is_star_beside
 from soxs_recipes.reduction.extraction.slit_light import SlitLight, slit_light
 from soxs_recipes.reduction.profiles.object_trace import TraceQuality, start_profiles, update_profiles
 from soxs_recipes.reduction.profiles.slit_profile import SlitProfile
@@ -498,10 +498,17 @@ def _refine_profile(fits, starts, source, freedom, *, bend) -> dict[int, TraceQu
     return {fit.pixels.order: item for fit, item in zip(fits, quality, strict=True)}
 
 
-def _one_shape(choice: TargetChoice, settings: ExtractionSettings) -> range:
-    """Sources that share one shape: those that were asked for, where they overlap."""
-    several = bool(settings.request.further_positions) and are_blended(choice.sources[: choice.beams])
-    return range(choice.beams if several else 0)
+def _one_shape(choice: TargetChoice, settings: ExtractionSettings) -> tuple[int, ...]:
+    """Sources that share one shape: those that were asked for, or stars beside the target, where they overlap."""
+    if settings.request.further_positions:
+        return tuple(range(choice.beams)) if are_blended(choice.sources[: choice.beams]) else ()
+    if choice.beams != 1 or settings.holds_width or settings.request.negative_beams:
+        return ()
+    target = choice.sources[0]
+    if target.significance == 0:
+        return ()
+    stars = [k for k, source in enumerate(choice.sources) if k > 0 and is_star_beside(source, target)]
+    return (0, *stars) if stars else ()
 
 
 def _refine_shape(fits, starts, shared, choice, settings) -> None:

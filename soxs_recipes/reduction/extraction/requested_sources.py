@@ -10,10 +10,11 @@ from scipy.optimize import least_squares
 from soxs_recipes.reduction.profiles.slit_profile import TAIL_RANGE, moffat
 from soxs_recipes.reduction.profiles.slit_sources import SlitSource, TargetChoice
 
-__all__ = ["are_blended", "forced_choice"]
+__all__ = ["are_blended", "forced_choice", "is_star_beside"]
 
 _SAME = 0.7  # FWHM within which a source that was found is the one that was asked for
 _BLENDED = 2.2  # FWHM within which sources disturb one another
+_ALIKE = 1.5  # times the width of another star, as first measured
 _ASSUMED_FWHM = 1.0  # arcsec
 _WIDTHS = (0.45, 2.2)  # arcsec, of point sources ...
 _EXTENDED = (2.0, 9.0)  # ... and of what is none
@@ -32,6 +33,12 @@ def are_blended(sources: Sequence[SlitSource]) -> bool:
         for i, one in enumerate(sources)
         for other in sources[:i]
     )
+
+
+def is_star_beside(source: SlitSource, star: SlitSource) -> bool:
+    """Whether a source is as wide as a star that it stands near: a star, too, and so of the same shape."""
+    narrow, wide = sorted((source.fwhm, star.fwhm))
+    return wide < _ALIKE * narrow and are_blended((source, star))
 
 
 def forced_choice(

@@ -12,13 +12,13 @@ from scipy.optimize import least_squares
 from soxs_recipes.compiled import compiled
 from soxs_recipes.reduction.profiles.slit_profile import TAIL_RANGE
 
-__all__ = ["Component", "resolve_blends"]
+__all__ = ["SHAPE_ERROR", "Component", "fit_components", "resolve_blends"]
 
 _NARROW = 0.9  # arcsec, first guess of the seeing
 _BROAD = 3.2  # arcsec, first guess of what lies beneath
 _SHIFTS = (-1.2, 0.0, 1.2)  # arcsec from the peak to the extended light, tried in turn
 _WIDTH_LIMITS = (0.35, 9.0)  # arcsec
-_SHAPE_ERROR = 0.01  # by which a Moffat function misses real profiles, as share of the light
+SHAPE_ERROR = 0.01  # by which a Moffat function misses real profiles, as share of the light
 _LEAST_GAIN = 60.0  # fall of chi^2 that a further component must bring ...
 _LEAST_SHARE = 0.1  # ... and its brightness over that of the point source: wings of a star stay below
 _WIDER = 2.0  # times the width of the point source
@@ -64,12 +64,12 @@ def resolve_blends(
     present = list(components)
     if not present:
         return present
-    sigma = np.hypot(error, _SHAPE_ERROR * np.maximum(profile, 0.0))
-    chi_square, fitted = _fit(grid, profile, sigma, present)
+    sigma = np.hypot(error, SHAPE_ERROR * np.maximum(profile, 0.0))
+    chi_square, fitted = fit_components(grid, profile, sigma, present)
     index = 0
     # No component can gain more than all that is left.
     while chi_square > _LEAST_GAIN and index < len(fitted) and len(fitted) < 5:
-        trials = [_fit(grid, profile, sigma, start) for start in _starts(fitted, index)]
+        trials = [fit_components(grid, profile, sigma, start) for start in _starts(fitted, index)]
         best_chi, best = min(trials, key=lambda trial: trial[0])
         if chi_square - best_chi > _LEAST_GAIN and _is_blend(best[index], best[index + 1]):
             chi_square, fitted, present = best_chi, best, best
@@ -94,8 +94,18 @@ def _is_blend(point: Component, extended: Component) -> bool:
     return wider and brightness > _LEAST_SHARE and point.flux > 0.02 * extended.flux
 
 
-def _fit(grid, profile, sigma, components):
-    """(chi^2, fitted components): positions, widths and one tail by least squares, fluxes and floor linear."""
+def fit_components(
+    grid: np.ndarray, profile: np.ndarray, sigma: np.ndarray, components: Sequence[Component]
+) -> tuple[float, list[Component]]:
+    """(chi^2, fitted components): positions, widths and one tail by least squares, fluxes and floor linear.
+
+    Parameters
+    ----------
+    grid, profile, sigma : ndarray (n,)
+        As for `resolve_blends`, `sigma` with the error of the shape.
+    components : sequence of Component
+        Where to start: positions move by 1.5 arcsec at most.
+    """
     count = len(components)
     positions = np.array([component.position for component in components])
     widths = np.log([np.clip(component.fwhm, *_WIDTH_LIMITS) for component in components])

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from soxs_recipes.reduction.profiles.slit_blends import Component, resolve_blends
+from soxs_recipes.reduction.profiles.slit_pairs import resolve_pairs
 from soxs_recipes.reduction.sky.order_pixels import OrderPixels
 from soxs_recipes.reduction.sky.sky_model import binned_median
 
@@ -127,6 +128,7 @@ def find_sources(
     *,
     limit: int = 4,
     hidden: np.ndarray | None = None,
+    pairs: bool = True,
 ) -> tuple[SlitSource, ...]:
     """Sources from the cells of `slit_samples`, of any number of orders stacked along the first axis.
 
@@ -138,6 +140,8 @@ def find_sources(
         Most sources.
     hidden : ndarray (m,) bool or None
         Where something else stands, of which background and scatter shall not be judged.
+    pairs : bool
+        Whether a peak may be two stars.
 
     Returns
     -------
@@ -156,11 +160,17 @@ def find_sources(
     peaks = np.flatnonzero(_is_peak(smooth) & (significance > _needed_significance(grid)))
     found: list[SlitSource] = []
     for peak in sorted(peaks, key=lambda i: -smooth[i]):
-        source = _measure(grid, profile, smooth, peak, float(significance[peak]))
+        ends = _ends(smooth, noise, peak, peaks)
+        source = _measure(grid, profile, smooth, peak, float(significance[peak]), ends)
         apart = all(abs(source.position - other.position) > 0.7 * max(other.fwhm, 0.6) for other in found)
         if apart and _stands_out(smooth, grid, peak, found, noise):
             found.append(source)
-    return _split(grid, profile, error, found[:limit])
+    components = [Component(source.position, source.fwhm, source.brightness) for source in found[:limit]]
+    if pairs:
+        orders = _by_order(values, weights, np.isin(slit_grid, grid))
+        components = resolve_pairs(grid, (profile, error), orders, components)
+    components = resolve_blends(grid, profile, error, components)
+    return _with_components(found[:limit], components)
 
 
 def light_along_slit(
@@ -189,14 +199,20 @@ def _needed_significance(grid):
     return needed
 
 
-def _split(grid, profile, error, found: list[SlitSource]) -> tuple[SlitSource, ...]:
-    """The sources, with extended light under a point source as a source of its own behind it."""
-    components = [Component(source.position, source.fwhm, source.brightness) for source in found]
-    resolved = resolve_blends(grid, profile, error, components)
-    if len(resolved) == len(found):
+def _by_order(values, weights, known):
+    """Light along the slit in each order, and its error, infinite where nothing is known: (orders, cells)."""
+    values, weights = (cells[:, known].reshape(-1, _CHUNKS, known.sum()) for cells in (values, weights))
+    total = weights.sum(axis=1)
+    seen = np.where(total > 0, total, 1.0)
+    return (values * weights).sum(axis=1) / seen, np.where(total > 0, 1.0 / np.sqrt(seen), np.inf)
+
+
+def _with_components(found: list[SlitSource], components: list[Component]) -> tuple[SlitSource, ...]:
+    """The sources, or what they were resolved into: stars apart, and extended light behind the star on it."""
+    if len(components) == len(found):
         return tuple(found)
     sources = []
-    for component in resolved:
+    for component in components:
         nearest = min(found, key=lambda source: abs(source.position - component.position))
         sources.append(SlitSource(component.position, component.fwhm, component.flux, nearest.significance))
     return tuple(sources)
@@ -226,34 +242,55 @@ def _stands_out(smooth, grid, peak, found, noise):
         brighter = int(np.argmin(np.abs(grid - other.position)))
         low, high = sorted((peak, brighter))
         dip = smooth[low : high + 1].min()
-        if smooth[peak] - dip < max(5.0 * noise[peak], 0.1 * smooth[peak]):
+        if not _dips(dip, smooth[peak], noise[peak]):
             return False
     return True
 
 
-def _measure(grid, profile, smooth, peak, significance):
+def _ends(smooth, noise, peak, peaks):
+    """First and last cell of a peak: where the light is least towards its neighbours, if it dips by much."""
+    low, high = 0, smooth.size - 1
+    for other in peaks:
+        between = slice(min(peak, other), max(peak, other) + 1)
+        fainter = peak if smooth[peak] < smooth[other] else other
+        if other == peak or not _dips(smooth[between].min(), smooth[fainter], noise[fainter]):
+            continue
+        least = between.start + int(np.argmin(smooth[between]))
+        low, high = (max(low, least), high) if other < peak else (low, min(high, least))
+    return low, high
+
+
+def _dips(least, height, noise) -> bool:
+    """Whether light falls between two peaks by more than its noise; `height` is that of the fainter."""
+    return height - least >= max(5.0 * noise, 0.1 * height)
+
+
+def _measure(grid, profile, smooth, peak, significance, ends):
     offset = 0.0
     if 0 < peak < smooth.size - 1:
         curvature = smooth[peak - 1] - 2.0 * smooth[peak] + smooth[peak + 1]
         offset = 0.5 * (smooth[peak - 1] - smooth[peak + 1]) / curvature if curvature < 0 else 0.0
     position = grid[peak] + np.clip(offset, -1, 1) * _STEP
-    width = _half_width(grid, smooth, peak)
+    width = _half_width(grid, smooth, peak, *ends)
     fwhm = float(np.sqrt(max(width**2 - _PRIOR_FWHM**2, 0.16)))
     near = np.abs(grid - position) < 1.5 * max(fwhm, 0.6)
     return SlitSource(float(position), fwhm, float(profile[near].sum() * _STEP), significance)
 
 
-def _half_width(grid, smooth, peak):
+def _half_width(grid, smooth, peak, low, high):
     half = 0.5 * smooth[peak]
     left = peak
-    while left > 0 and smooth[left] > half:
+    while left > low and smooth[left] > half:
         left -= 1
     right = peak
-    while right < smooth.size - 1 and smooth[right] > half:
+    while right < high and smooth[right] > half:
         right += 1
-    if left == 0 or right == smooth.size - 1:  # cut off at an end: twice the side that is seen
-        return 2.0 * float(max(grid[peak] - grid[left] if left > 0 else 0.0, grid[right] - grid[peak])) - _STEP
-    return float(grid[right] - grid[left]) - _STEP
+    before, behind = float(grid[peak] - grid[left]), float(grid[right] - grid[peak])
+    if left == low and right < high:  # cut off at an end: twice the side that is seen
+        before = behind
+    elif right == high and left > low:
+        behind = before
+    return before + behind - _STEP
 
 
 def choose_target(

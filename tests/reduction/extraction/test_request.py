@@ -8,6 +8,7 @@ import pytest
 from soxs_recipes.errors import UnprocessableData
 from soxs_recipes.reduction.extraction.extraction import ExtractionSettings, extract_exposure
 from soxs_recipes.reduction.extraction.request import ExtractionRequest
+from soxs_recipes.reduction.profiles.flux_errors import error_of_mean
 
 FWHM = 0.84  # arcsec, of the scenes
 
@@ -81,6 +82,22 @@ def test_two_sources_at_one_and_a_half_fwhm_come_apart(pair, width_of, wish, pos
         pulls, ratio, error = judged(pair, orders, factor)
         assert pulls.size > 1000
         assert ratio == pytest.approx(1.0, abs=0.005 + 3.0 * error)
+        assert width_of(pulls) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("wings", [{}, {"beta": 3.0, "optics": 0.8, "flux_level": 3000.0}])
+def test_two_stars_are_told_apart_without_being_asked(scene_of, width_of, wings):
+    """One has half the light of the other; they share one shape."""
+    scene = scene_of(seed=1, drift=0.0, position=-0.63, others=((0.63, 0.5, 1.0),), **wings)
+    result = extract(scene, expected_position=-0.6)
+    assert len(result.choice.sources) == 2
+    assert result.choice.beams == 1
+    assert result.choice.sources[0].position == pytest.approx(-0.63, abs=0.1)
+    for orders, factor in ((result.orders, 1.0), (result.others[0], 0.5)):
+        pulls, ratio, error = judged(scene, orders, factor)
+        assert pulls.size > 1000
+        own = error_of_mean(orders)
+        assert ratio == pytest.approx(1.0, abs=0.002 + 3.0 * np.hypot(error, own))
         assert width_of(pulls) == pytest.approx(1.0, abs=0.1)
 
 
