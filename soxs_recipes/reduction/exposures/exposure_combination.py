@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from soxs_recipes.data.quality import QualityFlag
+from soxs_recipes.data.spectrum import OrderSpectrum
 from soxs_recipes.reduction.extraction.order_spectrum import ExtractedOrder, correlations
 
 __all__ = ["CombinedExposures", "NoiseLink", "combine_extractions", "relative_throughput"]
@@ -109,65 +110,101 @@ def combine_extractions(
     return CombinedExposures(tuple(combined), throughput, rejected)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shares:
+    """How much each exposure counts in the mean of an order, bin by bin.
+
+    known, bad: (exposures, bins), measured at all, and off the others; total: (bins,) weight [1/e-^2 s^2];
+    share: (exposures, bins), 1 in sum; factor: (exposures, 1) [s], time times throughput; time: [s] of all.
+    """
+
+    known: np.ndarray
+    bad: np.ndarray
+    total: np.ndarray
+    share: np.ndarray
+    factor: np.ndarray
+    time: float
+
+    @classmethod
+    def of(cls, flux, variance, own, scale: np.ndarray, time: float) -> _Shares:
+        """By the variance of the rates that is not common to all; 0 for outliers."""
+        factor = scale[:, None]
+        known = np.isfinite(variance) & (variance > 0)
+        weight = np.where(known, factor**2 / np.where(known, own, 1.0), 0.0)
+        bad = _outliers(flux / factor, weight)
+        weight[bad] = 0.0
+        total = weight.sum(axis=0)
+        return cls(known, bad, total, weight / np.where(total > 0, total, 1.0), factor, time)
+
+    @property
+    def reached(self) -> np.ndarray:
+        """Bins (bins,) that any exposure tells of."""
+        return self.total > 0
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Mean (bins,) of counts (exposures, bins), in the time of all."""
+        finite = np.where(np.isfinite(values), values, 0.0)
+        return (self.share * finite / self.factor).sum(axis=0) * self.time
+
+    def variance(self, values: np.ndarray) -> np.ndarray:
+        """Variance (bins,) of the mean of independent counts with variances `values`."""
+        finite = np.where(self.known, values, 0.0)
+        return (self.share**2 * finite / self.factor**2).sum(axis=0) * self.time**2
+
+    def quality(self, spectra: Sequence[OrderSpectrum]) -> np.ndarray:
+        """Bits (bins,) of the exposures that count, and what was left out."""
+        bits = [np.where(share > 0, one.quality, 0) for share, one in zip(self.share, spectra, strict=True)]
+        quality = np.bitwise_or.reduce(bits)
+        quality[self.bad.any(axis=0) & self.reached] |= np.int32(QualityFlag.OUTLIER)
+        quality[~self.reached] |= np.int32(QualityFlag.NO_DATA)
+        return quality.astype(np.int32)
+
+
 def _combine_order(group: Sequence[ExtractedOrder], scale: np.ndarray, total_time: float, linked=()):
+    """(The order's mean over exposures, how many values were left out)."""
     spectra = [item.spectrum for item in group]
-    factor = scale[:, None]
-    flux = np.array([spectrum.flux for spectrum in spectra])
-    variance = np.array([spectrum.variance for spectrum in spectra])
+
+    def of_all(name):
+        return np.array([getattr(spectrum, name) for spectrum in spectra])
+
+    flux, variance = of_all("flux"), of_all("variance")
     shared = np.array([item.shared_variance for item in group])
     own = variance - shared
-    known = np.isfinite(variance) & (variance > 0)
-    weight = np.where(known, factor**2 / np.where(known, own, 1.0), 0.0)
-    bad = _outliers(flux / factor, weight)
-    weight[bad] = 0.0
-    total = weight.sum(axis=0)
-    reached = total > 0
-    share = weight / np.where(reached, total, 1.0)
-
-    def mean(values):
-        finite = np.where(np.isfinite(values), values, 0.0)
-        return (share * finite / factor).sum(axis=0) * total_time
-
-    def spread(values, part):
-        finite = np.where(known, values, 0.0)
-        return (part**2 * finite / factor**2).sum(axis=0) * total_time**2
-
+    shares = _Shares.of(flux, variance, own, scale, total_time)
     # What linked noise adds, as a factor on the variance of independent exposures.
-    deviation = share * np.sqrt(np.where(known, own, 0.0)) / factor
+    deviation = shares.share * np.sqrt(np.where(shares.known, own, 0.0)) / shares.factor
     crossed = _crossed(deviation, linked)
     independent = (deviation**2).sum(axis=0)
     joined = np.clip(1.0 + crossed[0] / np.where(independent > 0, independent, 1.0), 0.05, None)
-    common = ((share * np.sqrt(shared) / factor).sum(axis=0) * total_time) ** 2
-    combined_variance = spread(own, share) * joined + common
-    quality = np.bitwise_or.reduce([np.where(w > 0, s.quality, 0) for w, s in zip(weight, spectra, strict=True)])
-    quality[bad.any(axis=0) & reached] |= np.int32(QualityFlag.OUTLIER)
-    quality[~reached] |= np.int32(QualityFlag.NO_DATA)
-    background = np.array([s.background_variance for s in spectra])
-    lost = np.where(reached, 0.0, np.inf)
+    common = ((shares.share * np.sqrt(shared) / shares.factor).sum(axis=0) * total_time) ** 2
+    combined = shares.variance(own) * joined + common
+    covariance = np.array([item.covariance for item in group])
+    covariance = (shares.share[:, None] ** 2 * covariance / shares.factor[:, None] ** 2).sum(axis=0) + crossed[1:]
+    covariance *= total_time**2
+    lost = np.where(shares.reached, 0.0, np.inf)
     spectrum = replace(
         spectra[0],
-        flux=mean(flux),
-        variance=combined_variance + lost,
-        boxcar_flux=mean(np.array([s.boxcar_flux for s in spectra])),
-        boxcar_variance=spread(np.array([s.boxcar_variance for s in spectra]), share) * joined + lost,
-        sky=mean(np.array([s.sky for s in spectra])),
-        background_variance=spread(np.where(known, background, 0.0), share) * joined + lost,
-        quality=quality.astype(np.int32),
-        trace=(share * np.array([s.trace for s in spectra])).sum(axis=0),
+        flux=shares.mean(flux),
+        variance=combined + lost,
+        boxcar_flux=shares.mean(of_all("boxcar_flux")),
+        boxcar_variance=shares.variance(of_all("boxcar_variance")) * joined + lost,
+        sky=shares.mean(of_all("sky")),
+        background_variance=shares.variance(of_all("background_variance")) * joined + lost,
+        quality=shares.quality(spectra),
+        trace=(shares.share * of_all("trace")).sum(axis=0),
+        correlation=correlations(combined, covariance, shares.reached),
     )
-    covariance = np.array([item.covariance for item in group])
-    covariance = (share[:, None] ** 2 * covariance / factor[:, None] ** 2).sum(axis=0) + crossed[1:]
-    covariance *= total_time**2
+    information = np.where(shares.reached, shares.total * spectrum.flux**2, 0.0)
     result = ExtractedOrder(
-        replace(spectrum, correlation=correlations(combined_variance, covariance, reached)),
+        spectrum,
         common,
         covariance,
         _nanmean([item.sky_residual_on for item in group]),
         _nanmean([item.sky_residual_off for item in group]),
         float(np.mean([item.seeing for item in group])),
-        _profile_errors(group, share, np.where(reached, total * spectrum.flux**2, 0.0)),
+        _profile_errors(group, shares.share, information),
     )
-    return result, int(bad.sum())
+    return result, int(shares.bad.sum())
 
 
 def _profile_errors(group, share, information):
