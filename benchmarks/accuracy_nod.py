@@ -19,7 +19,7 @@ from soxs_recipes.recipes.framework.registry import recipe_class
 from soxs_recipes.simulator import simulate_night
 from soxs_recipes.simulator.plans import PLANS, Pattern, Template
 
-__all__ = ["BARS", "TITLE", "measure"]
+__all__ = ["BARS", "MEANS", "TITLE", "measure"]
 
 TITLE = "Nod (ABBA with jitter) and offset (OSSO), supernova of magnitude 18 under a changing sky"
 _MODES = ("nod", "offset")
@@ -35,6 +35,8 @@ BARS = {
     "exposures permuted: change [sigma]": (0.0, "max"),
     "1 % of pixels masked: shift [sigma]": (0.05, "max"),
 }
+# One sequence's noise is as large as these bars: 0.2 and 0.4 % in the NIR, 0.025 of widths in the UV-VIS.
+MEANS = tuple(f"{mode} {name}" for mode in _MODES for name in ("flux bias [%]", "flux pull width, 10-bin sums"))
 _NOD = Pattern("NOD", "ABBA", throw=5.0, jitter=1.0)
 _OFFSET = Pattern("OFFSET", "OSSO", jitter=1.0, fixed_offset=(25.0, 15.0))
 
