@@ -116,7 +116,13 @@ def soxs() -> None:
     """Reduce raw SOXS frames to science-ready spectra.
 
     Two commands do it: `soxs prep .` and `soxs reduce all .` in a folder of raw frames.
-    """
+
+    \b
+    soxs demo                 the same on a simulated night, without frames
+    soxs COMMAND --help       what a command does, with examples
+    soxs man RECIPE           what a recipe takes, does and gives
+    soxs explain FILE         what a frame or product is, what uses it, what made it
+    """  # noqa: D301 - click wants the character
 
 
 def main(arguments: list[str] | None = None) -> int:
