@@ -16,7 +16,9 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, ClassVar, overload
 
-__all__ = ["Compiled", "compiled", "is_machine_code_kept"]
+__all__ = ["FIRST_RUN", "Compiled", "compiled", "is_machine_code_kept"]
+
+FIRST_RUN = "the first run on this machine compiles loops over pixels: some minutes more, once"
 
 _log = logging.getLogger(__name__)
 _POLL = 0.02  # s

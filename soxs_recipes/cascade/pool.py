@@ -17,9 +17,11 @@ from pathlib import Path
 from soxs_recipes.cascade.worker import serve
 from soxs_recipes.threads import THREAD_VARIABLES
 
-__all__ = ["Pool", "drop_ahead", "load_ahead"]
+__all__ = ["KILLED", "Pool", "drop_ahead", "load_ahead"]
 
 RECIPE_TARGET = "soxs_recipes.cascade.worker:call_recipe"
+# Class of the error of a call whose process was killed from outside.
+KILLED = "Killed"
 _CALLS_BEFORE_RECYCLING = 400  # a second goes into every new worker
 _PEAK_BEFORE_RECYCLING_MB = 1200.0
 _GRACE_SECONDS = 2.0
@@ -216,13 +218,13 @@ class Pool:
         worker.process.join(_GRACE_SECONDS)
         code = worker.process.exitcode
         self._end(worker)
-        cause = f"exit code {code}"
+        cause, kind = f"exit code {code}", "Crash"
         if code is not None and code < 0:
             with contextlib.suppress(ValueError):
                 cause = f"signal {signal.Signals(-code).name}"
             if -code == signal.SIGKILL:
-                cause += ", perhaps for want of memory"
-        return _failure(worker, "Crash", f"the process crashed ({cause})")
+                cause, kind = f"{cause}, perhaps for want of memory", KILLED
+        return _failure(worker, kind, f"the process crashed ({cause})")
 
     def _recycle_if_used_up(self, worker: _Worker) -> None:
         used_up = worker.calls >= _CALLS_BEFORE_RECYCLING or worker.peak_mb > _PEAK_BEFORE_RECYCLING_MB

@@ -9,6 +9,7 @@ from soxs_recipes.cascade.plan import Job, Plan
 from soxs_recipes.cascade.run import best_spectra
 from soxs_recipes.cascade.state import BLOCKED, DONE, FAILED, State
 from soxs_recipes.cascade.workspace import Workspace
+from soxs_recipes.instrument.times import iso_from_mjd
 
 __all__ = ["explain_job", "night_report"]
 
@@ -16,6 +17,7 @@ __all__ = ["explain_job", "night_report"]
 _SNR = ("ESO QC SNR MEDIAN", "ESO QC SNR")
 _SEEING = ("ESO QC SEEING", "ESO QC SEEING MEDIAN", "ESO QC SLIT FWHM", "ESO QC TRACE FWHM")
 _POSITION = ("ESO QC SLIT POSITION", "ESO QC SLIT POS", "ESO QC TARGET POSITION", "ESO QC OBJECT POSITION")
+_MAP = "SCI_MAP_"
 
 Result = Mapping[str, object]
 
@@ -43,12 +45,16 @@ def _is_shown(job: Job) -> bool:
 
 def _target_row(job: Job, state: State, results: Mapping[str, Result], workspace: Workspace) -> dict[str, object]:
     done = state.kind == DONE
-    result = results.get(job.name, {}) if done else {}
+    whole = results.get(job.name, {}) if done else {}
+    maps = [product["name"] for product in whole.get("products", []) if product["tag"].startswith(_MAP)]
+    result = _brightest_position(whole) if maps else whole
     qc = _target_qc(result)
     spectra = best_spectra([result]) if done else []
     return {
         "target": job.facts.get("target"),
         "kind": job.task.name,
+        "mode": _mode(job),
+        "begin": iso_from_mjd(float(job.facts["start"])),
         "night": job.facts.get("night"),
         "arm": job.arm,
         "slit": job.facts.get("slit"),
@@ -62,9 +68,28 @@ def _target_row(job: Job, state: State, results: Mapping[str, Result], workspace
         "calibrations": _calibrations(job, results),
         "spectrum": spectra[0] if spectra else "",
         "texts": [str(Path(str(result["folder"])) / name) for name in _best_texts(result, spectra)],
+        "map": str(Path(str(whole["folder"])) / maps[0]) if maps else "",
         "plots": str(workspace.place("plots", job.name)) if result.get("plots") else "",
         "call": job.name,
     }
+
+
+def _mode(job: Job) -> str:
+    """How the telescope moved: the end of the task's name, none for a stare."""
+    return job.task.name.partition("_")[2] or "stare"
+
+
+def _brightest_position(result: Result) -> Result:
+    """What came of the position of a map where the target is seen best; its products begin with one date."""
+    seen = [
+        (float(product["qc"][keyword]), product["name"])
+        for product in result["products"]
+        for keyword in _SNR[:1]
+        if keyword in product.get("qc", {})
+    ]
+    date = max(seen)[1].split("_")[0] if seen else ""
+    products = [product for product in result["products"] if product["name"].startswith(date)]
+    return {**result, "products": products, "texts": [name for name in result["texts"] if name.startswith(date)]}
 
 
 def _target_qc(result: Result) -> dict[str, float]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from soxs_recipes.cascade import results as records
 from soxs_recipes.cascade.night import known_results
 from soxs_recipes.cascade.plan import Job, Plan, PlanInputs
-from soxs_recipes.cascade.pool import RECIPE_TARGET, Pool
+from soxs_recipes.cascade.pool import KILLED, RECIPE_TARGET, Pool
 from soxs_recipes.cascade.state import BLOCKED, DONE, FAILED, TODO, State, is_doubtful, missing_tags, settle
 from soxs_recipes.cascade.sums_ahead import SumsAhead
 from soxs_recipes.cascade.workspace import Workspace, safe_name
@@ -83,6 +83,7 @@ class _Running:
     folder: Path
     left_out: list[str] = field(default_factory=list)
     dropped: set[str] = field(default_factory=set)
+    was_killed: bool = False
 
 
 class NightRun:
@@ -281,6 +282,13 @@ class NightRun:
             shutil.rmtree(running.folder, ignore_errors=True)
             self._say("again", job.name, {"why": f"{running.left_out[-1]}; repeated without it"})
             running.folder = self._scratch()
+            self._start(pool, running)
+            return
+        elif answer.get("error_class") == KILLED and not running.was_killed:
+            # Memory that others took may be free by now.
+            shutil.rmtree(running.folder, ignore_errors=True)
+            self._say("again", job.name, {"why": f"{answer['error']}; repeated once"})
+            running.folder, running.was_killed = self._scratch(), True
             self._start(pool, running)
             return
         elif spoilt := self._spoilt_calibration(job, answer):

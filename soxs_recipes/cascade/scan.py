@@ -24,6 +24,7 @@ _MARKER = "soxs.db"
 _BLOCK = 2880
 _CARD = 80
 _DIMENSIONS_MAX = 999
+_DECLARED_SUM = "datasum-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +133,29 @@ def scan_folder(
 
 
 def _without_copies(records: Sequence[FrameRecord]) -> Iterator[FrameRecord]:
-    """Of frames with the same data, tag and time only the first can be used."""
-    seen: dict[tuple[str, str, float], FrameRecord] = {}
+    """Of copies of a frame only one can be used: those with the same data, tag and time, and packed ones.
+
+    What is packed has other bytes: it is known by tag, time and exposure time, and the plain frame goes before it.
+    """
+    seen: dict[tuple, FrameRecord] = {}
+    exposures: dict[tuple, FrameRecord] = {}
+    usable = [record for record in records if not record.problem]
+    copies: dict[str, FrameRecord] = {}
+    for record in sorted(usable, key=_is_packed):
+        first = seen.setdefault((record.checksum, record.tag, record.mjd), record)
+        if first is record and not record.is_product:
+            other = exposures.setdefault((record.tag, record.mjd, record.facts.get("exptime")), record)
+            first = other if _is_packed(record) else record
+        if first is not record:
+            copies[record.path] = first
     for record in records:
-        first = record if record.problem else seen.setdefault((record.checksum, record.tag, record.mjd), record)
-        yield record if first is record else replace(record, tag="", problem=f"the same frame as {first.name}")
+        first = copies.get(record.path)
+        yield replace(record, tag="", problem=f"the same frame as {first.name}") if first else record
+
+
+def _is_packed(record: FrameRecord) -> bool:
+    """Whether its checksum cannot be compared with that of the plain frame."""
+    return not _is_plain(Path(record.path)) and not record.checksum.startswith(_DECLARED_SUM)
 
 
 def _record(path: Path, earlier: FrameRecord | None) -> tuple[FrameRecord, bool]:
@@ -226,7 +245,7 @@ def _checksum(path: Path, header: Mapping[str, object]) -> str:
     """Of the data: the header's own when it has one (recipes verify it on reading), else of the bytes."""
     declared = str(header.get("DATASUM") or "").strip()
     if declared.isdigit() and int(declared) > 0 and path.suffix != ".fz":
-        return f"datasum-{declared}"
+        return f"{_DECLARED_SUM}{declared}"
     digest = hashlib.blake2b(digest_size=16)
     with path.open("rb") as stream:
         if _is_plain(path):

@@ -80,8 +80,12 @@ def watch(
     *,
     interval: float,
     passes: int | None = None,
+    patience: float = 60.0,
 ) -> None:
     """Look, and reduce when what is seen is new and was the same twice.
+
+    Frames may come faster than one looks, or a link may be down for a while: what is new is not waited for longer
+    than `patience`, and an error of a look or a reduction is noted and tried again.
 
     Parameters
     ----------
@@ -94,6 +98,7 @@ def watch(
     interval : float [s]
     passes : int or None
         How often to look; None: until a signal ends it.
+    patience : float [s]
 
     Raises
     ------
@@ -105,20 +110,24 @@ def watch(
         about = {"pid": os.getpid(), "host": socket.gethostname(), "started": started, "interval": interval}
         previous, reduced = object(), object()
         last: dict[str, object] = {}
+        since: float | None = None
         for number in itertools.count() if passes is None else range(passes):
             _write_note(folder, **about, passes=number, last=last)
-            seen = look()
-            if seen == previous and seen != reduced:
-                # A frame or a disk may be in the way now and not later: the watch goes on.
-                try:
-                    last = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **reduce()}
-                except Interrupted:
-                    raise
-                except SoxsError as error:
-                    last = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "error": str(error)}
+            try:
+                seen = look()
+                if seen == reduced:
+                    since = None
                 else:
-                    reduced = seen
-            previous = seen
+                    since = time.monotonic() if since is None else since
+                    if seen == previous or time.monotonic() - since >= patience:
+                        last = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **reduce()}
+                        reduced, since = seen, None
+                previous = seen
+            except Interrupted:
+                raise
+            # A frame or a disk may be in the way now and not later: the watch goes on.
+            except (SoxsError, OSError) as error:
+                last = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "error": str(error)}
             time.sleep(interval)
 
 

@@ -22,13 +22,12 @@ from soxs_recipes.cli.options import (
     workers_option,
 )
 from soxs_recipes.cli.show import Progress, counting, print_report, print_table
-from soxs_recipes.compiled import is_machine_code_kept
+from soxs_recipes.compiled import FIRST_RUN, is_machine_code_kept
 from soxs_recipes.errors import InputError
 
 __all__ = ["prep", "reduce_folder", "reduce_group", "reduced_folder", "session"]
 
 _NO_FRAMES = "{}: no FITS files are there; name the folder that holds the raw frames"
-_FIRST_RUN = "the first run on this machine compiles loops over pixels: some minutes more, once"
 
 
 @click.command(short_help="Learn what frames a folder holds.")
@@ -201,7 +200,7 @@ def reduced_folder(
             if also:
                 ask_for(workspace, set(also) - {"none"})
             if not quiet and not as_json and not is_machine_code_kept():
-                click.echo(_FIRST_RUN, err=True)
+                click.echo(FIRST_RUN, err=True)
             inputs = plan_inputs(workspace, scan, settings_file)
             run = NightRun(workspace, inputs, RunOptions(workers or default_workers(), plots, timeout))
             run.force_words(("",) if overwrite else redo)

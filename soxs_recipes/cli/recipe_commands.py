@@ -37,6 +37,7 @@ from soxs_recipes.cli.runner_options import (
     with_values,
     write_config,
 )
+from soxs_recipes.compiled import FIRST_RUN, is_machine_code_kept
 from soxs_recipes.errors import InputError
 from soxs_recipes.recipes.framework.declarations import Declaration, Parameter
 from soxs_recipes.recipes.framework.inputs import arm_of_frames
@@ -198,6 +199,8 @@ def _run(
     log = runner.log_path(declaration, folder)
     request = {"recipe": declaration.name, "frames": frames, "settings": settings, "key": key, "notes": [],
                "partial": [], "log": log, "log_level": LEVELS[runner.log_level or "info"]}  # fmt: skip
+    if not quiet and not as_json and not is_machine_code_kept():
+        click.echo(FIRST_RUN, err=True)
     answer = _answer(request, folder, overwrite=overwrite)
     words = _command_line(declaration, inputs, output, settings_file, runner, given)
     answer["command"] = words

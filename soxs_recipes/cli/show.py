@@ -9,7 +9,16 @@ from pathlib import Path
 
 import click
 
-__all__ = ["Progress", "counting", "print_report", "print_table", "when_taken"]
+__all__ = [
+    "Progress",
+    "counting",
+    "print_report",
+    "print_table",
+    "target_cells",
+    "told_apart",
+    "troubles",
+    "when_taken",
+]
 
 _BETWEEN_LINES = 10.0  # s
 
@@ -136,12 +145,12 @@ class Progress:
 # -- the closing table --------------------------------------------------------------------------------------
 def print_report(report: Mapping[str, object]) -> None:
     """Targets, the calibrations they stand on, what is partial or failed and why, times, places."""
-    targets = _with_nights(report["targets"])
+    targets = told_apart(report["targets"])
     if targets:
         print_table(
             "Targets",
             ("target", "arm", "slit", "exposures", "S/N", "seeing", "at slit", "status"),
-            [_target_cells(row) for row in targets],
+            [target_cells(row) for row in targets],
             right=(3, 4, 5, 6),
         )
         print_table(
@@ -159,6 +168,8 @@ def print_report(report: Mapping[str, object]) -> None:
             right=(2, 3, 4, 5, 6),
         )
     for row in targets:
+        if row["map"]:
+            click.echo(f"{row['target']} {row['arm']}: {row['map']}")
         for text in row["texts"]:
             click.echo(f"{row['target']} {row['arm']}: {text}")
     click.echo(f"products: {report['products']}")
@@ -166,11 +177,23 @@ def print_report(report: Mapping[str, object]) -> None:
         click.echo(f"plots:    {report['plots']}")
 
 
-def _with_nights(targets: Sequence[Mapping[str, object]]) -> Sequence[Mapping[str, object]]:
-    """The targets' rows; where there are several nights the names tell of which one each is."""
-    if len({row["night"] for row in targets}) < 2:
-        return targets
-    return [{**row, "target": f"{row['target']} {row['night']}"} for row in targets]
+def told_apart(targets: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    """The targets' rows, their names with what tells them apart.
+
+    The night where there are several; the mode, and then the time, where a target was observed more than once.
+    """
+    names = [str(row["target"]) for row in targets]
+    if len({row["night"] for row in targets}) > 1:
+        names = [f"{name} {row['night']}" for name, row in zip(names, targets, strict=True)]
+    for further in ("mode", "begin"):
+        rows = [(name, row["arm"]) for name, row in zip(names, targets, strict=True)]
+        words = [str(row[further]).partition("T")[2][:5] or str(row[further]) for row in targets]
+        different = {place: {w for w, r in zip(words, rows, strict=True) if r == place} for place in set(rows)}
+        names = [
+            f"{name} {word}" if len(different[place]) > 1 else name
+            for name, word, place in zip(names, words, rows, strict=True)
+        ]
+    return [{**row, "target": name} for row, name in zip(targets, names, strict=True)]
 
 
 def _time_cells(row: Mapping[str, object]) -> tuple:
@@ -178,7 +201,8 @@ def _time_cells(row: Mapping[str, object]) -> tuple:
     return row["recipe"], row["arm"], row["calls"], *seconds, f"{row['peak_mb']:.0f}"
 
 
-def _target_cells(row: Mapping[str, object]) -> tuple:
+def target_cells(row: Mapping[str, object]) -> tuple:
+    """Target, arm, slit, exposures, S/N, seeing, slit position and status of a row of the report."""
     exposures = f"{row['exposures']} x {row['seconds'] / max(1, row['exposures']):g} s"
     numbers = [_number(row["snr"], ".1f"), _number(row["seeing"], '.2f"'), _number(row["slit_position"], '+.2f"')]
     return row["target"], row["arm"], row["slit"], exposures, *numbers, row["status"]
@@ -213,13 +237,19 @@ def _short(reasons: Sequence[str]) -> str:
     return f"{reasons[0]}{more}" if reasons else ""
 
 
-def _print_troubles(report: Mapping[str, object]) -> None:
+def troubles(report: Mapping[str, object]) -> list[str]:
+    """A line for each call that is partial, failed or waits, and why."""
     lines = []
     for call in report["calls"]:
         name = call["call"]
         if call["state"] in ("failed", "blocked", "to do") or call["status"] == "PARTIAL":
             label = call["status"] or call["state"].upper()
             lines.append(f"{label:8s} {name}: {call['why']}")
+    return lines
+
+
+def _print_troubles(report: Mapping[str, object]) -> None:
+    lines = troubles(report)
     lines += [f"unusable {frame['file']}: {frame['reason']}" for frame in report["unusable"]]
     unused: dict[str, list[str]] = {}
     for frame in report["unused"]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -82,15 +84,40 @@ def _seen(folder: Path, output: Path | None) -> object:
 
     raw, root = find_workspace(folder, output)
     files, _ = find_fits_files(raw, root)
-    return [(str(path), status.st_size, status.st_mtime_ns) for path in files for status in [path.stat()]]
+    seen = []
+    for path in files:
+        # A frame may be renamed while one looks.
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            seen.append((str(path), status.st_size, status.st_mtime_ns))
+    return seen
 
 
 def _reduced(folder: Path, output: Path | None, workers: int | None, plots: bool) -> dict[str, object]:
+    """What came of a reduction, for the note; a line a target that is new goes to the log."""
     from soxs_recipes.cli.night_commands import reduced_folder
+    from soxs_recipes.cli.show import target_cells, told_apart, troubles
 
     report = reduced_folder(folder, output, workers=workers, plots=plots, quiet=True)
     states = [call["state"] for call in report["calls"]]
-    return {"ran": len(report["ran"]), "calls": len(states), "done": states.count("done")}
+    rows = told_apart(report["targets"])
+    targets = ["  ".join(str(cell) for cell in target_cells(row)) for row in rows]
+    trouble = troubles(report)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    for line in (
+        f"{len(report['ran'])} recipe calls run, {states.count('done')} of {len(states)} done",
+        *(text for row, text in zip(rows, targets, strict=True) if row["call"] in report["ran"]),
+        *(line for line in trouble if any(name in line for name in report["ran"])),
+    ):
+        click.echo(f"{now}  {line}")
+    sys.stdout.flush()
+    return {
+        "ran": len(report["ran"]),
+        "calls": len(states),
+        "done": states.count("done"),
+        "targets": targets,
+        "troubles": trouble,
+    }
 
 
 def _start_behind(
@@ -160,5 +187,8 @@ def status(folder: Path, output: Path | None, as_json: bool, quiet: bool) -> int
     else:
         click.echo(f"process {note.get('pid')} watches since {note.get('started')}, {note.get('passes')} looks")
         for name, value in (note.get("last") or {}).items():
-            click.echo(f"  {name}: {value}")
+            if isinstance(value, list):
+                click.echo("".join(f"  {line}\n" for line in value), nl=False)
+            else:
+                click.echo(f"  {name}: {value}")
     return int(note is None)

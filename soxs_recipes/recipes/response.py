@@ -13,6 +13,10 @@ from soxs_recipes.recipes.framework.declarations import CalibrationInput, Declar
 __all__ = ["ResponseRecipe", "observed_standard", "seconds_of_light"]
 
 
+# Beyond this [arcsec] a pointing is no slip and no other equinox: 1 deg.
+_ANOTHER_FIELD = 3600.0
+
+
 class ResponseRecipe(Recipe):
     """Compares a standard star with its catalogue spectrum, order by order."""
 
@@ -220,13 +224,22 @@ def observed_standard(inputs, parameters, path: Path):
             f"{path.name}: {target} at RA {place[0]:.5f}, Dec {place[1]:.5f} is no standard "
             f"of {catalogue.name} ({known}); name it with --star"
         )
-    if match.by == "name" and math.isfinite(match.separation):
-        inputs.note(
-            f"standard {match.star.name} taken by its name, {match.separation:.0f} arcsec from its position"
-        )
-    else:
-        inputs.note(f"standard {match.star.name}, matched by {match.by}")
+    _judge_place(inputs, match)
     return match, read_star(catalogue, stars[match.star])
+
+
+def _judge_place(inputs, match) -> None:
+    """Say how the star was found; a name that the pointing contradicts leaves a doubt."""
+    name, apart = match.star.name, match.separation
+    if match.by != "name" or not math.isfinite(apart):
+        inputs.note(f"standard {name}, matched by {match.by}")
+    elif apart < _ANOTHER_FIELD:
+        inputs.note(f"standard {name} taken by its name, {apart:.0f} arcsec from its position")
+    else:
+        inputs.mark_partial(
+            f"standard {name} taken by its name, but the telescope pointed {apart / 3600.0:.1f} deg away; is it "
+            "that star?"
+        )
 
 
 def _judge_slit(inputs, parameters, path: Path) -> None:

@@ -55,7 +55,14 @@ def behave(request, arm):
     for rule in os.environ.get("FAKE", "").split(";"):
         words = rule.split()
         if len(words) == 3 and words[0] == request["recipe"] and words[1] == arm:
-            {"crash": crash, "hang": hang, "fail": fail, "raise": stumble}[words[2]](request)
+            {
+                "crash": crash,
+                "killed": killed,
+                "killed-once": killed_once,
+                "hang": hang,
+                "fail": fail,
+                "raise": stumble,
+            }[words[2]](request)
         if len(words) == 2 and words[0] == "bad" and any(words[1] in path for path, _ in request["frames"]):
             path = next(path for path, _ in request["frames"] if words[1] in path)
             raise UnprocessableData(f"{path}: all pixels are NaN")
@@ -71,6 +78,18 @@ class AlgorithmError(Exception):
 
 def crash(request):
     os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def killed(request):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed_once(request):
+    mark = Path(request["log"]).parent / "was killed"
+    if not mark.exists():
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+        killed(request)
 
 
 def hang(request):

@@ -221,6 +221,24 @@ def test_a_crash_is_reported_and_the_night_goes_on(runner, monkeypatch, way, kin
     assert status_of(runner.run(), "science", "NIR")["status"] == "COMPLETE"
 
 
+def test_a_call_whose_process_was_killed_is_repeated_once(runner, monkeypatch):
+    """As the system does for want of memory, which may have passed."""
+    monkeypatch.setenv("FAKE", "soxs_mdark NIR killed-once")
+    night = runner.run()
+    assert status_of(night, "dark", "NIR")["status"] == "COMPLETE"
+    assert status_of(night, "science", "NIR")["status"] == "COMPLETE"
+    again = [event for event in runner.events if event.kind == "again"]
+    assert len(again) == 1
+    assert "SIGKILL, perhaps for want of memory); repeated once" in again[0].result["why"]
+
+
+def test_a_call_whose_process_is_always_killed_fails(runner, monkeypatch):
+    monkeypatch.setenv("FAKE", "soxs_mdark NIR killed")
+    night = runner.run()
+    assert "SIGKILL" in status_of(night, "dark", "NIR")["error"]
+    assert status_of(night, "science", "NIR")["status"] == "PARTIAL"
+
+
 def test_a_call_that_hangs_is_stopped(runner, monkeypatch):
     monkeypatch.setenv("FAKE", "soxs_response VIS hang")
     begin = time.monotonic()

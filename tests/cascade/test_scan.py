@@ -3,6 +3,7 @@ import os
 import time
 
 import pytest
+from astropy.io import fits
 from fake_night import MJD0, cards_of, header_bytes, write_frame
 
 from soxs_recipes.cascade.scan import find_fits_files, scan_folder
@@ -152,6 +153,28 @@ def test_a_copy_under_another_name_counts_once(night):
     result = scan_folder(night.folder)
     assert len(result.usable) == 1
     assert [frame.problem for frame in result.unusable] == ["the same frame as SOXS.sci.01.fits"]
+
+
+@pytest.mark.parametrize("name", ["a packed copy.fits.fz", "z packed copy.fits.gz"])
+def test_a_packed_copy_under_another_name_counts_once(night, name):
+    """Its bytes are others than those of the plain frame, which is taken whichever comes first."""
+    (path,) = night.add("sci", "VIS", SCIENCE, DATASUM=None)
+    with fits.open(path) as hdus:
+        data, header = hdus[0].data, hdus[0].header
+    if name.endswith(".fz"):
+        fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(data, header)]).writeto(night.folder / name)
+    else:
+        (night.folder / name).write_bytes(gzip.compress(path.read_bytes()))
+    result = scan_folder(night.folder)
+    assert [frame.name for frame in result.usable] == [path.name]
+    assert [frame.problem for frame in result.unusable] == [f"the same frame as {path.name}"]
+
+
+def test_packed_frames_of_other_times_are_no_copies(night):
+    for path in night.add("sci", "VIS", SCIENCE, 3, DATASUM=None)[1:]:
+        (night.folder / f"packed {path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    assert len(scan_folder(night.folder).usable) == 3
 
 
 def test_compressed_frames_are_read(night):

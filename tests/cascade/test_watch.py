@@ -50,6 +50,31 @@ def test_an_error_is_noted_and_tried_again(tmp_path):
     assert night.notes[-1]["last"]["ran"] == 2
 
 
+def test_what_never_settles_is_reduced_when_patience_ends(tmp_path, monkeypatch):
+    """Frames may come faster than one looks, all night long."""
+    seconds = iter(range(1000))
+    monkeypatch.setattr("soxs_recipes.cascade.watch.time.monotonic", lambda: next(seconds))
+    night = Night(range(12), tmp_path)
+    watch(tmp_path, night.look, night.reduce, interval=0.0, passes=12, patience=6.0)
+    assert len(night.reduced) in (2, 3)
+    assert night.reduced[0] >= 2
+
+
+def test_a_look_that_fails_is_noted_and_tried_again(tmp_path):
+    night = Night([1, 1, 2, 2], tmp_path)
+    looks = iter([None, OSError("the link is down"), None, None, None])
+
+    def look():
+        error = next(looks)
+        if error is not None:
+            raise error
+        return night.look()
+
+    watch(tmp_path, look, night.reduce, interval=0.0, passes=5)
+    assert night.reduced == [1, 2]
+    assert [note["last"].get("error") for note in night.notes] == [None, "the link is down", None, None]
+
+
 def test_an_interruption_ends_the_watch(tmp_path):
     with pytest.raises(Interrupted):
         run([1, 1, 1], tmp_path, [Interrupted("stopped")])

@@ -62,6 +62,7 @@ def count_recipe(monkeypatch):
     monkeypatch.setattr(
         registry, "_ALIASES", {**registry._ALIASES, "count": "soxs_count", "count_all": "soxs_count"}
     )
+    monkeypatch.setattr(recipe_commands, "is_machine_code_kept", lambda: True)
     recipe_commands.recipe_command.cache_clear()
     yield
     recipe_commands.recipe_command.cache_clear()

@@ -97,7 +97,24 @@ def test_progress_away_from_a_terminal_is_a_line_now_and_then(monkeypatch, capsy
     assert capsys.readouterr() == ("", "")
 
 
+def rows_of(*about):
+    names = ("target", "arm", "night", "mode", "begin")
+    return [dict(zip(names, row, strict=True)) for row in about]
+
+
 def test_targets_of_several_nights_are_told_apart():
-    rows = [{"target": "SN", "arm": "VIS", "night": night} for night in ("2026-03-01", "2026-03-02")]
-    assert [row["target"] for row in show._with_nights(rows)] == ["SN 2026-03-01", "SN 2026-03-02"]
-    assert [row["target"] for row in show._with_nights(rows[:1])] == ["SN"]
+    rows = rows_of(*(("SN", "VIS", night, "stare", f"{night}T01:00") for night in ("2026-03-01", "2026-03-02")))
+    assert [row["target"] for row in show.told_apart(rows)] == ["SN 2026-03-01", "SN 2026-03-02"]
+    assert [row["target"] for row in show.told_apart(rows[:1])] == ["SN"]
+
+
+def test_a_target_observed_more_than_once_is_told_apart_by_mode_then_by_time():
+    rows = rows_of(
+        ("SN", "VIS", "2026-03-01", "stare", "2026-03-02T01:00:05"),
+        ("SN", "NIR", "2026-03-01", "stare", "2026-03-02T01:00:09"),
+        ("SN", "VIS", "2026-03-01", "nod", "2026-03-02T02:00:05"),
+        ("SN", "VIS", "2026-03-01", "nod", "2026-03-02T03:30:05"),
+        ("other", "VIS", "2026-03-01", "nod", "2026-03-02T03:30:05"),
+    )
+    names = ["SN stare", "SN", "SN nod 02:00", "SN nod 03:30", "other"]
+    assert [row["target"] for row in show.told_apart(rows)] == names

@@ -33,6 +33,13 @@ def test_frames_a_folder_and_a_sof_are_the_same(soxs, night, biases, tmp_path):
         assert (path.name, number, level) == ("20251121T000100_VIS_FRAME_COUNT.fits", 3, 3.0)
 
 
+def test_the_first_recipe_on_a_machine_says_why_it_takes_long(soxs, biases, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe_commands, "is_machine_code_kept", lambda: False)
+    out = tmp_path / "out"
+    assert "the first run on this machine compiles loops" in soxs("count", *biases, "-o", out, "--no-plots")[2]
+    assert soxs("count", *biases, "-o", out, "--no-plots", "-x", "-q") == (0, "", "")
+
+
 def test_of_a_folder_only_what_is_of_use_is_taken(soxs, night, biases, tmp_path):
     night.science("VIS")
     night.calibrations("NIR")

@@ -20,6 +20,9 @@ def test_start_status_stop(soxs, night):
             assert time.monotonic() < deadline
             time.sleep(0.2)
         assert (last["ran"], last["calls"], last["done"]) == (1, 1, 0)
+        assert len(last["troubles"]) == 1
+        assert last["troubles"][0] in soxs("watch", "status", night.folder)[1]
+        assert last["troubles"][0] in (night.folder / "soxs" / "logs" / "watch.log").read_text()
     finally:
         code, out, _ = soxs("watch", "stop", night.folder)
     assert code == 0
@@ -31,8 +34,12 @@ def test_start_status_stop(soxs, night):
 def test_a_watch_in_the_foreground_reduces_what_arrives(soxs, night, fake_recipes):
     night.add("bias", "VIS", BIAS, 3, exptime=0.0)
     words = ("watch", "start", night.folder, "--foreground", "--interval", "0.1", "--passes", "2", "--no-plots")
-    assert soxs(*words)[0] == 0
+    code, out, _ = soxs(*words)
+    assert code == 0
+    assert "1 recipe calls run, 1 of 1 done" in out
     assert len(list((night.folder / "soxs" / "products").glob("*/bias/*/job.json"))) == 1
     night.science("VIS")
-    assert soxs(*words)[0] == 0
+    code, out, _ = soxs(*words)
+    assert code == 0
+    assert "SN2026abc  VIS  SLIT1.0  3 x 300 s" in out
     assert len(list((night.folder / "soxs" / "products").glob("*/science/*/job.json"))) == 1

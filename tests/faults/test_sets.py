@@ -1,6 +1,10 @@
 """Sets of frames that do not belong together are refused, and the odd frame is named."""
 
+import shutil
+
+import numpy as np
 import pytest
+from astropy.io import fits
 from spoiling import edited
 
 
@@ -49,6 +53,35 @@ def test_mixed_read_modes(value, raws, reduce_sof, left, tmp_path):
     assert "odd.fits" in answer.error
     assert "read mode" in answer.error
     assert left() == []
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_one_exposure_under_two_names_counts_once(packed, raws, reduce_sof, tmp_path):
+    copy = tmp_path / ("copy.fits.fz" if packed else "copy.fits")
+    if packed:
+        with fits.open(raws["bias"][2]) as hdus:
+            data, header = hdus[0].data, hdus[0].header
+            fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(data, header)]).writeto(copy)
+    else:
+        shutil.copy(raws["bias"][2], copy)
+    answer = reduce_sof("mbias", *raws["bias"], copy)
+    assert answer.code == 0
+    assert "copy.fits" in answer.err
+    assert "the same exposure as bias2.fits" in answer.err
+    (product,) = (tmp_path / "out").glob("*MASTER_BIAS*.fits")
+    header = fits.getheader(product)
+    used = [header[f"ESO PRO REC1 RAW{number} NAME"] for number in (1, 2, 3)]
+    assert sorted(used) == ["bias0.fits", "bias1.fits", "bias2.fits"]
+    assert "ESO PRO REC1 RAW4 NAME" not in header
+    assert f"{copy.name} is left out: the same exposure as bias2.fits" in str(header["NOTE*"])
+
+
+def test_exposures_of_one_time_with_other_data_are_two(raws, reduce_sof, tmp_path):
+    """A clock that says one time twice loses no frame: what differs by checksum is another exposure."""
+    again = edited(raws["bias"][2], tmp_path / "again.fits", data=np.flipud)
+    answer = reduce_sof("mbias", *raws["bias"], again)
+    assert answer.code == 0
+    assert "same exposure" not in answer.err
 
 
 def test_lit_frames_given_as_biases(raws, reduce_sof):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import shutil
 
 import hypothesis
@@ -126,12 +127,15 @@ def raw_header(**changes: object) -> fits.Header:
 
 @pytest.fixture
 def make_raw(tmp_path):
-    """Write a raw frame of constant level; returns its path."""
+    """Write a raw frame of constant level; two pixels tell frames of one level apart. Returns its path."""
+    of_level = collections.Counter()
 
     def make(name: str, level: float = 100.0, **changes: object):
         path = tmp_path / "raw" / name
         path.parent.mkdir(exist_ok=True)
         data = np.full((4, 5), level, dtype=np.float32)
+        data[0, :2] += np.array([1, -1]) * of_level[level] / 128
+        of_level[level] += 1
         fits.PrimaryHDU(data, raw_header(**changes)).writeto(path)
         return path
 

@@ -151,6 +151,17 @@ def test_the_star_may_be_found_by_its_name(arm, standard, tmp_path):
     assert any("matched by name" in note for note in result.notes)
 
 
+@pytest.mark.parametrize(("offset", "status"), [(0.5, "COMPLETE"), (2.0, "PARTIAL")])
+def test_a_name_that_the_pointing_contradicts_leaves_a_doubt(offset, status, arm, standard, tmp_path):
+    place = {"RA": 130.38513, "DEC": -32.94247 + offset}
+    path = write_standard(tmp_path, arm, standard, **place, OBJECT="CD-32 5613")
+    result = run_recipe(ResponseRecipe, [path], {}, tmp_path / "out")
+    assert result.status == status, result.message
+    doubts = [reason for reason in result.reasons if "deg away" in reason]
+    assert bool(doubts) == (status == "PARTIAL")
+    assert all("LTT 3218 taken by its name, but the telescope pointed 2.0 deg away" in doubt for doubt in doubts)
+
+
 def test_sexagesimal_coordinates_serve(arm, standard, tmp_path):
     path = write_standard(tmp_path, arm, standard, RA="08:41:32.43", DEC="-32:56:32.9", OBJECT="target")
     assert run_recipe(ResponseRecipe, [path], {}, tmp_path / "out").status == "COMPLETE"

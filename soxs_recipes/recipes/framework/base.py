@@ -52,6 +52,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from soxs_recipes import __version__
+from soxs_recipes.compiled import FIRST_RUN, is_machine_code_kept
 from soxs_recipes.errors import InputError, Interrupted, SoxsError
 from soxs_recipes.eso import ui
 from soxs_recipes.eso.dfs import RecordedParameter
@@ -199,6 +200,8 @@ class Recipe(ui.PyRecipe):
         self.inputs.parameters = values
         _log.info("%s: %s", self.name, _inputs_text(self.inputs))
         _log.info("to repeat: %s", repeat_command(self.declaration, self.inputs, settings, folder))
+        if not is_machine_code_kept():
+            _log.info(FIRST_RUN)
         outputs = Outputs(self.inputs, folder)
         try:
             with _python_warnings_logged(), one_thread():

@@ -202,10 +202,14 @@ def gather_inputs(declaration: Declaration, frames: Iterable[tuple[str | Path, s
         raise InputError(f"{declaration.name}: the set of frames is empty")
     instrument = _common_instrument(declaration, given)
     files, left_out = _sorted_by_use(declaration, instrument, given)
+    files, copies = _without_copies(files)
+    left_out += copies
     arm = _common_arm(declaration, instrument, files, left_out)
     for file, why in left_out:
         _log.warning("%s: %s is left out: %s", declaration.name, file.path.name, why)
     inputs = Inputs(declaration, instrument, arm, sorted(files, key=_time))
+    for file, why in copies:
+        inputs.note(f"{file.path.name} is left out: {why}")
     try:
         _check_raws(inputs)
         _check_calibrations(inputs)
@@ -280,6 +284,42 @@ def _sorted_by_use(
             why = file.classification.reason or f"{declaration.name} has no use for {file.classification.tag}"
             left_out.append((file, why))
     return files, left_out
+
+
+def _without_copies(files: Sequence[InputFile]) -> tuple[list[InputFile], list[tuple[InputFile, str]]]:
+    """Files without further copies of one exposure (another name, packed), and those copies with the reason.
+
+    Copies have tag, arm, time, exposure time and data in common.
+    """
+    kept: list[InputFile] = []
+    copies: list[tuple[InputFile, str]] = []
+    exposures: dict[tuple, list[InputFile]] = {}
+    for file in files:
+        moment = observation_mjd(file.header)
+        if file.classification.is_product or not math.isfinite(moment):
+            kept.append(file)
+            continue
+        about = (file.tag, file.classification.arm, moment, str(file.header.get("EXPTIME")))
+        others = exposures.setdefault(about, [])
+        first = next((other for other in others if _have_same_data(file, other)), None)
+        if first is not None:
+            copies.append((file, f"the same exposure as {first.path.name}"))
+            continue
+        others.append(file)
+        kept.append(file)
+    return kept, copies
+
+
+def _have_same_data(file: InputFile, other: InputFile) -> bool:
+    """Whether two files hold the same pixels; one that cannot be read is for the recipe to name."""
+    import numpy as np
+
+    from soxs_recipes.fits_files import read_raw
+
+    try:
+        return np.array_equal(read_raw(file.path).data, read_raw(other.path).data, equal_nan=True)
+    except SoxsError:
+        return False
 
 
 def _is_declared(declaration: Declaration, instrument: Instrument, tag: str) -> bool:
