@@ -34,7 +34,9 @@ BEHAVIOURS = {
     "closed sets of attributes": ("test_closed_attributes", "test_attributes_are_these_and_no_others"),
 }  # fmt: skip
 # The stand-in has no `save_image` and its like; our own recipes leave a set of frames as it is.
-OF_OUR_OWN = {"saving leaves the set of frames alone": ("run_as_cpl_does", "../recipes/test_run_as_cpl.py")}
+OF_OUR_OWN = {
+    "saving leaves the set of frames alone": ("run_as_cpl_does", "../recipes/framework/test_run_as_cpl.py")
+}
 
 
 def arguments_of_tests(path: Path) -> dict[str, set[str]]:
