@@ -31,8 +31,8 @@ PAGE = HERE.parent / "docs" / "accuracy.md"
 _INTRODUCTION = """# Accuracy on simulated truth
 
 Made by `make accuracy` from runs of the recipes on simulated frames. A bar is what is asked for, and the worst
-seed is held against it; the mean of all seeds ("of the mean") where what one seed's noise does to a figure is as
-large as its bar. Errors of means are from the scatter between seeds. Pulls are (value − truth)/stated error;
+seed is held against it; the mean of all seeds ("of the mean") where what one seed's noise does to a figure is
+as large as its bar. Errors of means are from the scatter between seeds. Pulls are (value − truth)/stated error;
 widths of distributions are robust.
 """
 
