@@ -68,5 +68,4 @@ def without_positions(
         fit.profile_errors = {k: errors[number] for number, k in enumerate(kept) if number in errors}
         if brightest in errors:
             fit.profile_errors |= dict.fromkeys(empty, errors[brightest])
-        fit.solve()
-        fit.reject()
+        fit.solve_and_reject()

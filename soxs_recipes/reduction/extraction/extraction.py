@@ -451,9 +451,10 @@ def _iterate(frame, fits, starts, choice, settings, hits, images):
     rounds = _ROUNDS + (_MORE_ROUNDS if _one_shape(choice, settings) else 0)
     for round_number in range(rounds):
         for fit in fits:
-            fit.solve()
             if round_number > 0:
-                fit.reject()
+                fit.solve_and_reject()
+            else:
+                fit.solve()
         if round_number == rounds - 1:
             break
         if settings.refine_sky:

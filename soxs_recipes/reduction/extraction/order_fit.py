@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.ndimage import median_filter
 
 from soxs_recipes.compiled import compiled
 from soxs_recipes.reduction.extraction.flux_shrinkage import flux_information, shrunk_flux
+from soxs_recipes.reduction.extraction.hidden_hits import course_beside, explained_better, suspected_runs
 from soxs_recipes.reduction.extraction.preview_kernels import add_light
 from soxs_recipes.reduction.numerics.banded import SplineBasis
 from soxs_recipes.reduction.profiles.object_trace import ChunkEquations, bending_equations, chunk_equations
@@ -33,6 +35,8 @@ _LINE_ERROR = 0.3  # Same where the object's spectrum bends within a bin: narrow
 _CONTINUUM = 7  # bins
 _SKY_ERROR = 0.01  # Share of the rest by which the model may be wrong then.
 _MODEL_ERROR = 0.03  # Share of the object's light by which the profile may be wrong while outliers are sought.
+_AGAIN = 2  # fits more where hits were taken for light
+_CORE = 0.03  # of a profile's peak: pixels that tell a line from a track
 
 
 class OrderFit:
@@ -77,6 +81,7 @@ class OrderFit:
         self._variance: np.ndarray | None = None
         self._tolerance: np.ndarray | None = None
         self._smooth: list[np.ndarray] = []  # denoised flux of each source, after `solve`
+        self._took_hits = False  # whether `solve` found hits in what it had taken for light
         self.model = np.zeros(data.size)
         self.first_fluxes = np.zeros((0, pixels.grid.size))
         self.binned_sky = np.zeros(pixels.grid.size)
@@ -203,8 +208,11 @@ class OrderFit:
 
     # -- the joint fit ------------------------------------------------------------------------------------------
 
-    def solve(self) -> None:
-        """Fit sky and objects with the present weights, profiles and distortion."""
+    def solve(self, *, as_judged: bool = True) -> None:
+        """Fit sky and objects with the present weights, profiles and distortion.
+
+        Where a source's flux proves to be that of hits, it is set to that of its neighbours, if `as_judged`.
+        """
         pixels = self.pixels
         position = pixels.position + self.distortion.shift_at(pixels)
         np.clip(position, -0.99, pixels.grid.size - 0.01, out=position)
@@ -224,15 +232,59 @@ class OrderFit:
         extra, weight = self._broadening(position), self.weight
         self.solution = self.joint.solve(self.data - extra, weight)
         self.model = self.solution.model + extra
-        self._smooth = [
-            shrunk_flux(flux, self._information(source, weight)) for source, flux in enumerate(self.solution.flux)
-        ]
-        around = bins_around(position, pixels.grid.size)
-        lights = [np.zeros(position.size) for _ in profiles]
-        for light, values, flux in zip(lights, profiles, self._smooth, strict=True):
-            add_light(around, flux, values * self.sensitivity, light)
-        self._denoise(self.solution.sky + extra, lights)
+        information = [self._information(source, weight) for source in range(len(profiles))]
+        self._smooth = [shrunk_flux(flux, own) for flux, own in zip(self.solution.flux, information, strict=True)]
         self._position, self._illumination, self._extra = position, illumination, extra
+        self._spread_light()
+        self._took_hits = as_judged and self._set_hits_aside(information)
+
+    def _spread_light(self) -> None:
+        """Denoised light of every source in the pixels."""
+        around = bins_around(self._position, self.pixels.grid.size)
+        lights = [np.zeros(self.data.size) for _ in self.profiles]
+        for source, (light, flux) in enumerate(zip(lights, self._smooth, strict=True)):
+            add_light(around, flux, self.profile_values(source) * self.sensitivity, light)
+        self._denoise(self.sky, lights)
+
+    def _set_hits_aside(self, information: Sequence[np.ndarray]) -> bool:
+        """Take hits out of the fitted light, so that they are seen as hits; whether there were any."""
+        masked = np.flatnonzero(self.rejected & self.usable)
+        slit, bins = self.pixels.slit[masked], self.pixels.nearest[masked]
+        found = False
+        for source, profile in enumerate(self.profiles) if masked.size else ():
+            own = np.abs(slit - profile.centre_in_bins()[bins]) < 1.5 * profile.fwhm_in_bins()[bins]
+            for run in suspected_runs(self.solution.flux[source], information[source], bins[own]):
+                found |= self._follow_course(source, *run)
+        if found:
+            self._spread_light()
+        return found
+
+    def _follow_course(self, source: int, first: int, last: int) -> bool:
+        """Give bins the flux of their neighbours if that, with hits upon it, explains the pixels better."""
+        flux = self.solution.flux.copy()
+        flux[source, first : last + 1] = course_beside(flux[source], first, last)
+        place = self._position + (self.offsets[source] if self.offsets else 0.0)
+        near = np.flatnonzero((place > first - 1) & (place < last + 1) & self.usable)
+        values = self.profile_values(source)[near]
+        core = values > _CORE * values.max(initial=0.0)
+        near, values = near[core], values[core]
+        before = self.solution.objects[source, near]
+        now = np.interp(place[near], np.arange(flux.shape[1]), flux[source]) * values * self.sensitivity[near]
+        residual, variance = self.residual[near], self.variance[near]
+        least = np.maximum(variance - np.maximum(np.abs(before) - np.abs(now), 0.0), self.base_variance[near])
+        other = (_SKY_ERROR * (self.model[near] - before)) ** 2
+        fitted = residual, variance + (_MODEL_ERROR * before) ** 2 + other
+        course = residual - (now - before), least + (_MODEL_ERROR * now) ** 2 + other
+        if not explained_better(fitted, course):
+            return False
+        objects = self.solution.objects.copy()
+        objects[source, near] = now
+        self.model[near] += now - before
+        self.solution = replace(self.solution, flux=flux, objects=objects)
+        self._smooth[source][first : last + 1] = flux[source, first]
+        # Nothing is learnt from them before the next look for outliers.
+        self.rejected[near[course[0] ** 2 > _REJECTION**2 * course[1]]] = True
+        return True
 
     def _denoise(self, sky: np.ndarray, lights: list[np.ndarray]) -> None:
         """Keep the model with denoised light of each source."""
@@ -294,6 +346,18 @@ class OrderFit:
         pull = self.residual / np.sqrt(self.variance + self.tolerance**2)
         self.rejected = self.hits | (self.usable & (np.abs(pull) > _REJECTION))
         return int(self.rejected.sum())
+
+    def solve_and_reject(self) -> None:
+        """Fit and mask what it cannot explain; at once again where hits were taken for light, now without them."""
+        self.solve()
+        self.reject()
+        for _ in range(_AGAIN):
+            if not self._took_hits:
+                return
+            self.solve()
+            self.reject()
+        if self._took_hits:
+            self.solve(as_judged=False)
 
     def refine_distortion(self) -> None:
         """Update illumination, tilt and line width along the slit from the residuals."""

@@ -174,8 +174,7 @@ def refit_exposure(
     for fit, own in zip(fits, states, strict=True):
         _resume(fit, own, hits)
         for _ in range(_ROUNDS):
-            fit.solve()
-            fit.reject()
+            fit.solve_and_reject()
     return collect_result(frame, fits, state.choice, state.traces, hits, bands, settings)
 
 
