@@ -38,7 +38,8 @@ def suspected_runs(flux: np.ndarray, information: np.ndarray, doubted: np.ndarra
         return []
     bins = _spread(doubted, flux.size)
     around, last = np.abs(bins[:, None] + np.arange(-_BESIDE, _BESIDE + 1)), flux.size - 1
-    course = np.median(flux[np.abs(last - np.abs(last - around))], axis=1)  # mirrored at the ends
+    beside = flux[np.abs(last - np.abs(last - around))]  # mirrored at the ends
+    course = np.partition(beside, _BESIDE, axis=1)[:, _BESIDE]
     standing = bins[np.abs(flux[bins] - course) * np.sqrt(information[bins]) > _STANDS_OUT]
     if not standing.size:
         return []
@@ -49,8 +50,10 @@ def suspected_runs(flux: np.ndarray, information: np.ndarray, doubted: np.ndarra
 
 def _spread(bins, size):
     """The bins and those near them, each once, ascending."""
-    near = np.unique(bins[:, None] + np.arange(-_REACH, _REACH + 1))
-    return near[(near >= 0) & (near < size)]
+    near = np.zeros(size + 2 * _REACH, dtype=bool)
+    for step in range(2 * _REACH + 1):
+        near[bins + step] = True
+    return np.flatnonzero(near[_REACH : size + _REACH])
 
 
 def course_beside(flux: np.ndarray, first: int, last: int) -> float:

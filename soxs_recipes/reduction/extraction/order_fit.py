@@ -249,10 +249,11 @@ class OrderFit:
     def _set_hits_aside(self, information: Sequence[np.ndarray]) -> bool:
         """Take hits out of the fitted light, so that they are seen as hits; whether there were any."""
         masked = np.flatnonzero(self.rejected & self.usable)
-        slit, bins = self.pixels.slit[masked], self.pixels.nearest[masked]
+        below, share = self.pixels.place
+        slit, bins = self.pixels.slit[masked], below[masked] + (share[masked] > 0.5)
         found = False
         for source, profile in enumerate(self.profiles) if masked.size else ():
-            own = np.abs(slit - profile.centre_in_bins()[bins]) < 1.5 * profile.fwhm_in_bins()[bins]
+            own = np.abs(slit - profile.centre_at(bins)) < 1.5 * profile.fwhm_at(bins)
             for run in suspected_runs(self.solution.flux[source], information[source], bins[own]):
                 found |= self._follow_course(source, *run)
         if found:
@@ -270,7 +271,7 @@ class OrderFit:
         near, values = near[core], values[core]
         before = self.solution.objects[source, near]
         now = np.interp(place[near], np.arange(flux.shape[1]), flux[source]) * values * self.sensitivity[near]
-        residual, variance = self.residual[near], self.variance[near]
+        residual, variance = self.data[near] - self.model[near], self.variance[near]
         least = np.maximum(variance - np.maximum(np.abs(before) - np.abs(now), 0.0), self.base_variance[near])
         other = (_SKY_ERROR * (self.model[near] - before)) ** 2
         fitted = residual, variance + (_MODEL_ERROR * before) ** 2 + other
