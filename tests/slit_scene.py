@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 from numpy.polynomial.legendre import Legendre
+from scipy.integrate import trapezoid
 
 from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.order_table import OrderTable, OrderTrace
@@ -143,7 +144,7 @@ def profile(x, fwhm, beta=None, optics=0.0):
         return np.exp(-0.5 * (x / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
     alpha = fwhm / 2 / np.sqrt(2 ** (1 / beta) - 1)
     grid = np.linspace(-400, 400, 80001)
-    return (1 + (x / alpha) ** 2) ** -beta / np.trapezoid((1 + (grid / alpha) ** 2) ** -beta, grid)
+    return (1 + (x / alpha) ** 2) ** -beta / trapezoid((1 + (grid / alpha) ** 2) ** -beta, grid)
 
 
 def _gaussians(rows, centres, heights, sigma):

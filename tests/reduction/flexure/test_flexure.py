@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
+from soxs_recipes.data.pixel_maps import PixelMaps
 from soxs_recipes.reduction.extraction.extraction import make_grids
 from soxs_recipes.reduction.flexure.flexure import sky_pixels, sky_spectra, template_shifts, zero_point_of_spectra
 from soxs_recipes.reduction.flexure.line_positions import line_positions
@@ -34,6 +35,31 @@ def spectra_of(scene):
 
 def zero_point(scene, lines, **options):
     return zero_point_of_spectra(spectra_of(scene), lines, **options)
+
+
+def test_errors_of_the_sky_are_true(scene_of):
+    scene = scene_of(flux_level=0.0, sky_level=50.0, line_peak=1e-9, seed=21)
+    expected = [spectrum.sky for spectrum in spectra_of(scene.with_data(scene.mean))]
+    pulls = np.concatenate(
+        [(found.sky - sky) / found.error for found, sky in zip(spectra_of(scene), expected, strict=True)]
+    )
+    assert pulls.size > 1000
+    assert np.std(pulls) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_lines_tilt_is_followed_along_the_order(axis):
+    y, x = np.mgrid[:600, :60].astype(float)
+    slit = 0.28 * (x - 30.0)
+    inside = np.abs(slit) < 5.6
+    wavelength = 500.0 + 0.04 * (y + (0.1 + 0.0005 * y) * (x - 30.0))
+    images = (np.where(inside, wavelength, np.nan), np.where(inside, slit, np.nan), inside.astype(np.int16))
+    maps = PixelMaps(*(np.ascontiguousarray(image.T) if axis else image for image in images))
+    (place,) = sky_pixels(maps, make_grids(maps, axis), axis)
+    rows = (place.pixels.grid.wavelength - 500.0) / 0.04
+    assert place.direction == 1.0
+    assert np.ptp(rows) > 550
+    assert place.tilt == pytest.approx(0.1 + 0.0005 * rows, abs=0.01)
 
 
 def ends_of(scene):

@@ -51,6 +51,26 @@ def test_a_bright_star_is_placed_to_a_fraction_of_a_bin_whatever_the_columns():
         assert found.error < 0.12
 
 
+@pytest.mark.parametrize("seed", [6, 7])
+def test_bands_are_those_of_the_airmass(seed):
+    rng = np.random.default_rng(seed)
+    bands = template(rng)
+    star = observe(rng, bands, 0.5, 2e4, 2.5)
+    right, wrong = (telluric_shift(WAVELENGTH, *star, bands, airmass=airmass) for airmass in (2.5, 1.0))
+    assert right.shift == pytest.approx(0.5, abs=0.004)
+    assert abs(wrong.shift - 0.5) > 0.01
+    # Noise alone would give 0.002 beside the floor of 0.04: chunks whose continuum is not straight give more.
+    assert right.error > 0.042
+
+
+def test_emission_in_place_of_the_bands_tells_nothing():
+    rng = np.random.default_rng(7)
+    fine, transmission = template(rng)
+    flux, variance = observe(rng, (fine, 2.0 - transmission), 0.7, 3000.0)
+    assert flux.max() > 1.5 * np.median(flux)
+    assert not np.isfinite(telluric_shift(WAVELENGTH, flux, variance, (fine, transmission)).shift)
+
+
 def test_a_star_without_bands_tells_nothing():
     rng = np.random.default_rng(5)
     bands = template(rng)

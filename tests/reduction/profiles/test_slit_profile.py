@@ -92,6 +92,24 @@ def _corrected(bins, seed):
     return replace(start, correction=coefficients)
 
 
+def test_one_step_finds_a_bend_that_changes_along_the_order(pixels):
+    truth = _corrected(pixels.grid.size, 6)
+    start = replace(truth, correction=np.zeros_like(truth.correction))
+    scale = 1e5 * pixels.footprint
+    data = scale * (truth.evaluate(pixels) - start.evaluate(pixels))
+    bent = bent_by(start, pixels, data, 1.0 / (25.0 + 0.1 * scale), scale, **HELD)
+    for asked, found in zip(truth.correction[3:-3].T, bent.correction[3:-3].T, strict=True):
+        assert np.polyfit(asked, found, 1)[0] == pytest.approx(1.0, abs=0.2)  # the prior takes an eighth
+
+
+def test_a_bend_of_which_the_data_tell_nothing_goes(pixels):
+    nothing = np.zeros(pixels.slit.size)
+    bent = _corrected(pixels.grid.size, 6)
+    assert np.abs(bent.correction).max() > 0.01
+    straight = bent_by(bent, pixels, nothing, nothing, pixels.footprint, **HELD)
+    assert straight.correction == pytest.approx(np.zeros_like(bent.correction), abs=1e-9)
+
+
 def _directly(profile, pixels):
     """The average over every pixel by quadrature on the profile itself, up to its integral over the slit."""
     fwhm, t = profile.fwhm_at(pixels.position), profile.scaled(pixels.position)
