@@ -11,6 +11,8 @@ recipes, all of them links to `esorex_file.py`, ask for one `plugin_class` each.
 
 from __future__ import annotations
 
+import atexit
+import logging
 import os
 import re
 import sys
@@ -63,6 +65,8 @@ class CplPlugin:
         """
         caller = os.getppid()
         settle_environment()
+        if "_data" in vars(sys.modules["__main__"]):  # EsoRex's own script
+            atexit.register(_leave_at_once)
         core.Msg.set_config(show_component=True)  # as EsoRex shows the messages of any recipe
         absent = [entry["filename"] for entry in plugin["frames"] if not Path(entry["filename"]).is_file()]
         if absent:  # EsoRex need not have looked (--check-sof-exist)
@@ -95,6 +99,20 @@ class CplPlugin:
         for entry, frame in zip(frames, given, strict=True):
             entry["group"], entry["tag"] = int(frame.group), frame.tag
         return [_product_entry(frame) for frame in products]
+
+
+def _leave_at_once() -> None:
+    """End the process as soon as EsoRex's script has ended, without taking down what was loaded and compiled.
+
+    Once it has the answer, EsoRex waits ten seconds for the end of the process, then kills it and takes the run
+    for failed; on a busy machine the interpreter may need longer.
+    """
+    if hasattr(sys, "last_type"):  # the script failed: its exit code tells
+        return
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def version_number(version: str) -> int:

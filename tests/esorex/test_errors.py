@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -179,3 +180,38 @@ def test_no_exception_leaves_execute(monkeypatch):
     assert code == 1
     assert error == "ZeroDivisionError: division by zero"
     assert message["frames"] == []
+
+
+# What EsoRex gives to `python`: its script comes by descriptor 3, the answer goes out by 4.
+AS_ESOREX = "import sys, os, json; _data = json.load(os.fdopen(3, 'r')); exec(_data['script'])"
+SCRIPT = """
+import atexit, time
+atexit.register(time.sleep, 60)
+from soxs_recipes.plugins.esorex_plugin import plugin_class
+((_, kind),) = plugin_class("soxs_mbias").items()
+plugin = kind()
+result = plugin.execute({"frames": [], "parameters": []})
+json.dump({"result": result, "error": plugin.error_message}, os.fdopen(4, "w"))
+"""
+
+
+@pytest.mark.parametrize(("tail", "code"), [("", 0), ("1 / 0", 1)])
+def test_the_process_ends_with_the_script(tail, code, tmp_path):
+    """EsoRex kills what needs ten seconds to end, and takes the run for failed."""
+    script = SCRIPT.replace("time.sleep, 60", "print, 'late'") if code else SCRIPT
+    (tmp_path / "in").write_text(json.dumps({"script": script + tail}))
+    words = shlex.join([sys.executable, "-c", AS_ESOREX])
+    done = subprocess.run(
+        ["sh", "-c", f"exec {words} 3<in 4>out"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    answer = json.loads((tmp_path / "out").read_text())
+    assert answer["result"] == errors.InputError.exit_code
+    assert "the set of frames is empty" in answer["error"]
+    assert "the set of frames is empty" in done.stdout + done.stderr
+    assert ("late" in done.stdout) == bool(code)
