@@ -66,6 +66,8 @@ def test_products_are_whole(bare):
     assert header["ESO QC ORD1 SNR MEDIAN"] > 1
     assert header["ESO QC N ORDERS"] == 4
     assert header["ESO QC STATUS"] == "PARTIAL"
+    errors = [header[f"ESO QC ORD{order} PROFILE ERR"] for order in (1, 2, 3, 4)]
+    assert 0.01 < header["ESO QC PROFILE ERR"] < min(*errors, 1.0)
 
 
 def test_a_position_can_be_forced(raw, tmp_path):

@@ -14,9 +14,10 @@ __all__ = ["resolve_pairs"]
 
 _LEAST_GAIN = 60.0  # fall of chi^2 that the second star must bring, over all and in the orders one by one
 _ALIKE = 1.3  # largest ratio of the widths of two stars
-_NEAREST = 0.6  # FWHM between them: what is nearer is one star that is not round
+_NEAREST = 0.7  # FWHM between them: what is nearer is one star that is not round
 _FAINTEST = 0.05  # of the brighter one's light
-_WIDEST = 2.2  # arcsec
+_WIDTHS = (0.5, 2.2)  # arcsec
+_LEFT = 0.5  # of the gain: what a pair may leave unexplained, which comes of pixels and optics
 _MOST = 4  # components
 _NARROWER = 0.65  # first width of each, in widths of the peak ...
 _APART = 0.75  # ... and between them
@@ -87,7 +88,8 @@ def _is_pair(one: Component, two: Component) -> bool:
     narrow, wide = sorted((one.fwhm, two.fwhm))
     faint, bright = sorted((one.flux, two.flux))
     apart = abs(one.position - two.position) > _NEAREST * wide
-    return apart and wide < min(_ALIKE * narrow, _WIDEST) and faint > _FAINTEST * bright > 0
+    alike = _WIDTHS[0] < narrow <= wide < min(_ALIKE * narrow, _WIDTHS[1])
+    return apart and alike and faint > _FAINTEST * bright > 0
 
 
 def _is_seen_in_orders(
@@ -103,7 +105,7 @@ def _is_seen_in_orders(
     apart = np.array([one.position - middle, two.position - middle])
     models = (np.zeros(1), np.ones(1)), (apart, np.array([one.flux, two.flux]) / total)
     widths = float(np.hypot(one.fwhm, np.abs(apart).sum())), one.fwhm
-    gains = []
+    gains, left = [], 0.0
     for profile, error in zip(profiles[:, near], errors[:, near], strict=True):
         known = np.isfinite(error)
         if known.sum() > 10:
@@ -113,8 +115,10 @@ def _is_seen_in_orders(
                 for width, model in zip(widths, models, strict=True)
             )
             gains.append(single - pair)
+            left += pair - known.sum()
     gains = np.array(gains)
-    return bool(gains.sum() > _LEAST_GAIN and gains[gains > 0].sum() > 4.0 * -gains[gains < 0].sum())
+    enough = gains.sum() > max(_LEAST_GAIN, left / _LEFT)
+    return bool(enough and gains[gains > 0].sum() > 4.0 * -gains[gains < 0].sum())
 
 
 def _best_fit(grid, light, weight, middle, width, places, shares):

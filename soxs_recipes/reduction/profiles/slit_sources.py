@@ -135,6 +135,7 @@ def find_sources(
     Parameters
     ----------
     values, weights : ndarray (n, m)
+        The parts of an order one behind the other.
     slit_grid : ndarray (m,) [arcsec]
     limit : int
         Most sources.

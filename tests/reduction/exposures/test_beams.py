@@ -169,8 +169,8 @@ def test_a_star_lifts_no_companions_out_of_what_is_subtracted(monkeypatch):
     assert signs == [1.0]
     assert choice.sources[0].position == pytest.approx(-0.7, abs=0.05)
 
-    def zero_where_hidden(values, weights, grid, *, hidden):
-        return find_sources(np.where(hidden, 0.0, values), weights, grid)
+    def zero_where_hidden(values, weights, grid, *, hidden, pairs):
+        return find_sources(np.where(hidden, 0.0, values), weights, grid, pairs=pairs)
 
     monkeypatch.setattr(beams, "find_sources", zero_where_hidden)
     assert len(beam_sources(sample, GRID, pattern, **arguments)[1]) > 1
