@@ -120,7 +120,8 @@ def watch(
                 else:
                     since = time.monotonic() if since is None else since
                     if seen == previous or time.monotonic() - since >= patience:
-                        last = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **reduce()}
+                        came = reduce()
+                        last = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **came}
                         reduced, since = seen, None
                 previous = seen
             except Interrupted:

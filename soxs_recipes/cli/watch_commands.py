@@ -26,6 +26,8 @@ from soxs_recipes.errors import InputError
 __all__ = ["watch_group"]
 
 _START_SECONDS = 20.0
+# Before target, arm, slit, exposures, S/N, seeing, slit position and status of a line.
+_SAID_BEFORE = ("", "", "", "", "S/N ", "seeing ", "at slit ", "")
 
 
 @click.group(name="watch", short_help="Reduce frames as they arrive (start, stop, status).")
@@ -101,7 +103,7 @@ def _reduced(folder: Path, output: Path | None, workers: int | None, plots: bool
     report = reduced_folder(folder, output, workers=workers, plots=plots, quiet=True)
     states = [call["state"] for call in report["calls"]]
     rows = told_apart(report["targets"])
-    targets = ["  ".join(str(cell) for cell in target_cells(row)) for row in rows]
+    targets = ["  ".join(map("{}{}".format, _SAID_BEFORE, target_cells(row))) for row in rows]
     trouble = troubles(report)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for line in (

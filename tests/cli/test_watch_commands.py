@@ -41,5 +41,5 @@ def test_a_watch_in_the_foreground_reduces_what_arrives(soxs, night, fake_recipe
     night.science("VIS")
     code, out, _ = soxs(*words)
     assert code == 0
-    assert "SN2026abc  VIS  SLIT1.0  3 x 300 s" in out
+    assert "SN2026abc  VIS  SLIT1.0  3 x 300 s  S/N " in out
     assert len(list((night.folder / "soxs" / "products").glob("*/science/*/job.json"))) == 1
