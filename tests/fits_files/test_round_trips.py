@@ -96,7 +96,7 @@ def test_every_third_pixel_of_a_frame(tmp_path):
     path = write_product(tmp_path / "frame.fits", fits_files.image_hdus(frame))
     whole, some = fits_files.read_frame(path), fits_files.read_frame(path, every=3)
     assert some.shape == (11, 17)
-    assert some.meta == whole.meta
+    assert repr(some.meta) == repr(whole.meta)  # NaN is not equal to itself
     for name in ("data", "variance", "quality"):
         np.testing.assert_array_equal(getattr(some, name), getattr(whole, name)[::3, ::3])
         assert getattr(some, name).dtype.isnative

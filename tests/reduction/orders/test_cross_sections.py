@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from soxs_recipes.reduction.numerics.gaussian_kernels import fit_cross_sections
+from soxs_recipes.reduction.orders.cross_sections import fit_legendre
 
 ROWS = 8
 START = [2000.0, 0.0, 1.5, 0.0]
@@ -75,3 +76,26 @@ def test_blocks_without_enough_pixels_have_not_converged(sections):
     assert np.isfinite(error).all()
     empty = fit(offset[:0], value[:0], floor[:0])
     assert empty[0].shape == empty[1].shape == (0, 4)
+
+
+def lines_with_outliers(count):
+    """Fits of straight lines by 60 points, of which six are far off and two lost; true (height, slope) 3, 2."""
+    random, places = np.random.default_rng(4), np.linspace(0.0, 10.0, 60)
+    for _ in range(count):
+        error = random.uniform(0.5, 2.0, places.size)
+        value = 3.0 + 2.0 * (places / 5.0 - 1.0) + random.normal(0.0, error)
+        value[5::10] += 30.0
+        value[[2, 40]] = np.nan
+        yield fit_legendre(places, value, error, (0.0, 10.0), 6)
+
+
+def test_lines_are_true_whatever_outliers_there_are():
+    fits = list(lines_with_outliers(200))
+    straight = [fit for fit in fits if fit.coefficients.size == 2]
+    assert len(straight) > 170  # a higher degree must be worth it
+    used = np.ones(60, dtype=bool)
+    used[5::10] = used[[2, 40]] = False
+    assert np.mean([np.array_equal(fit.used, used) for fit in fits]) > 0.9
+    pulls = np.array([(fit.coefficients - [3.0, 2.0]) / np.sqrt(np.diag(fit.covariance)) for fit in straight])
+    assert np.abs(pulls.mean(axis=0)).max() < 0.25
+    assert pulls.std(axis=0) == pytest.approx(0.93, abs=0.15)  # stated errors never shrink by a small scatter

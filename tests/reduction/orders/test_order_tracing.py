@@ -7,7 +7,7 @@ import pytest
 
 from soxs_recipes.data.dispersion_solution import DispersionBlock, DispersionSolution
 from soxs_recipes.errors import AlgorithmError
-from soxs_recipes.reduction.orders.order_tracing import predict_centres, trace_orders
+from soxs_recipes.reduction.orders.order_tracing import _ordinary_width, predict_centres, trace_orders
 
 
 def centre_errors(scene, table):
@@ -145,3 +145,13 @@ def test_prediction_from_a_dispersion_solution_is_cut_at_the_detector():
     # x = 40 + 3 u where y = 50 + 80 u
     assert table[1].centre_at(np.array([50.0]))[0] == pytest.approx(40.0, abs=1e-6)
     assert table[1].centre_at(np.array([90.0]))[0] == pytest.approx(41.5, abs=1e-6)
+
+
+def test_what_is_far_wider_than_the_order_is_not_it():
+    rng = np.random.default_rng(2)
+    sigma, detected = rng.normal(1.3, 0.03, 60), np.ones(60, dtype=bool)
+    sigma[[7, 30]], detected[5] = (3.0, 0.3), False
+    ordinary = _ordinary_width(sigma, detected)
+    assert np.flatnonzero(~ordinary).tolist() == [7, 30]
+    few = np.arange(60) < 4
+    assert _ordinary_width(sigma, few) is few

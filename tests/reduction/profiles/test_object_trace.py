@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from numpy.polynomial.legendre import legval
 
-from soxs_recipes.reduction.profiles.object_trace import ChunkEquations, start_profiles, update_profiles
+from soxs_recipes.reduction.profiles.object_trace import (
+    ChunkEquations,
+    _chunk_products,
+    start_profiles,
+    update_profiles,
+)
 
 BINS = 2000
 MIDDLES = (np.arange(12) + 0.5) / 12
@@ -75,3 +80,27 @@ def test_steps_come_to_rest_at_the_truth():
         assert profile.log_width[0] == pytest.approx(target.log_width[0], abs=sigma[1])
         assert profile.tail == pytest.approx(target.tail, abs=sigma[2])
         assert np.abs(profile.log_width[3:]).max(initial=0.0) < 1e-9
+
+
+def test_products_of_chunks_are_those_of_plain_algebra():
+    """Two sources, two further lights; chunks of several blocks of pixels, of a part of one, and of none."""
+    rng = np.random.default_rng(5)
+    ends = np.array([0, 300, 300, 437])
+    near = rng.permutation(600)[:437]
+    profiles, scales = rng.normal(size=(2, 5, 437)), rng.uniform(1.0, 2.0, (2, 600))
+    nuisance, residual, weight = rng.normal(size=(2, 600)), rng.normal(size=600), rng.uniform(0.5, 1.0, 600)
+    products = _chunk_products(near, ends, profiles, scales, nuisance, residual, weight)
+    own = scales[:, None, near] * profiles
+    columns = np.concatenate(
+        [
+            own[:, 1:].sum(axis=0),
+            own[:, 0],
+            scales[None, :, near].sum(axis=1),
+            nuisance[:, near],
+            residual[None, near],
+        ]
+    )
+    assert products.shape == (3, 10, 10)
+    for chunk, found in enumerate(products):
+        here = columns[:, ends[chunk] : ends[chunk + 1]]
+        assert found == pytest.approx((here * weight[near[ends[chunk] : ends[chunk + 1]]]) @ here.T)
