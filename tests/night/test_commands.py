@@ -1,7 +1,6 @@
 """Two commands: what they say, what they leave, and that saying them again changes nothing."""
 
 import json
-import time
 
 import pytest
 from astropy.io import fits
@@ -43,10 +42,8 @@ def snapshot(night):
 
 def test_the_second_run_does_nothing(night):
     before = snapshot(night)
-    began = time.monotonic()
     report = night.report()
     assert report["ran"] == []
-    assert time.monotonic() - began < 30.0
     assert snapshot(night) == before
 
 
