@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,24 @@ def test_predicted_errors_are_true(arc_layout):
     assert np.all(np.sqrt(np.mean(pulls, axis=0)) < 1.5)
     assert np.all(np.sqrt(np.median(pulls, axis=0)) > 0.7)
     assert np.median(scatter) == pytest.approx(0.003, rel=0.2)
+
+
+def test_wrong_lines_are_written_down_as_rejected(arc_layout):
+    layout = arc_layout("bands")
+    lines = sample(layout, 4)
+    along, across = np.arange(len(lines)) % 20 == 7, np.arange(len(lines)) % 40 == 13
+    moved = replace(lines, y=lines.y + np.where(along, 4.0, 0.0), x=lines.x + np.where(across, 1.0, 0.0))
+    fit, plain = (fit_dispersion(layout.prior(), data, dispersion_axis=0) for data in (moved, lines))
+    wrong = along | across
+    assert wrong.sum() == 9
+    assert not fit.kept[wrong].any()
+    assert fit.kept[~wrong].mean() > 0.97
+    assert np.abs(fit.y_residual[along]) == pytest.approx(4.0, abs=0.5)
+    for number in layout.ranges:
+        own = lines.wavelength[lines.order == number]
+        error, predicted = differences(layout, fit.solution, number, own.min(), own.max())
+        without, _ = differences(layout, plain.solution, number, own.min(), own.max())
+        assert all(np.all(np.abs(e - w) < 2.0 * p) for e, w, p in zip(error, without, predicted, strict=True))
 
 
 def test_extrapolation_follows_the_format(arc_layout):
