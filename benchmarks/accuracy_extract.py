@@ -9,9 +9,9 @@ from measures import _bin_edges, robust_width
 from true_exposures import TrueExposure, true_exposure
 
 from soxs_recipes.reduction.extraction.aperture import extract_apertures
-from soxs_recipes.reduction.extraction.extraction import ExposureResult, ExtractionSettings
+from soxs_recipes.reduction.extraction.extraction import ExposureResult
 from soxs_recipes.reduction.extraction.limits import band_limits, bands_of
-from soxs_recipes.reduction.extraction.request import ExtractionRequest
+from soxs_recipes.reduction.extraction.request import ExtractionRequest, ExtractionSettings
 from soxs_recipes.simulator import Effects, simulate_frame
 from soxs_recipes.simulator.frames import supernova
 from soxs_recipes.simulator.truth import TableTruth

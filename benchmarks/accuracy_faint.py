@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 from true_exposures import TrueExposure, true_exposure
 
-from soxs_recipes.reduction.extraction.extraction import ExtractionSettings, find_target, make_grids, set_up_fits
+from soxs_recipes.reduction.extraction.extraction import make_grids, set_up_fits
+from soxs_recipes.reduction.extraction.request import ExtractionSettings
+from soxs_recipes.reduction.extraction.target_search import find_target
 
 TITLE = "Faint objects: one exposure of an hour, no moon, seeing 0.9 arcsec"
 BARS: dict[str, tuple[float, str]] = {

@@ -9,7 +9,8 @@ import numpy as np
 from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.pixel_maps import PixelMaps
 from soxs_recipes.instrument import load_instrument
-from soxs_recipes.reduction.extraction.extraction import ExposureResult, ExtractionSettings, extract_exposure
+from soxs_recipes.reduction.extraction.extraction import ExposureResult, extract_exposure
+from soxs_recipes.reduction.extraction.request import ExtractionSettings
 from soxs_recipes.simulator import Effects, simulate_frame
 from soxs_recipes.simulator.frames import supernova
 from soxs_recipes.simulator.light import PointSource

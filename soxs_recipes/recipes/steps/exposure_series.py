@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from soxs_recipes.data.frame import Frame, FrameMeta
     from soxs_recipes.recipes.framework.inputs import Inputs
     from soxs_recipes.reduction.exposures.exposure_hits import ExposureResiduals
-    from soxs_recipes.reduction.extraction.extraction import ExposureResult, ExtractionSettings
+    from soxs_recipes.reduction.extraction.extraction import ExposureResult
     from soxs_recipes.reduction.extraction.order_spectrum import ExtractedOrder
     from soxs_recipes.reduction.extraction.refit import ExposureState
+    from soxs_recipes.reduction.extraction.request import ExtractionSettings
     from soxs_recipes.reduction.sky.order_pixels import OrderGrid
 
 __all__ = ["NOTHING_LEFT", "Extractor", "Series", "or_left_out"]

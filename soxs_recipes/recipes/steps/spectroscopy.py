@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from soxs_recipes.data.pixel_maps import OrderMaps, PixelMaps
     from soxs_recipes.recipes.framework.inputs import Inputs
     from soxs_recipes.recipes.steps.user_arcs import MeasuredArc
-    from soxs_recipes.reduction.extraction.extraction import ExposureResult, ExtractionSettings
+    from soxs_recipes.reduction.extraction.extraction import ExposureResult
+    from soxs_recipes.reduction.extraction.request import ExtractionSettings
     from soxs_recipes.reduction.flexure.flexure import SkyPixels
     from soxs_recipes.reduction.flexure.slit_ends import EdgeShift
     from soxs_recipes.reduction.flexure.zero_point import SkyLines, SkySpectrum, ZeroPoint
@@ -164,7 +165,7 @@ class Location:
 
 def extraction_settings(parameters) -> ExtractionSettings:
     """The parameters as the algorithm takes them."""
-    from soxs_recipes.reduction.extraction.extraction import ExtractionSettings
+    from soxs_recipes.reduction.extraction.request import ExtractionSettings
 
     return ExtractionSettings(
         expected_position=parameters["target-position"],

@@ -19,15 +19,11 @@ from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.pixel_maps import OrderMaps, PixelMaps
 from soxs_recipes.reduction.exposures.beams import SlitSamples
 from soxs_recipes.reduction.exposures.difference_kernels import subtract_exposure
-from soxs_recipes.reduction.extraction.extraction import (
-    ExposureResult,
-    ExtractionSettings,
-    collect_result,
-    fit_sources,
-    set_up_fits,
-)
+from soxs_recipes.reduction.extraction.extraction import ExposureResult, collect_result, set_up_fits
 from soxs_recipes.reduction.extraction.order_fit import OrderFit
 from soxs_recipes.reduction.extraction.order_spectrum import ExtractedOrder, order_spectra
+from soxs_recipes.reduction.extraction.request import ExtractionSettings
+from soxs_recipes.reduction.extraction.source_fit import fit_sources
 from soxs_recipes.reduction.profiles.slit_sources import TargetChoice, slit_samples
 from soxs_recipes.reduction.sky.order_pixels import OrderGrid
 from soxs_recipes.reduction.sky.sky_model import SkyDistortion, first_sky, fit_distortion

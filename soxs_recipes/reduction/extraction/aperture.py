@@ -18,18 +18,13 @@ from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.data.spectrum import OrderSpectrum
 from soxs_recipes.errors import UnprocessableData
 from soxs_recipes.reduction.extraction.cosmic_rays import find_cosmic_rays
-from soxs_recipes.reduction.extraction.extraction import (
-    ExposureResult,
-    ExtractionSettings,
-    collect_result,
-    fit_sources,
-    make_grids,
-    set_up_fits,
-    sources_on_slit,
-)
+from soxs_recipes.reduction.extraction.extraction import ExposureResult, collect_result, make_grids, set_up_fits
 from soxs_recipes.reduction.extraction.order_fit import OrderFit
 from soxs_recipes.reduction.extraction.order_spectrum import ExtractedOrder, correlations, sky_residual_widths
+from soxs_recipes.reduction.extraction.request import ExtractionSettings
 from soxs_recipes.reduction.extraction.slit_light import SlitLight, slit_light
+from soxs_recipes.reduction.extraction.source_fit import fit_sources
+from soxs_recipes.reduction.extraction.target_search import sources_on_slit
 from soxs_recipes.reduction.profiles.slit_sources import SlitSource, TargetChoice
 from soxs_recipes.reduction.sky.order_pixels import OrderGrid
 

@@ -14,13 +14,9 @@ from numpy.polynomial.legendre import legfit
 
 from soxs_recipes.data.frame import Frame
 from soxs_recipes.data.pixel_maps import OrderMaps, PixelMaps
-from soxs_recipes.reduction.extraction.extraction import (
-    ExposureResult,
-    ExtractionSettings,
-    collect_result,
-    set_up_fits,
-)
+from soxs_recipes.reduction.extraction.extraction import ExposureResult, collect_result, set_up_fits
 from soxs_recipes.reduction.extraction.order_fit import OrderFit
+from soxs_recipes.reduction.extraction.request import ExtractionSettings
 from soxs_recipes.reduction.numerics.banded import SplineBasis
 from soxs_recipes.reduction.profiles.object_trace import TraceQuality
 from soxs_recipes.reduction.profiles.slit_profile import SlitProfile

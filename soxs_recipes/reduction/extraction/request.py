@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.polynomial.chebyshev import chebvander
@@ -14,7 +14,7 @@ from soxs_recipes.reduction.profiles.slit_profile import TAIL_RANGE, SlitProfile
 from soxs_recipes.reduction.profiles.slit_sources import TargetChoice
 from soxs_recipes.reduction.sky.order_pixels import OrderGrid
 
-__all__ = ["ExtractionRequest", "given_profiles", "restrict_pixels"]
+__all__ = ["ExtractionRequest", "ExtractionSettings", "given_profiles", "restrict_pixels"]
 
 _CORE = 1.2  # FWHM around a source that always take part
 _MOST_HOST_DEGREE = 8
@@ -136,3 +136,51 @@ def _host_polynomials(distance: np.ndarray, degree: int) -> np.ndarray:
     """Chebyshev polynomials 1 ... degree of the distance in windows, made to vanish at the target."""
     inside = np.clip(distance, -1.0, 1.0)
     return (chebvander(inside, degree) - chebvander(np.zeros(1), degree)).T[1:].copy()
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractionSettings:
+    """What a person may choose.
+
+    Attributes
+    ----------
+    expected_position : float [arcsec]
+        Where on the slit the target should be.
+    position_tolerance : float [arcsec]
+    forced_position, forced_fwhm : float or None [arcsec]
+        Extract exactly there, or with that width, whatever is seen.
+    edge_margin : float [px]
+        Left out at either slit end.
+    aperture : float
+        Half-width of the boxcar in FWHM.
+    find_cosmic_rays : bool
+    cosmic_ray_threshold : float [sigma]
+    maximum_sources : int
+        Sources beside the target that are fitted with it.
+    refine_sky : bool
+        Fit illumination, tilt and line width along the slit.
+    request : ExtractionRequest
+        Further wishes.
+    """
+
+    expected_position: float = 0.0
+    position_tolerance: float = 2.0
+    forced_position: float | None = None
+    forced_fwhm: float | None = None
+    edge_margin: float = 1.5
+    aperture: float = 1.25
+    find_cosmic_rays: bool = True
+    cosmic_ray_threshold: float = 5.0
+    maximum_sources: int = 3
+    refine_sky: bool = True
+    request: ExtractionRequest = field(default_factory=ExtractionRequest)
+
+    @property
+    def holds_position(self) -> bool:
+        """Whether the target's trace stays where it was put."""
+        return self.forced_position is not None and not self.request.may_move
+
+    @property
+    def holds_width(self) -> bool:
+        """Whether the target's width stays as it was given."""
+        return self.forced_fwhm is not None or self.request.profiles is not None

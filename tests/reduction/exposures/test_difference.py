@@ -16,7 +16,8 @@ from soxs_recipes.reduction.exposures.difference import (
     slit_cells,
     subtract_exposures,
 )
-from soxs_recipes.reduction.extraction.extraction import ExtractionSettings, make_grids
+from soxs_recipes.reduction.extraction.extraction import make_grids
+from soxs_recipes.reduction.extraction.request import ExtractionSettings
 
 SETTINGS = ExtractionSettings()
 CELLS = slit_cells(6.0)

@@ -10,8 +10,9 @@ from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.reduction.exposures.exposure_hits import exposure_residuals, hits_between
 from soxs_recipes.reduction.exposures.frame_sum import FrameSum, exposure_weights
-from soxs_recipes.reduction.extraction.extraction import ExtractionSettings, extract_exposure, make_grids
+from soxs_recipes.reduction.extraction.extraction import extract_exposure, make_grids
 from soxs_recipes.reduction.extraction.refit import exposure_state, refit_exposure
+from soxs_recipes.reduction.extraction.request import ExtractionSettings
 
 NIGHT = (  # what changes: seeing [px], clouds, airglow
     {"fwhm": 3.0, "flux_level": 300.0, "line_peak": 9000.0, "sky_level": 30.0},

@@ -15,7 +15,8 @@ from soxs_recipes.reduction.exposures.slit_map import (
     place_on_sky,
     slit_light,
 )
-from soxs_recipes.reduction.extraction.extraction import ExtractionSettings, extract_exposure
+from soxs_recipes.reduction.extraction.extraction import extract_exposure
+from soxs_recipes.reduction.extraction.request import ExtractionSettings
 
 CENTRE = (150.0, -62.0)
 

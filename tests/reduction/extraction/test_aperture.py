@@ -6,8 +6,7 @@ import pytest
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.errors import UnprocessableData
 from soxs_recipes.reduction.extraction.aperture import extract_apertures
-from soxs_recipes.reduction.extraction.extraction import ExtractionSettings
-from soxs_recipes.reduction.extraction.request import ExtractionRequest
+from soxs_recipes.reduction.extraction.request import ExtractionRequest, ExtractionSettings
 
 SCENE = {"drift": 0.0, "length": 300}
 WHOLE = (-2.65, 3.35)

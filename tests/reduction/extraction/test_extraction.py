@@ -8,8 +8,9 @@ from scipy.ndimage import maximum_filter1d
 
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.errors import UnprocessableData
-from soxs_recipes.reduction.extraction import extraction, order_fit, order_preview
-from soxs_recipes.reduction.extraction.extraction import ExtractionSettings, extract_exposure
+from soxs_recipes.reduction.extraction import extraction, order_fit, order_preview, source_fit, target_search
+from soxs_recipes.reduction.extraction.extraction import extract_exposure
+from soxs_recipes.reduction.extraction.request import ExtractionSettings
 
 CASES = {
     "plain": {},
@@ -94,7 +95,7 @@ def test_more_rounds_would_not_move_the_fluxes(scene_of, monkeypatch):
     two = {"beta": 3.0, "optics": 0.8, "fwhm": 3.5, "flux_level": 5000.0, "others": ((-3.0, 0.6, 1.0),)}
     scene = scene_of(**two)
     usual = extract(scene)
-    monkeypatch.setattr(extraction, "_ROUNDS", 12)
+    monkeypatch.setattr(source_fit, "_ROUNDS", 12)
     settled = extract(scene)
     assert len(usual.others) == 1
     for one, other in zip((*usual.orders, *usual.others[0]), (*settled.orders, *settled.others[0]), strict=True):
@@ -248,7 +249,7 @@ def test_tracks_along_the_slit_leave_no_mark(scene_of, monkeypatch):
     # What they leave in the fit would be found there, too.
     monkeypatch.setattr(order_fit, "suspected_runs", lambda *_: [])
     assert worst() < 5.0
-    monkeypatch.setattr(extraction, "narrow_hits", lambda excess, *_, **__: np.zeros(excess.shape, dtype=bool))
+    monkeypatch.setattr(source_fit, "narrow_hits", lambda excess, *_, **__: np.zeros(excess.shape, dtype=bool))
     assert worst() > 20.0
 
 
@@ -364,20 +365,20 @@ def first_look(scene):
     fits = extraction.set_up_fits(scene.frame, scene.maps, axis, scene.base_variance, scene.flat, grids, settings)
     for fit in fits:
         fit.estimate_sky()
-    choice = extraction.find_target(fits, settings)
+    choice = target_search.find_target(fits, settings)
     assert len(choice.sources) == 1
-    starts = [extraction._start(fits, choice.sources[0], settings, is_target=True)]
-    extraction.OrderFit.give_profiles(fits, starts)
-    extraction._first_model(fits, choice)
-    rounds, update = [], extraction.update_profiles
+    starts = [source_fit._start(fits, choice.sources[0], settings, is_target=True)]
+    source_fit.OrderFit.give_profiles(fits, starts)
+    source_fit._first_model(fits, choice)
+    rounds, update = [], source_fit.update_profiles
 
     def counted(*arguments, **changes):
         rounds.append(1)
         return update(*arguments, **changes)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extraction, "update_profiles", counted)
-        extraction._preview_profiles(fits, starts, choice, settings)
+        patch.setattr(source_fit, "update_profiles", counted)
+        source_fit._preview_profiles(fits, starts, choice, settings)
     return [fit.profiles[0] for fit in fits], len(rounds)
 
 
@@ -385,10 +386,10 @@ def first_look(scene):
 def test_the_first_look_ends_once_more_of_it_would_change_next_to_nothing(scene_of, monkeypatch, name):
     scene = scene_of(**CASES[name])
     ended, rounds = first_look(scene)
-    assert 1 < rounds < extraction._PREVIEWS
-    settled = extraction._SETTLED
-    monkeypatch.setattr(extraction, "_SETTLED", 0.0)
-    monkeypatch.setattr(extraction, "_PREVIEWS", 12)
+    assert 1 < rounds < source_fit._PREVIEWS
+    settled = source_fit._SETTLED
+    monkeypatch.setattr(source_fit, "_SETTLED", 0.0)
+    monkeypatch.setattr(source_fit, "_PREVIEWS", 12)
     longer, more = first_look(scene)
     assert more == 12
     steps = [one.differs(other) for one, other in zip(ended, longer, strict=True)]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from soxs_recipes.reduction.exposures.exposure_combination import combine_extractions
-from soxs_recipes.reduction.extraction.extraction import ExtractionSettings, extract_exposure
+from soxs_recipes.reduction.extraction.extraction import extract_exposure
 from soxs_recipes.reduction.extraction.order_fit import OrderFit
+from soxs_recipes.reduction.extraction.request import ExtractionSettings
 from soxs_recipes.reduction.profiles.flux_errors import error_of_mean
 
 CHUNKS = 12

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from soxs_recipes.reduction.extraction import extraction, order_fit
-from soxs_recipes.reduction.extraction.extraction import ExtractionSettings, extract_exposure
+from soxs_recipes.reduction.extraction import order_fit, source_fit
+from soxs_recipes.reduction.extraction.extraction import extract_exposure
 from soxs_recipes.reduction.extraction.hidden_hits import course_beside, explained_better, suspected_runs
+from soxs_recipes.reduction.extraction.request import ExtractionSettings
 
 ROWS = np.arange(45, 560, 45)
 
@@ -108,7 +109,7 @@ def last_step(scene, data):
     results = []
     for rounds in (3, 4):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(extraction, "_ROUNDS", rounds)
+            patch.setattr(source_fit, "_ROUNDS", rounds)
             results.append([item.spectrum for item in extract(scene, data).orders])
     steps = [(b.flux - a.flux) / np.sqrt(b.variance) for a, b in zip(*results, strict=True)]
     assert len(steps) == 2

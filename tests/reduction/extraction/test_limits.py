@@ -8,9 +8,9 @@ from scipy.stats import norm
 
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.data.spectrum import OrderSpectrum
-from soxs_recipes.reduction.extraction.extraction import ExtractionSettings, extract_exposure
+from soxs_recipes.reduction.extraction.extraction import extract_exposure
 from soxs_recipes.reduction.extraction.limits import ab_magnitude, band_limits, bands_of
-from soxs_recipes.reduction.extraction.request import ExtractionRequest
+from soxs_recipes.reduction.extraction.request import ExtractionRequest, ExtractionSettings
 from soxs_recipes.reduction.extraction.slit_light import mean_slit_light
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from soxs_recipes.errors import UnprocessableData
-from soxs_recipes.reduction.extraction.extraction import ExtractionSettings, extract_exposure
-from soxs_recipes.reduction.extraction.request import ExtractionRequest
+from soxs_recipes.reduction.extraction.extraction import extract_exposure
+from soxs_recipes.reduction.extraction.request import ExtractionRequest, ExtractionSettings
 from soxs_recipes.reduction.profiles.flux_errors import error_of_mean
 
 FWHM = 0.84  # arcsec, of the scenes

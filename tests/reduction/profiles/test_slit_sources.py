@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from soxs_recipes.reduction.extraction.extraction import ExtractionSettings, extract_exposure
+from soxs_recipes.reduction.extraction.extraction import extract_exposure
+from soxs_recipes.reduction.extraction.request import ExtractionSettings
 from soxs_recipes.reduction.profiles.slit_sources import SlitSource, choose_target, find_sources, slit_samples
 from soxs_recipes.reduction.sky.order_pixels import cut_order, make_order_grid
 
