@@ -208,9 +208,13 @@ def _combine_order(group: Sequence[ExtractedOrder], scale: np.ndarray, total_tim
 
 
 def _profile_errors(group, share, information):
-    """Those of the mean: no two exposures have a cause in common."""
+    """Those of the mean: exposures have no cause in common but where one took the other's profile."""
     shares = share @ information / max(information.sum(), np.finfo(float).tiny)
-    return np.concatenate([part * item.profile_errors for part, item in zip(shares, group, strict=True)])
+    causes, first = [np.zeros(item.profile_errors.size) for item in group], {}
+    for k, (part, item) in enumerate(zip(shares, group, strict=True)):
+        # Causes keep their places, for all orders have them in common.
+        causes[first.setdefault(item.profile_errors.tobytes(), k)] += part * item.profile_errors
+    return np.concatenate(causes)
 
 
 def _crossed(deviation, linked):

@@ -88,3 +88,21 @@ def test_clouds_are_noticed_and_do_not_bias_bins_that_one_exposure_lacks():
 def test_one_exposure_stays_as_it_is():
     orders, _ = exposure(np.random.default_rng(5))
     assert combine_extractions([orders], [600.0]).orders[0] is orders[0]
+
+
+def test_errors_of_a_profile_that_exposures_share_do_not_average_out():
+    """Two faint exposures extracted with the profile of a third, and one with its own."""
+    rng = np.random.default_rng(8)
+    own, other = rng.normal(0, 0.02, (2, 3)), rng.normal(0, 0.05, (2, 3))  # (orders, causes)
+    exposures = []
+    for causes in (own, other, own, own):
+        first = exposure(rng)[0][0]
+        second = replace(first, spectrum=replace(first.spectrum, order=2))
+        exposures.append(
+            [replace(item, profile_errors=row) for item, row in zip((first, second), causes, strict=True)]
+        )
+    combined = combine_extractions(exposures, [600.0] * 4).orders
+    assert len(combined) == 2
+    for k, m in ((0, 0), (1, 1), (0, 1)):
+        expected = 9 / 16 * own[k] @ own[m] + 1 / 16 * other[k] @ other[m]
+        assert combined[k].profile_errors @ combined[m].profile_errors == pytest.approx(expected, rel=0.02)
