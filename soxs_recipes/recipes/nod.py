@@ -57,7 +57,7 @@ class Nod(Recipe):
         ),
         products=(*SPECTRUM_PRODUCTS, *IMAGE_PRODUCTS),
         qc=(*OBJECT_QC, *BEAM_QC),
-        algorithm_version=22,
+        algorithm_version=23,
     )
 
     def process(self, inputs, parameters, outputs):

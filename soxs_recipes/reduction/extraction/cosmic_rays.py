@@ -18,6 +18,7 @@ _SUSPECT = 0.8  # of the threshold
 _EDGE = 3  # half-size of the patches around candidates
 # Share of a pixel's light that a line leaves in one neighbour at least, along the dispersion: 0.36 at 1.7 px FWHM.
 _LEAST_NEXT = 0.25
+_LEAST_ASLANT = 0.1  # the same in diagonal neighbours of the brightest pixel: 0.15 at 1.7 px FWHM
 _SURE = 3.0  # sigma by which both neighbours must stay below that
 
 
@@ -98,25 +99,32 @@ def find_cosmic_rays(
         return hits
     around = laplacian_significance(light, sigma, *_patches(hits.shape, y, x, 2))
     sharp = significance - np.median(around, axis=1)
-    near, far = (np.median(light(*_patches(hits.shape, y, x, half)), axis=1) for half in (1, _EDGE))
-    fine_significance = np.maximum((near - far) / sigma[y, x], 0.01)
+    nine = light(*_patches(hits.shape, y, x, 1))
+    far = np.median(light(*_patches(hits.shape, y, x, _EDGE)), axis=1)
+    fine_significance = np.maximum((np.median(nine, axis=1) - far) / sigma[y, x], 0.01)
     chosen = (sharp > threshold) & (significance / fine_significance > contrast)
-    y, x = y[chosen], x[chosen]
-    hits[y, x] = True
+    hits[y[chosen], x[chosen]] = True
+    # Within a track aslant the median of nine pixels is light of the track, and only its ends are sharp beside it.
+    across = np.minimum(nine[:, [0, 8]].max(axis=1), nine[:, [2, 6]].max(axis=1))
+    follows = np.zeros(hits.shape, dtype=bool)
+    follows[y, x] = (sharp > threshold) & (across < np.maximum(_LEAST_ASLANT * nine[:, 4], growth * sigma[y, x]))
+    grow_hits(hits, lambda y, x: follows[y, x], rounds=hits.size)
     grow_hits(hits, lambda y, x: light(y, x) > growth * sigma[y, x])
     return hits
 
 
-def grow_hits(hits: np.ndarray, is_part: Callable) -> None:
-    """Take into the hits (ny, nx) bool, twice, those of the eight neighbours of each that are part of one.
+def grow_hits(hits: np.ndarray, is_part: Callable, rounds: int = 2) -> None:
+    """Take into the hits (ny, nx) bool, `rounds` times, those of their eight neighbours that are part of one.
 
     `is_part` (rows, columns) tells.
     """
     y, x = np.divmod(np.flatnonzero(hits), hits.shape[1])
-    for _ in range(2):
+    for _ in range(rounds):
+        if not y.size:
+            break
         beside = np.unique(np.ravel_multi_index(_patches(hits.shape, y, x, 1), hits.shape))
         y, x = np.divmod(beside, hits.shape[1])
-        chosen = is_part(y, x)
+        chosen = is_part(y, x) & ~hits[y, x]
         y, x = y[chosen], x[chosen]
         hits[y, x] = True
 

@@ -23,8 +23,9 @@ __all__ = ["fit_sources"]
 _PREVIEWS = 5
 _SETTLED = 0.003  # arcsec, of ln width and of the tail: far less than the joint fit moves a profile
 _SEARCHED = 4  # px beyond a pixel
-_ROUNDS = 4
+_ROUNDS, _MOST_ROUNDS = 4, 10
 _MORE_ROUNDS = 4
+_SETTLED_GAIN = 1.0  # of chi2 by the last step of a source's profiles, of which the next is a small part
 _FAINTER = 0.2  # of a source's light: neighbours that leave its wings alone
 
 
@@ -156,13 +157,15 @@ def _iterate(frame, fits, starts, choice, settings, hits, images):
     traces: dict[int, TraceQuality] = {}
     # Shapes that blended sources share settle slowly.
     rounds = _ROUNDS + (_MORE_ROUNDS if _one_shape(choice, settings) else 0)
-    for round_number in range(rounds):
+    most = max(rounds, _MOST_ROUNDS)
+    gain = np.inf
+    for round_number in range(most):
         for fit in fits:
             if round_number > 0:
                 fit.solve_and_reject()
             else:
                 fit.solve()
-        if round_number == rounds - 1:
+        if round_number == most - 1 or (round_number >= rounds - 1 and gain < _SETTLED_GAIN):
             break
         if settings.refine_sky:
             for fit in fits:
@@ -170,14 +173,13 @@ def _iterate(frame, fits, starts, choice, settings, hits, images):
         shared = _one_shape(choice, settings)
         if shared:
             _refine_shape(fits, starts, shared, choice, settings)
+        gain = 0.0
         for source in range(len(choice.sources)):
-            quality = _refine_profile(
-                fits,
-                starts,
-                source,
-                _freedom(settings, choice, source, is_shaped=source in shared),
-                bend=round_number >= 1,
-            )
+            freedom = _freedom(settings, choice, source, is_shaped=source in shared)
+            quality, more = _refine_profile(fits, starts, source, freedom, bend=round_number >= 1)
+            # Several bright sources answer one another's steps, slowly: for them the number of rounds is fixed.
+            if freedom["fit_optics"]:
+                gain = more
             if source == 0:
                 traces = quality
         if round_number == 0:
@@ -186,24 +188,27 @@ def _iterate(frame, fits, starts, choice, settings, hits, images):
     return traces
 
 
-def _refine_profile(fits, starts, source, freedom, *, bend) -> dict[int, TraceQuality]:
-    """Move and widen one source's profile in all orders, and let the data shape it when `bend`."""
+def _refine_profile(fits, starts, source, freedom, *, bend) -> tuple[dict[int, TraceQuality], float]:
+    """Move and widen one source's profile in all orders, and let the data shape it when `bend`.
+
+    Returns the trace's quality per order and by how much chi2 fell.
+    """
     if not any(freedom.values()):
-        return {}
+        return {}, 0.0
     # A polynomial beneath and a free shape would share out the light at will.
     bend = bend and freedom["fit_width"] and freedom["fit_tail"] and not any(fit.background.size for fit in fits)
-    moved, quality, errors = update_profiles(
+    step = update_profiles(
         [fit.profiles[source] for fit in fits],
         [fit.bending_equations(source) if bend else fit.equations(source) for fit in fits],
         start=starts[source],
         **freedom,
     )
-    OrderFit.change_profiles(fits, source, moved)
+    OrderFit.change_profiles(fits, source, step.profiles)
     if freedom["fit_width"]:
-        _state_errors(fits, source, errors)
+        _state_errors(fits, source, step.errors)
     if not freedom["fit_centre"]:
-        return {}
-    return {fit.pixels.order: item for fit, item in zip(fits, quality, strict=True)}
+        return {}, step.gain
+    return {fit.pixels.order: item for fit, item in zip(fits, step.quality, strict=True)}, step.gain
 
 
 def _one_shape(choice: TargetChoice, settings: ExtractionSettings) -> tuple[int, ...]:
@@ -225,17 +230,17 @@ def _refine_shape(fits, starts, shared, choice, settings) -> None:
     freedom["fit_optics"] = freedom["fit_tail"]
     if not freedom["fit_width"] and not freedom["fit_tail"]:
         return
-    moved, _, errors = update_profiles(
+    step = update_profiles(
         [fit.profiles[0] for fit in fits],
         [fit.equations(0, shared[1:]) for fit in fits],
         start=starts[0],
         **freedom,
     )
-    shapes = [{name: getattr(found, name) for name in ("log_width", "tail", "optics")} for found in moved]
+    shapes = [{name: getattr(found, name) for name in ("log_width", "tail", "optics")} for found in step.profiles]
     for source in shared:
         changed = [replace(fit.profiles[source], **shape) for fit, shape in zip(fits, shapes, strict=True)]
         OrderFit.change_profiles(fits, source, changed)
-        _state_errors(fits, source, errors)
+        _state_errors(fits, source, step.errors)
 
 
 def _state_errors(fits, source: int, errors: np.ndarray) -> None:

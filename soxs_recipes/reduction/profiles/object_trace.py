@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial.legendre import legvander
@@ -30,6 +31,7 @@ from soxs_recipes.reduction.sky.order_pixels import OrderGrid, OrderPixels
 
 __all__ = [
     "ChunkEquations",
+    "ProfileStep",
     "TraceQuality",
     "bending_equations",
     "chunk_equations",
@@ -98,6 +100,26 @@ class TraceQuality:
     rung: str
     centre_error: float
     residual: float
+
+
+class ProfileStep(NamedTuple):
+    """What one step of the fit made of a source's profiles.
+
+    Attributes
+    ----------
+    profiles : list of SlitProfile
+        One an order.
+    quality : list of TraceQuality
+    errors : ndarray (orders, causes)
+        Of the fluxes, as from `flux_errors`.
+    gain : float
+        By how much the step lowers chi2, priors included and bends left out, were all linear.
+    """
+
+    profiles: list[SlitProfile]
+    quality: list[TraceQuality]
+    errors: np.ndarray
+    gain: float
 
 
 def start_profiles(
@@ -271,7 +293,7 @@ def update_profiles(
     fit_width: bool = True,
     fit_tail: bool = True,
     fit_optics: bool = True,
-) -> tuple[list[SlitProfile], list[TraceQuality], np.ndarray]:
+) -> ProfileStep:
     """One ridge step for all orders of one source, and bends of the profiles whose equations hold them.
 
     Parameters
@@ -283,13 +305,6 @@ def update_profiles(
         What the priors pull towards.
     fit_centre, fit_width, fit_tail, fit_optics : bool
         Which may move.
-
-    Returns
-    -------
-    profiles : list of SlitProfile
-    quality : list of TraceQuality
-    errors : ndarray (orders, causes)
-        Of the fluxes, as from `flux_errors`.
     """
     layout = _Layout(equations)
     precision = layout.precision(centre=fit_centre, width=fit_width, tail=fit_tail, optics=fit_optics)
@@ -311,7 +326,8 @@ def update_profiles(
     moved = layout.apply(profiles, step)
     for order, bend in bends:
         moved[order] = bend.bent(moved[order], _moves(profiles[order], moved[order]))
-    return moved, quality, flux_errors(equations, layout.transfer, covariance)
+    errors = flux_errors(equations, layout.transfer, covariance)
+    return ProfileStep(moved, quality, errors, float(right @ step))
 
 
 def _moves(before, now):

@@ -42,6 +42,44 @@ def test_pure_noise_of_many_pixels():
     assert find_cosmic_rays(image, np.ones_like(image), np.ones(image.shape, bool)).mean() <= 1e-5
 
 
+def _slanted_track(shape, angle, length, electrons):
+    """What a particle leaves on its way (300 e-/px, say) across pixels, at an angle [degrees] to axis 1."""
+    track = np.zeros(shape)
+    steps = np.linspace(0.0, length, 200 * length)
+    y = np.rint(100.3 + np.sin(np.radians(angle)) * steps).astype(int)
+    x = np.rint(100.1 + np.cos(np.radians(angle)) * steps).astype(int)
+    np.add.at(track, (y, x), electrons * length / steps.size)
+    return track
+
+
+@pytest.mark.parametrize("angle", [0.0, 20.0, 40.0, 45.0, 50.0, 90.0, 135.0])
+def test_a_long_track_is_found_whole_at_any_angle(blank, angle):
+    image, sigma, usable, _ = blank
+    track = _slanted_track(image.shape, angle, 60, 1500.0)
+    hit = track > 80.0
+    assert 55 < hit.sum() < 130
+    found = find_cosmic_rays(image + track, sigma, usable)
+    assert (hit & ~found).sum() == 0
+    assert (found & (track == 0)).sum() <= 2
+
+
+def test_a_hit_beside_well_focused_light_does_not_take_it_along(blank):
+    image, sigma, usable, rng = blank
+    y, x = np.mgrid[:400, :300]
+    truth, light = np.zeros(image.shape, bool), np.zeros(image.shape)
+    for row in range(20, 390, 30):
+        for column in range(20, 290, 30):
+            centre = np.array([row, column]) + rng.uniform(-0.5, 0.5, 2)
+            light += 2000.0 * np.exp(-0.5 * ((y - centre[0]) ** 2 + (x - centre[1]) ** 2) / (2.2 / 2.3548) ** 2)
+            truth[row + 2, column + 1] = True
+    image += light + np.where(truth, 2500.0, 0.0)
+    found = find_cosmic_rays(image, np.sqrt(sigma**2 + light), usable)
+    assert truth.sum() == 117
+    assert (found & truth).sum() > 110
+    spots = (light > 200.0) & ~truth
+    assert (found & spots).sum() < 0.65 * spots.sum()
+
+
 @pytest.mark.parametrize("fwhm", [1.5, 2.0, 3.0])
 def test_undersampled_spots_and_lines_stay(blank, fwhm):
     image, sigma, usable, rng = blank

@@ -106,6 +106,38 @@ def test_more_rounds_would_not_move_the_fluxes(scene_of, monkeypatch):
         assert abs(np.median(moved)) < 0.02
 
 
+def _summed_flux(result):
+    return np.array([item.spectrum.flux[inner_bins(item.spectrum)].sum() for item in result.orders])
+
+
+def test_rounds_go_on_until_the_profile_has_settled(scene_of, monkeypatch):
+    """As after a track over the target that the first rounds had to find out."""
+    scene = scene_of(beta=3.0, fwhm=3.5, flux_level=500.0, seed=31)
+    settled = extract(scene)
+    error = np.sqrt([item.spectrum.variance[inner_bins(item.spectrum)].sum() for item in settled.orders])
+    update, bent = source_fit.update_profiles, []
+
+    def misled(profiles, equations, **changes):
+        step = update(profiles, equations, **changes)
+        if equations[0].bend is None or bent:
+            return step
+        bent.append(True)
+        wrong = [profile.moved(log_width=0.25) for profile in step.profiles]
+        return step._replace(profiles=[replace(profile, tail=0.02) for profile in wrong])
+
+    def distance(most):
+        bent.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(source_fit, "update_profiles", misled)
+            patch.setattr(source_fit, "_MOST_ROUNDS", most)
+            result = extract(scene)
+        assert bent
+        return np.abs((_summed_flux(result) - _summed_flux(settled)) / error).max()
+
+    assert distance(source_fit._MOST_ROUNDS) < 0.2
+    assert distance(source_fit._ROUNDS) > 0.5
+
+
 def test_noise_does_not_widen_a_faint_source(scene_of, monkeypatch):
     scene = scene_of(seed=13, flux_level=25.0, emission=False, fwhm=7.0, line_count=8, line_peak=2000.0)
     assert _faint_pulls(scene).max() < 3.0

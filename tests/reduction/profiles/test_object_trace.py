@@ -68,7 +68,7 @@ def test_steps_come_to_rest_at_the_truth():
             equations_of(grid, profile, target, information)
             for grid, profile, target in zip(grids(), profiles, targets, strict=True)
         ]
-        moved, quality, _ = update_profiles(profiles, equations, start=start)
+        moved, quality, *_ = update_profiles(profiles, equations, start=start)
         moves.append(max(new.differs(old) for new, old in zip(moved, profiles, strict=True)))
         profiles = moved
     assert len(quality) == 3
@@ -104,3 +104,22 @@ def test_products_of_chunks_are_those_of_plain_algebra():
     for chunk, found in enumerate(products):
         here = columns[:, ends[chunk] : ends[chunk + 1]]
         assert found == pytest.approx((here * weight[near[ends[chunk] : ends[chunk + 1]]]) @ here.T)
+
+
+def test_the_gain_is_what_chi2_falls_by():
+    start = start_profiles(grids(), 0.3, 1.0)
+    targets = [profile.moved(centre=0.01, log_width=0.02, tail=0.01, optics=0.001) for profile in start]
+    information = np.array([1e6, 1e6, 1e5, 1e7])
+
+    def equations(profiles):
+        return [equations_of(*each, information) for each in zip(grids(), profiles, targets, strict=True)]
+
+    def chi2(profiles):
+        away = [item.gradient / information for item in equations(profiles)]
+        return float(sum((information * each**2).sum() for each in away))
+
+    step = update_profiles(start, equations(start), start=start)
+    assert chi2(start) > 10_000.0
+    assert step.gain == pytest.approx(chi2(start) - chi2(step.profiles), rel=1e-3)
+    rest = update_profiles(step.profiles, equations(step.profiles), start=step.profiles)
+    assert rest.gain < 1e-3 * step.gain
