@@ -12,15 +12,16 @@ from scipy.optimize import least_squares
 from soxs_recipes.compiled import compiled
 from soxs_recipes.reduction.profiles.slit_profile import TAIL_RANGE
 
-__all__ = ["SHAPE_ERROR", "Component", "fit_components", "resolve_blends"]
+__all__ = ["LEAST_GAIN", "SHAPE_ERROR", "Component", "explains_enough", "fit_components", "resolve_blends"]
 
 _NARROW = 0.9  # arcsec, first guess of the seeing
 _BROAD = 3.2  # arcsec, first guess of what lies beneath
 _SHIFTS = (-1.2, 0.0, 1.2)  # arcsec from the peak to the extended light, tried in turn
 _WIDTH_LIMITS = (0.35, 9.0)  # arcsec
 SHAPE_ERROR = 0.01  # by which a Moffat function misses real profiles, as share of the light
-_LEAST_GAIN = 60.0  # fall of chi^2 that a further component must bring ...
+LEAST_GAIN = 60.0  # fall of chi^2 that a further component must bring ...
 _LEAST_SHARE = 0.1  # ... and its brightness over that of the point source: wings of a star stay below
+_MOST_LEFT = 0.5  # of the gain: what may stay unexplained, which comes of hits, pixels, optics and other orders
 _WIDER = 2.0  # times the width of the point source
 _WORST_SEEING = 2.0  # arcsec: what is narrower is no galaxy, but a star whose place differs from order to order
 _STEP = 1e-7  # of parameters, for derivatives
@@ -68,10 +69,11 @@ def resolve_blends(
     chi_square, fitted = fit_components(grid, profile, sigma, present)
     index = 0
     # No component can gain more than all that is left.
-    while chi_square > _LEAST_GAIN and index < len(fitted) and len(fitted) < 5:
+    while chi_square > LEAST_GAIN and index < len(fitted) and len(fitted) < 5:
         trials = [fit_components(grid, profile, sigma, start) for start in _starts(fitted, index)]
         best_chi, best = min(trials, key=lambda trial: trial[0])
-        if chi_square - best_chi > _LEAST_GAIN and _is_blend(best[index], best[index + 1]):
+        enough = explains_enough(chi_square - best_chi, best_chi - grid.size)
+        if enough and _is_blend(best[index], best[index + 1]):
             chi_square, fitted, present = best_chi, best, best
             index += 1
         index += 1
@@ -92,6 +94,11 @@ def _is_blend(point: Component, extended: Component) -> bool:
     wider = extended.fwhm > max(_WIDER * point.fwhm, _WORST_SEEING) and point.fwhm > _BEST_SEEING
     brightness = extended.flux / extended.fwhm / max(point.flux / point.fwhm, 1e-30)
     return wider and brightness > _LEAST_SHARE and point.flux > 0.02 * extended.flux
+
+
+def explains_enough(gain: float, left: float) -> bool:
+    """Whether a further component lowers chi^2 by enough, beside what is left of it above its expectation."""
+    return gain > max(LEAST_GAIN, left / _MOST_LEFT)
 
 
 def fit_components(

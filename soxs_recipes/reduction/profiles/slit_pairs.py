@@ -7,17 +7,21 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import least_squares
 
-from soxs_recipes.reduction.profiles.slit_blends import SHAPE_ERROR, Component, fit_components
+from soxs_recipes.reduction.profiles.slit_blends import (
+    LEAST_GAIN,
+    SHAPE_ERROR,
+    Component,
+    explains_enough,
+    fit_components,
+)
 from soxs_recipes.reduction.profiles.slit_profile import TAIL_RANGE, moffat
 
 __all__ = ["resolve_pairs"]
 
-_LEAST_GAIN = 60.0  # fall of chi^2 that the second star must bring, over all and in the orders one by one
 _ALIKE = 1.3  # largest ratio of the widths of two stars
 _NEAREST = 0.7  # FWHM between them: what is nearer is one star that is not round
 _FAINTEST = 0.05  # of the brighter one's light
 _WIDTHS = (0.5, 2.2)  # arcsec
-_LEFT = 0.5  # of the gain: what a pair may leave unexplained, which comes of pixels and optics
 _MOST = 4  # components
 _NARROWER = 0.65  # first width of each, in widths of the peak ...
 _APART = 0.75  # ... and between them
@@ -55,9 +59,9 @@ def resolve_pairs(
     chi_square, fitted = fit_components(grid, profile, sigma, present)
     index = 0
     # No star can gain more than all that is left.
-    while chi_square > _LEAST_GAIN and index < len(fitted) and len(fitted) < _MOST:
+    while chi_square > LEAST_GAIN and index < len(fitted) and len(fitted) < _MOST:
         found = _find_pair(grid, profile, sigma, fitted, index)
-        if found and chi_square - found[0] > _LEAST_GAIN:
+        if found and chi_square - found[0] > LEAST_GAIN:
             pair = found[1][index : index + 2]
             if _is_seen_in_orders(grid, *orders, *pair):
                 chi_square, fitted = found
@@ -117,8 +121,7 @@ def _is_seen_in_orders(
             gains.append(single - pair)
             left += pair - known.sum()
     gains = np.array(gains)
-    enough = gains.sum() > max(_LEAST_GAIN, left / _LEFT)
-    return bool(enough and gains[gains > 0].sum() > 4.0 * -gains[gains < 0].sum())
+    return bool(explains_enough(gains.sum(), left) and gains[gains > 0].sum() > 4.0 * -gains[gains < 0].sum())
 
 
 def _best_fit(grid, light, weight, middle, width, places, shares):

@@ -56,3 +56,19 @@ def test_a_star_alone_stays_as_it_was_found(noise):
     profile = _light((0.0, 1.0, 30.0)) + rng.normal(0, noise, GRID.size)
     given = [Component(0.05, 1.1, 28.0)]
     assert resolve_blends(GRID, profile, np.full(GRID.size, noise), given) == given
+
+
+def test_what_leaves_most_unexplained_is_no_galaxy(monkeypatch):
+    """A star of which one order is wider, and cells uneven by hits: a broad component takes up some of either."""
+    given = [Component(0.05, 1.2, 500.0)]
+    orders = ((0.0, 1.0, 150.0), (0.1, 1.1, 150.0), (-0.1, 2.4, 150.0), (0.05, 0.95, 150.0))
+
+    def found():
+        for seed in range(4):
+            rng = np.random.default_rng(seed)
+            light = _light(*orders) * (1.0 + 0.06 * rng.normal(size=GRID.size)) + rng.normal(0, 0.3, GRID.size)
+            yield resolve_blends(GRID, light, np.full(GRID.size, 0.3), given)
+
+    assert list(found()) == [given] * 4
+    monkeypatch.setattr(slit_blends, "_MOST_LEFT", np.inf)
+    assert [len(components) for components in found()] == [2] * 4
