@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +23,8 @@ from soxs_recipes.instrument import load_instrument, static_calibration_path
 from soxs_recipes.recipes.framework.base import run_recipe
 from soxs_recipes.recipes.framework.product_plots import for_products
 from soxs_recipes.recipes.line_check import LineCheck
+from soxs_recipes.recipes.steps import line_check_steps
+from soxs_recipes.reduction.flexure.zero_point import ZeroPoint
 from soxs_recipes.simulator import Effects, simulate_frame
 from soxs_recipes.simulator.render import line_shape
 from soxs_recipes.simulator.spectrograph import Spectrograph
@@ -173,12 +177,13 @@ def _spectrum(number, band, low, high, rng, *, shift, sky_lines, star):
 def write_spectra(tmp_path):
     """Write ORDER1D products of an arm whose wavelengths are off by a velocity, a few bins at most."""
 
-    def write(arm, shift, *, sky_lines=True, star=3000.0, name="a.fits"):
+    def write(arm, shift, *, sky_lines=True, star=3000.0, name="a.fits", applied=()):
         rng = np.random.default_rng(8)
         spectra = [_spectrum(*order, rng, shift=shift, sky_lines=sky_lines, star=star) for order in RANGES[arm]]
         header = fits.Header()
         cards = {"INSTRUME": "SOXS", "MJD-OBS": 61100.75, "EXPTIME": 60.0, "ESO SEQ ARM": arm}
         cards |= {"ESO PRO CATG": f"SCI_SLIT_ORDER1D_{arm}", "ESO TEL AIRM START": 1.2, "ESO TEL AIRM END": 1.2}
+        cards |= {f"ESO QC {key} APPLIED": value for key, value in applied}
         for key, value in cards.items():
             header[f"HIERARCH {key}" if key.startswith("ESO") else key] = value
         path = write_product(tmp_path / name, spectra_hdus(spectra), header)
@@ -205,6 +210,59 @@ def test_spectra_whose_wavelengths_are_off_are_moved_back(write_spectra, tmp_pat
         assert np.array_equal(before.flux, after.flux)
 
 
+def test_where_wavelengths_fall_with_the_coordinate_shifts_have_the_other_sign(
+    write_spectra, tmp_path, monkeypatch
+):
+    frames, _ = write_spectra("NIR", 0.6)
+    right_way = line_check_steps._pixels
+
+    def turned(*arguments):
+        return {order: (middle, -width) for order, (middle, width) in right_way(*arguments).items()}
+
+    monkeypatch.setattr(line_check_steps, "_pixels", turned)
+    run = check(frames, tmp_path / "out")
+    qc = quality(run)
+    assert qc("SHIFT") == pytest.approx(-0.6, abs=max(4 * qc("ERR"), 0.04))
+    assert qc("TELL SHIFT") == pytest.approx(-0.6, abs=max(4 * qc("TELL ERR"), 0.1))
+    corrected = product(run, "SCI_SLIT_ORDER1D").path
+    # Whatever the coordinate, wavelengths were too large.
+    for before, after in zip(read_order_spectra(frames[0][0]), read_order_spectra(corrected), strict=True):
+        assert np.allclose((before.wavelength - after.wavelength) / before.bin_width, -qc("APPLIED"))
+
+
+def test_what_was_corrected_earlier_counts_too(write_spectra, tmp_path):
+    frames, _ = write_spectra("NIR", 0.6, applied=(("ZP", 1.5), ("EDGE", -0.4)))
+    qc = quality(check(frames, tmp_path / "out"))
+    assert qc("APPLIED") == pytest.approx(1.5 + qc("SHIFT"))
+    assert qc("APPLIED ACROSS") == -0.4
+    left = quality(check(frames, tmp_path / "left", correct=False))
+    assert left("APPLIED") == 1.5
+
+
+def test_velocity_is_that_of_the_wavelengths_as_they_are_handed_on(write_spectra, tmp_path):
+    frames, _ = write_spectra("NIR", 0.6)
+    corrected, left = (quality(check(frames, tmp_path / str(c), correct=c)) for c in (True, False))
+    assert corrected("VELOCITY") == pytest.approx(0.0, abs=1e-6)
+    per_bin = C * np.mean([(high - low) / 1999.0 / (0.5 * (low + high)) for _, _, low, high in RANGES["NIR"]])
+    assert left("VELOCITY") == pytest.approx(left("SHIFT") * per_bin, rel=0.05)
+    assert left("VELOCITY ERR") == pytest.approx(left("ERR") * per_bin, rel=0.05)
+
+
+def test_an_order_with_a_single_line_takes_the_shift_of_the_arm():
+    shifts = {1: (0.52, 0.02, 6), 4: (2.9, 0.1, 1)}
+    zero = ZeroPoint(0.5, 0.02, 7, shifts, 0.03, 3.0)
+    pixels = {1: (600.0, 0.07), 2: (370.0, -0.04), 4: (780.0, 0.08)}
+    inputs = SimpleNamespace(arm=load_instrument().arm("VIS"))
+    table = line_check_steps._order_table(
+        inputs, line_check_steps.Check(Path("a.fits"), zero, None, {}, pixels, {}, 1)
+    ).data
+    assert table["ORDER"].tolist() == [1, 2, 4]
+    assert table["SHIFT"].tolist() == pytest.approx([0.52, 0.5, 0.5])
+    assert table["N_LINES"].tolist() == [6, 0, 1]
+    assert table["SOURCE"].tolist() == ["lines", "arm (lines)", "arm (lines)"]
+    assert table["VELOCITY"].tolist() == pytest.approx([C * 0.52 * 0.07 / 600, -C * 0.5 * 0.04 / 370, C * 0.04 / 780])
+
+
 def test_without_sky_lines_the_tellurics_of_the_target_tell(write_spectra, tmp_path):
     run = check(write_spectra("VIS", 0.8, sky_lines=False, star=50_000.0)[0], tmp_path / "out")
     orders = read_table(product(run, "LINE_CHECK").path, "ORDERS")
@@ -228,6 +286,9 @@ def test_arms_are_compared(write_spectra, tmp_path):
     second = check([*frames, (str(other.path), other.tag)], tmp_path / "nir", correct=False)
     per_bin = C * np.mean([0.5 * 135.0 / 2000 / 612.5, 0.5 * 158.0 / 2000 / 769.0])
     assert quality(second)("ARMS DIFF") == pytest.approx(-per_bin, abs=1.5)
+    errors = [quality(run)("VELOCITY ERR") for run in (first, second)]
+    assert min(errors) > 0.05
+    assert quality(second)("ARMS DIFF ERR") == pytest.approx(np.hypot(*errors), rel=1e-6)
     assert second.status == "PARTIAL"  # out of range: more than 3 km/s
 
 

@@ -129,6 +129,21 @@ def test_a_brighter_neighbour_is_not_the_target():
     assert sorted(signs[2:]) == [-1.0, 1.0]
 
 
+def test_what_stands_in_one_beam_alone_is_not_the_target():
+    # A flaw as bright as the target, nearer to where that is expected, in the positive beam only.
+    rng = np.random.default_rng(9)
+    sample = cells([3.5, 2.3], [-1.5], (2.5, -2.5), rng)
+    pattern = find_pattern([sample], GRID, 0.0, tolerance=2.0)
+    assert pattern.target.position == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_place_that_would_throw_a_beam_off_the_slit_is_not_taken():
+    # Offsets count from the first beam: at the expected place for that, the second one would lie off the slit.
+    sample = cells([], [], (0.0, -8.0), np.random.default_rng(7))
+    pattern = find_pattern([sample], GRID, 0.0, tolerance=2.0, forced=True)
+    assert [pattern.position(offset) for offset in (0.0, -8.0)] == pytest.approx([4.0, -4.0])
+
+
 def test_faint_beams_are_found_by_all_differences_together():
     rng = np.random.default_rng(6)
     samples = [cells([2.8], [-2.2], (2.5, -2.5), rng, flux=0.9) for _ in range(12)]

@@ -69,6 +69,37 @@ def test_light_along_the_slit_is_that_of_the_object(scene_of, width_of, position
     assert width_of(np.array(pulls)) < 1.6
 
 
+def test_light_of_an_empty_slit_scatters_as_its_errors_say(scene_of, width_of):
+    """In whatever unit; and what cosmic rays hit has no part in it."""
+    along, pulls = 0.28 * (np.arange(37) - 18), []
+    for seed in (1, 2, 3):
+        scene = scene_of(seed=seed, flux_level=1e-3, emission=False, line_peak=1e-9, length=200)
+        result = extract_exposure(
+            scene.frame,
+            scene.maps,
+            0,
+            bands={1: "a", 2: "b"},
+            base_variance=scene.base_variance,
+            flat=scene.flat,
+            settings=ExtractionSettings(),
+        )
+        for fit in result.fits:
+            factor = np.full(fit.pixels.grid.size, 5.0)
+            light = slit_light(fit, "a", along, factor)
+            known = np.isfinite(light.variance)
+            assert known.sum() > 30
+            pulls.append((light.flux / np.sqrt(light.variance))[known])
+            hit = np.arange(fit.data.size) % 50 == 7
+            fit.hits |= hit
+            fit.data = np.where(hit, fit.data + 1e5, fit.data)
+            spoilt = slit_light(fit, "a", along, factor)
+            assert np.abs((spoilt.flux - light.flux) / np.sqrt(light.variance))[known].max() < 2.0
+    pulls = np.concatenate(pulls)
+    assert pulls.size > 180
+    assert abs(pulls.mean()) < 0.3
+    assert width_of(pulls) == pytest.approx(1.0, abs=0.2)
+
+
 def _light(order, flux, size=5):
     return SlitLight(order, f"b{order}", np.full(size, float(flux)), np.full(size, 4.0))
 

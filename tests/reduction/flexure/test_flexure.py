@@ -10,7 +10,7 @@ from soxs_recipes.data.pixel_maps import PixelMaps
 from soxs_recipes.reduction.extraction.extraction import make_grids
 from soxs_recipes.reduction.flexure.flexure import sky_pixels, sky_spectra, template_shifts, zero_point_of_spectra
 from soxs_recipes.reduction.flexure.line_positions import line_positions
-from soxs_recipes.reduction.flexure.slit_ends import EdgeShift, edge_shift, middles_of_steps
+from soxs_recipes.reduction.flexure.slit_ends import EdgeShift, _combined, edge_shift, middles_of_steps
 from soxs_recipes.reduction.flexure.zero_point import SkyLines
 
 
@@ -129,6 +129,29 @@ def test_middles_of_steps_have_true_errors(width_of):
     assert width_of(pulls) == pytest.approx(1.0, abs=0.12)
 
 
+def test_cells_that_disagree_with_a_step_make_its_error_larger(width_of):
+    """Noise three times what is stated."""
+    rng = np.random.default_rng(5)
+    offset = (np.arange(40) + 0.5) * 0.25 - 4.0
+    place = rng.uniform(-1.5, 1.5, 300)
+    share = 0.3 * ndtr((offset - place[:, None]) / 1.3) + rng.normal(0.0, 0.03, (300, 40))
+    found, sigma = middles_of_steps(share, np.full(share.shape, 0.01))
+    seen = np.isfinite(sigma)
+    assert seen.sum() > 280
+    assert width_of(((found - place) / sigma)[seen]) == pytest.approx(1.0, abs=0.15)
+
+
+def test_ends_of_the_slit_that_disagree_make_the_error_larger():
+    sign = np.tile([1.0, -1.0], 12)
+    shift = 0.3 + 0.2 * sign + np.random.default_rng(6).normal(0.0, 0.01, 24)
+    parts = np.stack([shift, np.full(24, 0.01), sign, np.zeros(24)], axis=1)
+    apart = _combined(parts)
+    assert apart.shift == pytest.approx(0.3, abs=0.03)
+    assert apart.error == pytest.approx(0.2, abs=0.02)
+    together = _combined(parts - np.outer(0.2 * sign, [1.0, 0.0, 0.0, 0.0]))
+    assert together.error < 0.01
+
+
 def test_steps_that_do_not_show_have_no_place():
     share = np.random.default_rng(4).normal(0.0, 0.01, (5, 40))
     _, sigma = middles_of_steps(share, np.full(share.shape, 0.01))
@@ -204,3 +227,14 @@ def test_line_positions_have_true_errors(width_of):
     assert seen.mean() > 0.95
     assert width_of(((found - centres) / sigma)[seen]) == pytest.approx(1.0, abs=0.2)
     assert np.median(fwhm[seen]) == pytest.approx(2.83, abs=0.1)
+
+
+def test_what_is_no_line_has_no_position():
+    rng, x = np.random.default_rng(7), np.arange(400)
+    # A line, a hit in one bin, a hump of no line's width, and what noise might make.
+    shapes = ((50, 800.0, 1.2), (130, 3000.0, 0.1), (220, 800.0, 6.0), (310, 30.0, 1.2))
+    clean = 50.0 + sum(height * np.exp(-0.5 * ((x - place) / sigma) ** 2) for place, height, sigma in shapes)
+    error = np.full(400, 9.0)
+    found, _, _ = line_positions(clean + rng.normal(0, error), error, np.array([50.4, 130.4, 220.4, 310.4]))
+    assert found[0] == pytest.approx(50.0, abs=0.1)
+    assert not np.isfinite(found[1:]).any()

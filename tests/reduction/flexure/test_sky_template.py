@@ -7,16 +7,19 @@ from scipy.special import ndtr
 from soxs_recipes.reduction.flexure.sky_template import template_shift
 
 
-def sky(rng, shift, width, count=60, size=1500, level=40.0, noise=True):
-    """Spectrum and error, with list positions that the spectrum is displaced from, and listed brightnesses."""
+def sky(rng, shift, width, count=60, size=1500, level=40.0, noise=True, factor=1.0, variation=0.3):
+    """Spectrum and error, with list positions that the spectrum is displaced from, and listed brightnesses.
+
+    Lines have `factor` times the light of the list, give or take the `variation` of airglow.
+    """
     listed = np.sort(rng.uniform(0, size, count))
     brightness = 10 ** rng.uniform(1.5, 4.0, count)
     clean = level + 0.01 * np.arange(size)
     x = np.arange(size)
-    # Lines vary by a third from the list, as airglow does.
-    for place, light in zip(listed + shift, brightness * rng.normal(1, 0.3, count).clip(0.2), strict=True):
+    light_of_lines = factor * brightness * rng.normal(1, variation, count).clip(0.2)
+    for place, light in zip(listed + shift, light_of_lines, strict=True):
         clean = clean + light / width * (ndtr((x - place + width / 2) / 1.2) - ndtr((x - place - width / 2) / 1.2))
-    error = np.sqrt(clean + 50.0) / 5.0
+    error = np.sqrt(np.maximum(clean, 0.0) + 50.0) / 5.0
     return (clean + rng.normal(0, error) * noise, error), (listed, brightness)
 
 
@@ -37,6 +40,27 @@ def test_noise_tells_nothing():
     spectrum = (rng.normal(50, 2.0, 1500), np.full(1500, 2.0))
     (found,) = template_shift([spectrum], [sky(rng, 0.0, 16.0)[1]], 16.0)
     assert np.isnan(found.shift)
+
+
+def test_absorption_where_lines_are_listed_tells_nothing():
+    rng = np.random.default_rng(5)
+    spectrum, lines = sky(rng, 0.5, 14.0, factor=-1.0, level=5000.0)
+    assert np.isnan(template_shift([spectrum], [lines], 14.0)[0].shift)
+
+
+def test_errors_are_those_of_noise_beside_their_floor():
+    """Lines as bright as listed, and faint: noise alone rules."""
+    pulls, errors = [], []
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        spectrum, lines = sky(rng, 0.3, 12.0, factor=0.006, variation=0.0)
+        (found,) = template_shift([spectrum], [lines], 12.0)
+        if np.isfinite(found.shift):
+            errors.append(found.error)
+            pulls.append((found.shift - 0.3) / found.error)
+    assert len(pulls) > 100
+    assert np.median(errors) > 0.15
+    assert np.std(pulls) == pytest.approx(1.0, abs=0.2)
 
 
 def test_no_spectra_no_shifts():

@@ -37,6 +37,18 @@ def test_the_two_that_enclose_the_time_are_taken():
     assert point.along_error == pytest.approx(0.01 * np.hypot(0.75, 0.25))
 
 
+def test_each_arc_brings_its_error_with_its_share():
+    point = interpolated_shift([arc(1.0, error=0.01), arc(2.0, error=0.05)], 1.75)
+    assert point.along_error == pytest.approx(np.hypot(0.25 * 0.01, 0.75 * 0.05))
+    assert point.across_error == pytest.approx(np.hypot(0.25 * 0.02, 0.75 * 0.1))
+
+
+@pytest.mark.parametrize(("time", "expected"), [(1.0, 5.0), (4.0, -7.0)])
+def test_at_the_time_of_the_first_or_last_arc_nothing_lies_outside(time, expected):
+    point = interpolated_shift([arc(1.0, 5.0), arc(4.0, -7.0)], time)
+    assert (point.how, point.along, point.distance) == ("interpolated", expected, 0.0)
+
+
 @pytest.mark.parametrize(("time", "expected"), [(0.5, 5.0), (9.0, -7.0)])
 def test_outside_the_nearest_is_taken_and_said(time, expected):
     point = interpolated_shift([arc(1.0, 5.0), arc(4.0, -7.0)], time)

@@ -1,6 +1,7 @@
 """Gain, read noise, linearity and odd pixels of synthetic series whose truth the algorithms do not see."""
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from scipy.ndimage import convolve
 
 from soxs_recipes.data.linearity import LinearityCurve
 from soxs_recipes.reduction.frames.linearity import fit_linearity, full_well
-from soxs_recipes.reduction.frames.linearity_series import Pair, characterise
+from soxs_recipes.reduction.frames.linearity_series import Pair, _transfer_curve, characterise
 from soxs_recipes.reduction.frames.photon_transfer import (
+    TransferCurve,
     brightness_groups,
     fit_transfer_curve,
     neighbour_correlation,
@@ -119,6 +121,44 @@ def test_a_delay_that_is_not_fitted_bends_the_curve(late):
     fit = fit_linearity(_TIMES, level, error, columns=(0, 420), limit=55000.0, shutter=False)
     assert np.abs(fit.lamp - 1.0).max() > 4.0 * np.abs(result.linearity.lamp - 1.0).max()
     assert bench.error_of(fit.curve) > 2.0 * bench.error_of(result.linearity.curve)
+
+
+@pytest.mark.parametrize("gain", [0.4, 3.0])
+@pytest.mark.parametrize("floor", [None, 30.0])
+def test_errors_of_the_gain_are_true(gain, floor):
+    """Errors of variances are in proportion to the measured ones, as `pair_statistics` has them."""
+    rng, level, pulls = np.random.default_rng(1), np.geomspace(50.0, 50000.0, 100), []
+    for _ in range(200):
+        variance = (level / gain + 30.0) * (1.0 + 0.1 * rng.normal(size=level.size))
+        found = fit_transfer_curve(level, variance, 0.1 * variance, noise_floor=floor)
+        pulls.append((found.gain - gain) / found.gain_error)
+    assert abs(np.mean(pulls)) < 0.4
+    assert np.std(pulls) == pytest.approx(1.0, abs=0.15)
+
+
+def test_what_the_curve_may_be_wrong_by_makes_the_gain_less_certain():
+    gains = {"middle": 2.0, "one": 2.03, "other": 1.96}
+    fit = SimpleNamespace(curve="middle", uncertain_curves=lambda: ["one", "other"])
+    found = _transfer_curve(lambda curve: TransferCurve(gains[curve], 0.01, 4.0, np.zeros(1), 1.0), fit)
+    assert found.gain == 2.0
+    assert found.gain_error == pytest.approx(np.sqrt(0.01**2 + 0.03**2 + 0.04**2))
+
+
+class KneeBench(Bench):
+    """A detector whose response bends sharply at seven tenths of its well."""
+
+    def read(self, linear, curvature=None):
+        knee = 0.7 * _WELL
+        return np.minimum(super().read(np.minimum(linear, knee)) + 0.4 * np.maximum(linear - knee, 0.0), _WELL)
+
+
+def test_the_range_ends_before_a_bend_that_no_curve_follows():
+    bench = KneeBench(curvature=0.02)
+    result = bench.measure()
+    # Signals beyond the knee would be wrong by far more.
+    assert 0.4 * _WELL < result.linearity.curve.limit < 0.76 * _WELL
+    assert bench.error_of(result.linearity.curve) < 2e-3
+    assert result.transfer.gain == pytest.approx(bench.gain, rel=0.01)
 
 
 def test_saturation_is_found_and_kept_out(late):
