@@ -91,8 +91,9 @@ class MapGrid:
         if not angles:
             self._inputs.mark_partial("no position angle in the headers: the slit is taken to point to the north")
             return 0.0
-        if np.ptp(angles) > _SAME_ANGLE:
-            self._inputs.mark_partial(f"the slit turned by {np.ptp(angles):.1f} degrees within the map")
+        turned = np.ptp([(angle - angles[0] + 180.0) % 360.0 for angle in angles])
+        if turned > _SAME_ANGLE:
+            self._inputs.mark_partial(f"the slit turned by {turned:.1f} degrees within the map")
         return angles[0]
 
     def _laid_out(self, paths, points):
