@@ -8,8 +8,8 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.time import Time, TimeDelta
 
-from soxs_recipes.fits_files import read_slit_map, read_table
 from soxs_recipes.data.spectrum import OrderSpectrum
+from soxs_recipes.fits_files import read_slit_map, read_table
 from soxs_recipes.instrument import load_instrument
 from soxs_recipes.recipes.framework.base import run_recipe
 from soxs_recipes.recipes.framework.inputs import gather_inputs

@@ -260,7 +260,9 @@ def test_an_order_with_a_single_line_takes_the_shift_of_the_arm():
     assert table["SHIFT"].tolist() == pytest.approx([0.52, 0.5, 0.5])
     assert table["N_LINES"].tolist() == [6, 0, 1]
     assert table["SOURCE"].tolist() == ["lines", "arm (lines)", "arm (lines)"]
-    assert table["VELOCITY"].tolist() == pytest.approx([C * 0.52 * 0.07 / 600, -C * 0.5 * 0.04 / 370, C * 0.04 / 780])
+    assert table["VELOCITY"].tolist() == pytest.approx(
+        [C * 0.52 * 0.07 / 600, -C * 0.5 * 0.04 / 370, C * 0.04 / 780]
+    )
 
 
 def test_without_sky_lines_the_tellurics_of_the_target_tell(write_spectra, tmp_path):

@@ -38,7 +38,7 @@ def test_errors_of_shift_and_scale_are_those_of_the_scatter(scatter):
 
 
 def spectrum(rng, direction, listed, shift=SHIFT, scale=SCALE):
-    """An order of 1500 bins whose lines are moved in pixel coordinates, which run with wavelength or against it."""
+    """An order of 1500 bins with lines moved in pixel coordinates, which run with wavelength or against it."""
     wavelength = 600.0 + 0.04 * np.arange(1500)
     bins = (listed - 600.0) / 0.04
     coordinate = direction * (2.0 * bins / 1499.0 - 1.0)
