@@ -1,17 +1,22 @@
 """soxs_lingain on a simulated series: gain, read noise, curve and odd pixels against the simulator's truth."""
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
+from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.fits_files import read_linearity, read_quality, read_table
 from soxs_recipes.instrument import load_instrument, static_calibration_path
+from soxs_recipes.recipes import lingain
 from soxs_recipes.recipes.framework.base import run_recipe
 from soxs_recipes.recipes.framework.preparation import prepare_detailed
 from soxs_recipes.recipes.lingain import LinearityAndGain
+from soxs_recipes.recipes.steps import linearity_frames
 from soxs_recipes.recipes.steps.linearity_correction import curves_of, known_bad_pixels
 from soxs_recipes.simulator import Effects
 from soxs_recipes.simulator.detector import limited, mean_curvature
@@ -180,3 +185,81 @@ def test_non_linear_pixels_join_the_known_bad_ones_when_asked(result):
     both = known_bad_pixels(_Inputs(True, BP_MAP_REF=known, BP_MAP_NL=odd))
     np.testing.assert_array_equal(both, read_quality(known) | read_quality(odd))
     assert np.count_nonzero(both) > np.count_nonzero(read_quality(known))
+
+
+def _layout(**fields):
+    return SimpleNamespace(**{"amplifiers": (), "science_window": (0, 8, 0, 8)} | fields)
+
+
+def _prepared(path, time, level):
+    """A frame of 8 x 8 pixels of 2 e- an ADU, one of them hot."""
+    data = np.full((8, 8), 2.0 * level, np.float32)
+    data += np.random.default_rng(len(path.stem)).normal(0.0, 4.0, data.shape).astype(np.float32)
+    data[3, 4] += 2.0 * 50.0 * time
+    meta = FrameMeta(name=path.stem, exposure_time=time, gain=2.0, read_noise=4.0)
+    frame = Frame(data, np.full(data.shape, 16.5, np.float32), np.zeros(data.shape, np.int32), meta)
+    return SimpleNamespace(frame=frame, notes=(), shortcoming="", setup=SimpleNamespace(layout=_layout()))
+
+
+def test_the_shortest_unlit_frames_tell_the_noise_and_hot_pixels_take_no_part(monkeypatch):
+    times = {"d1": 1.0, "d2": 1.0, "d3": 40.0} | {f"f{n}{k}": float(n) for n in (2, 4, 8) for k in "ab"}
+    paths = {name: Path(f"{name}.fits") for name in times}
+    inputs = SimpleNamespace(
+        declaration=LinearityAndGain.declaration,
+        arm=load_instrument().arm("NIR"),
+        keyword=lambda name, path=None, default=None: times[path.stem] if name == "EXPTIME" else default,
+        note=lambda _: None,
+        mark_partial=lambda _: None,
+    )
+    monkeypatch.setattr(
+        linearity_frames,
+        "_prepared",
+        lambda _, chosen: (_prepared(path, times[path.stem], 100.0 * times[path.stem]) for path in chosen),
+    )
+    lit, unlit = ([path for name, path in paths.items() if name[0] == kind] for kind in "fd")
+    series = linearity_frames.read_series(inputs, lit, unlit)
+    assert [pair.time for pair in series.pairs] == [2.0, 4.0, 8.0]
+    assert [time for time, _ in series.dark] == [1.0, 1.0]
+    assert np.argwhere(~series.good).tolist() == [[3, 4]]
+    assert len(series.used) == 9
+
+
+def test_amplifiers_share_the_whole_detector_of_which_the_science_window_is_a_part():
+    inputs = SimpleNamespace(arm=load_instrument().arm("NIR"), keyword=lambda name: {"OUTPUTS": 4}[name])
+    meta = SimpleNamespace(binning=(1, 1))
+    prepared = SimpleNamespace(
+        setup=SimpleNamespace(layout=_layout(science_window=(4, 2044, 4, 2044))), frame=SimpleNamespace(meta=meta)
+    )
+    assert inputs.arm.detector.raw_shape == (2048, 2048)
+    columns = linearity_frames._amplifiers(prepared, 2040, inputs)
+    assert columns == [(0, 508), (508, 1020), (1020, 1532), (1532, 2040)]
+    inputs.keyword = lambda name: None
+    assert linearity_frames._amplifiers(prepared, 2040, inputs) == [(0, 2040)]
+
+
+def test_the_read_noise_is_as_uncertain_as_noise_and_gain():
+    result = SimpleNamespace(transfer=SimpleNamespace(gain=2.0, gain_error=0.1, noise_floor=9.0 + 1.0 / 12.0))
+    noise, error = lingain._noise_of(result, (4.0, 0.15))
+    assert (noise, error) == (8.0, pytest.approx(np.hypot(2.0 * 0.15, 0.1 * 4.0)))
+    fitted, unknown = lingain._noise_of(result, None)
+    assert fitted == pytest.approx(6.0)
+    assert np.isnan(unknown)
+
+
+def test_the_detector_is_as_good_as_its_worst_amplifier(monkeypatch):
+    every = [
+        {"GAIN": 2.0, "GAIN ERR": 0.01, "RON": 8.0, "LIN RES MAX": 0.02, "LIN LIMIT": 9e4, "FULL WELL": 1.3e5},
+        {"GAIN": 2.2, "GAIN ERR": 0.03, "RON": 9.0, "LIN RES MAX": 0.05, "LIN LIMIT": 8e4, "FULL WELL": 1.2e5},
+    ]
+    monkeypatch.setattr(lingain, "_amplifier_values", lambda result, noise: every[result.number])
+    results = [SimpleNamespace(number=number, linearity=None) for number in (0, 1)]
+    bad, known = np.zeros((4, 4), np.int32), np.ones((4, 4), bool)
+    bad[1, 2] = 16
+    qc = lingain._values(SimpleNamespace(pairs=[1, 2, 3]), results, [None, None], (bad, known), ccd=True)
+    values = {item.name: item.value for item in qc}
+    assert values["GAIN"] == pytest.approx(2.1)
+    assert values["RON"] == pytest.approx(8.5)
+    worst = ("GAIN ERR", "LIN RES MAX", "LIN LIMIT", "FULL WELL")
+    assert [values[name] for name in worst] == [0.03, 0.05, 8e4, 1.2e5]
+    assert (values["GAIN AMP1"], values["GAIN AMP2"], values["N PAIRS"]) == (2.0, 2.2, 3)
+    assert (values["BADPIX NUM"], values["BADPIX FRAC"]) == (1, 1.0 / 16.0)

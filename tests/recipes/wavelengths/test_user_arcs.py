@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -14,6 +16,7 @@ from soxs_recipes.recipes.framework.base import run_recipe
 from soxs_recipes.recipes.framework.inputs import gather_inputs
 from soxs_recipes.recipes.framework.product_plots import for_products
 from soxs_recipes.recipes.stare import Stare
+from soxs_recipes.recipes.steps import user_arcs
 from soxs_recipes.recipes.steps.spectroscopy import find_geometry, locate_exposure, prepare_exposures
 from soxs_recipes.recipes.wave_interpolate import WaveInterpolate
 from soxs_recipes.simulator import simulate_frame
@@ -107,6 +110,63 @@ def test_one_arc_alone_is_used_and_marked_and_so_is_a_time_outside(bracket, tmp_
     header = fits.getheader(late.products[0].path)
     assert header["ESO QC BRACKETED"] is False
     assert header["ESO QC SHIFT"] == pytest.approx(BEGIN[1] + DRIFT[1], abs=0.05)
+
+
+@one_arm
+def test_the_tilt_of_an_arc_counts_towards_the_upper_end_of_the_slit(bracket, monkeypatch):
+    _, frames, calibrations, _ = bracket
+    inputs = gather_inputs(WaveInterpolate.declaration, [(str(frames[0]), ""), *calibrations])
+    geometry = find_geometry(inputs, (1, 1))
+    exposure = next(prepare_exposures(inputs, [frames[0]], None))
+    # Light moved up by 0.4 px at the upper end of the slit, down as much at the lower one.
+    half = 0.5 * inputs.arm.slit_length
+    move = 0.4 * np.nan_to_num(geometry.maps(inputs, exposure.frame.shape).slit) / half
+    rows = np.arange(move.shape[0], dtype=float)[:, None] - move
+    low = np.clip(np.floor(rows).astype(int), 0, move.shape[0] - 2)
+    columns, part = np.arange(move.shape[1])[None, :], rows - low
+    light = exposure.frame.data
+    sheared = (1.0 - part) * light[low, columns] + part * light[low + 1, columns]
+    tilts = []
+    for data in (light, sheared.astype(np.float32)):
+        changed = replace(exposure, frame=exposure.frame.with_arrays(data=data))
+        monkeypatch.setattr(user_arcs, "prepare_exposures", lambda *_, changed=changed: iter([changed]))
+        (arc,) = user_arcs.measure_arcs(inputs, [frames[0]], geometry)
+        tilts.append(arc.tilt)
+    assert tilts[1] - tilts[0] == pytest.approx(0.4, abs=0.06)
+
+
+def test_arcs_through_the_pinhole_serve_as_well(tmp_path, known_geometry):
+    arcs = [
+        expose("pinhole_arc", "VIS", hours, tmp_path, length=30.0, index=i)[0] for i, hours in enumerate((0, 1))
+    ]
+    middle = START.mjd + (0.5 + 30.0 / 7200.0) / 24.0
+    result = run(arcs, known_geometry("VIS", SEED, tmp_path), tmp_path / "out", mjd=middle)
+    header = fits.getheader(result.products[0].path)
+    flexure = BEGIN + DRIFT * (0.5 + 30.0 / 7200.0)
+    assert header["ESO QC N LINES"] > 50
+    assert header["ESO QC SHIFT"] == pytest.approx(flexure[1], abs=0.02)
+    assert header["ESO QC ACROSS"] == pytest.approx(flexure[0], abs=0.02)
+    assert header["ESO QC DRIFT"] == pytest.approx(DRIFT[1], abs=0.02)
+    assert header["ESO QC DRIFT ACROSS"] == pytest.approx(DRIFT[0], abs=0.02)
+    assert 3000 < header["ESO QC R SLIT"] < 20000
+
+
+@one_arm
+def test_lines_that_are_taken_stand_alone_at_the_resolution_of_the_slit(bracket):
+    _, frames, calibrations, _ = bracket
+    inputs = gather_inputs(WaveInterpolate.declaration, [(str(frames[0]), ""), *calibrations])
+    counts = []
+    for slits in (1.0, 1.5):  # wider ones are measured by a template of all lines
+        lines = user_arcs._lines_for(inputs, slits / inputs.arm.pixel_scale)
+        element = slits * lines.wavelength / inputs.arm.resolution
+        apart = np.abs(lines.wavelength[:, None] - lines.wavelength)
+        np.fill_diagonal(apart, np.inf)
+        rival = lines.brightness[None, :] > 0.03 * lines.brightness[:, None]
+        crowded = (rival & (apart < 2.4 * element[:, None])).any(axis=1)
+        assert crowded.any()
+        assert not (lines.isolated & crowded).any()
+        counts.append(lines.isolated.sum())
+    assert counts[0] > counts[1] > 5
 
 
 @one_arm

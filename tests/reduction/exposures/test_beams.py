@@ -130,11 +130,13 @@ def test_a_brighter_neighbour_is_not_the_target():
 
 
 def test_what_stands_in_one_beam_alone_is_not_the_target():
-    # A flaw as bright as the target, nearer to where that is expected, in the positive beam only.
-    rng = np.random.default_rng(9)
-    sample = cells([3.5, 2.3], [-1.5], (2.5, -2.5), rng)
-    pattern = find_pattern([sample], GRID, 0.0, tolerance=2.0)
-    assert pattern.target.position == pytest.approx(1.0, abs=0.1)
+    flaw = cells([1.7] * 5, [], (2.5, -2.5), np.random.default_rng(9))
+    assert not find_pattern([flaw], GRID, 0.0, tolerance=2.0).choice.detected
+    # In both beams, it is.
+    both = cells([1.7] * 5, [-3.3] * 5, (2.5, -2.5), np.random.default_rng(9))
+    pattern = find_pattern([both], GRID, 0.0, tolerance=2.0)
+    assert pattern.choice.detected
+    assert pattern.target.position == pytest.approx(-0.8, abs=0.1)
 
 
 def test_a_place_that_would_throw_a_beam_off_the_slit_is_not_taken():
