@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from soxs_recipes.data.dispersion_solution import DispersionSolution
 from soxs_recipes.errors import AlgorithmError
 from soxs_recipes.reduction.dispersion.dispersion_fit import LineSample, block_of_one_order, fit_dispersion
 
@@ -57,6 +58,9 @@ def test_wrong_lines_are_written_down_as_rejected(arc_layout):
     assert wrong.sum() == 9
     assert not fit.kept[wrong].any()
     assert fit.kept[~wrong].mean() > 0.97
+    # Whichever coordinate tells.
+    assert fit.weight[wrong].max() < 0.1
+    assert np.median(fit.weight[~wrong]) > 0.7
     assert np.abs(fit.y_residual[along]) == pytest.approx(4.0, abs=0.5)
     for number in layout.ranges:
         own = lines.wavelength[lines.order == number]
@@ -101,6 +105,21 @@ def test_one_order_of_a_block_is_the_same_surface(arc_layout):
         block.order_surface(14).evaluate(w, s), single.order_surface(14).evaluate(w, s), strict=True
     ):
         assert np.abs(first - second).max() < 1e-9
+
+
+def test_one_order_of_a_block_is_as_uncertain_as_it_was(arc_layout):
+    block = arc_layout("echelle").prior().blocks[0]
+    random = np.random.default_rng(2)
+    roots = random.normal(0.0, 0.01, (2, len(block.terms), len(block.terms)))
+    block = replace(block, x_covariance=roots[0] @ roots[0].T, y_covariance=roots[1] @ roots[1].T)
+    w, s = (grid.ravel() for grid in np.meshgrid(np.linspace(1360.0, 1425.0, 7), (-3.0, 0.0, 4.0)))
+    order = np.full(w.size, 14)
+    errors = [
+        DispersionSolution((one,)).prediction_error(order, w, s) for one in (block, block_of_one_order(block, 14))
+    ]
+    for first, second in zip(*errors, strict=True):
+        assert first.min() > 0
+        np.testing.assert_allclose(first, second, rtol=1e-9)
 
 
 @pytest.mark.parametrize("lines", [2, 5])

@@ -116,6 +116,47 @@ def test_flux_in_physical_units_is_averaged_not_divided():
     assert np.allclose(merged.flux[5:-5], density(merged.wavelength)[5:-5], rtol=5e-4)
 
 
+def test_each_bin_tells_the_order_of_most_weight():
+    merged = merge_orders(two(), 0.05)
+    near = [int(np.argmin(np.abs(merged.wavelength - place))) for place in (514.0, 515.3, 519.7, 521.0)]
+    assert merged.order[near].tolist() == [1, 1, 2, 2]
+
+
+def test_bins_lie_within_what_was_measured():
+    grid = merged_grid(two(), 0.05)
+    first, last = two()[0].wavelength[0], two()[1].wavelength[-1]
+    assert first <= grid[0] < first + 0.05
+    assert last - 0.05 < grid[-1] <= last
+    assert np.allclose(grid / 0.05, np.rint(grid / 0.05))
+
+
+def test_noise_does_not_choose_between_orders():
+    """Errors that follow the noisy counts themselves would favour the order that happens to be faint."""
+    rng, orders = np.random.default_rng(4), []
+    for number in (1, 2):
+        order = order_spectrum(number, 500.0, 600.0, 0.05)
+        counts = rng.poisson(60.0, order.flux.size).astype(float)
+        orders.append(replace(order, flux=counts, variance=counts + 10.0, correlation=np.zeros((2, counts.size))))
+    merged = merge_orders(orders, 0.05)
+    found = (merged.flux * 0.05)[20:-20] * orders[0].bin_width.mean() / 0.05
+    assert found.size > 1900
+    expected = 60.0 / orders[0].bin_width * orders[0].bin_width.mean()
+    assert found.mean() == pytest.approx(expected.mean(), abs=4.0 * np.sqrt(60.0 / 2 / found.size))
+
+
+def test_marks_of_an_order_come_with_its_light_only():
+    first, second = two()
+    known = np.arange(first.flux.size) < first.flux.size - 2  # so that the order ends within a bin
+    marks = np.full(known.size, np.int32(QualityFlag.SATURATED))
+    marked = replace(first, quality=marks, variance=np.where(known, first.variance, np.inf))
+    merged = merge_orders([marked, second], 0.05)
+    high = first.wavelength[-3] + 0.5 * first.bin_width[-3]
+    share = np.clip((high - (merged.wavelength - 0.025)) / 0.05, 0.0, 1.0)
+    carried = (merged.quality & np.int32(QualityFlag.SATURATED)) != 0
+    assert ((share > 0.1) & (share < 0.5)).sum() == 1
+    assert np.array_equal(carried, share > 0.6)
+
+
 def test_nothing_to_merge_is_named():
     empty = replace(two()[0], variance=np.full(two()[0].variance.size, np.inf))
     with pytest.raises(AlgorithmError, match="no order holds"):

@@ -73,6 +73,10 @@ def test_bands_cover_each_order_once_and_leave_out_what_is_unknown():
     assert limits[0].flux == pytest.approx(16.0)  # per nm
     assert limits[0].error == pytest.approx(4.0 / np.sqrt(10))
     assert limits[0].limit == pytest.approx(16.0 + 3.0 * 4.0 / np.sqrt(10))
+    # A flux that is negative by chance lowers no limit.
+    (below,) = band_limits([spectrum(-flux, 2.0)], [(3, 500.0, 510.0)], 3.0)
+    assert below.flux == pytest.approx(-16.0)
+    assert below.limit == pytest.approx(3.0 * below.error)
     calibrated = spectrum(flux, 2.0, unit="erg / (s cm2 Angstrom)")
     assert band_limits([calibrated], bands_of([calibrated]), 3.0)[0].flux == pytest.approx(8.0)
 

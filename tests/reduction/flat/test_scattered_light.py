@@ -45,6 +45,18 @@ def test_no_light_gives_no_bias_and_negative_values_are_allowed(quasi_orders):
     assert model.mean() == pytest.approx(-20.0, abs=0.05)
 
 
+def test_a_ghost_between_the_orders_does_not_lift_the_surface(quasi_orders):
+    scene = quasi_orders()
+    frame, table = scene.frame(scene.slit_flat(30000.0) + 60.0, seed=3), scene.true_table()
+    clean, _ = fit_scattered_light(frame, table)
+    gaps = between_orders(table, frame.shape)
+    rows = np.arange(frame.shape[0])[:, None]
+    ghost = (gaps == 2) & (rows > 600) & (rows < 700)
+    assert ghost.sum() > 500
+    spoilt, _ = fit_scattered_light(frame.with_arrays(data=frame.data + np.float32(500.0) * ghost), table)
+    assert np.abs(spoilt - clean).max() < 1.0
+
+
 def test_gaps_hold_no_light_of_an_order(echelle):
     scene = echelle()
     gaps = between_orders(scene.true_table(), (scene.columns, scene.rows))

@@ -109,6 +109,51 @@ def test_wrong_airmass_is_seen(scene):
     assert np.ptp(errors) > 0.02
 
 
+def _prepared(scene, order, velocity=0.0, airmass=None):
+    """Order of the scene ready to fit, and the transmission at the zenith in each bin."""
+    observation = StandardObservation(scene.orders, scene.exposure_time, airmass or scene.airmass, 5000.0)
+    tables = (
+        StandardSpectrum(*scene.star),
+        ExtinctionCurve(*scene.extinction),
+        TelluricTransmission(*scene.telluric),
+    )
+    return module._prepare(scene.orders[order - 1], observation, *tables, velocity)
+
+
+def test_cores_of_hydrogen_are_left_out_where_the_stars_velocity_puts_them(scene):
+    for velocity in (0.0, 400.0):
+        prepared = _prepared(scene, 2, velocity)
+        from_core = (prepared.spectrum.wavelength / 486.27 - 1.0) * 299792.458 - velocity
+        assert not prepared.use[np.abs(from_core) < 220.0].any()
+        assert prepared.use[np.abs(np.abs(from_core) - 330.0) < 60.0].all()
+
+
+def test_absorption_counts_as_strong_at_the_airmass(scene, fit):
+    through = _prepared(scene, 3).transmission
+    assert ((through > 0.4) & (through < 0.65)).sum() > 5
+    assert not _prepared(scene, 3, airmass=3.0).use[through**3.0 < 0.29].any()
+    own = fit.response.order == 3
+    at = np.interp(fit.response.wavelength[own], scene.orders[2].wavelength, through) ** scene.airmass
+    flagged = (fit.response.quality[own] & int(QualityFlag.TELLURIC)) != 0
+    assert flagged.sum() > 10
+    assert np.array_equal(flagged, at < 0.95)
+
+
+def test_a_star_without_lines_has_no_velocity(scene):
+    from dataclasses import replace
+
+    rng, orders = np.random.default_rng(3), []
+    for order in scene.orders:
+        air = 10 ** (-0.4 * scene.airmass * np.interp(order.wavelength, *scene.extinction))
+        light = 6e-14 * (order.wavelength / 550.0) ** -3.6 * air * order.bin_width * scene.exposure_time
+        expected = light * scene.sensitivity[order.order](order.wavelength)
+        orders.append(replace(order, flux=expected + rng.normal(size=len(expected)) * np.sqrt(order.variance)))
+    smooth = replace(scene, orders=orders, star=(scene.star[0], 6e-14 * (scene.star[0] / 550.0) ** -3.6))
+    found = derive(smooth, telluric=False)
+    assert found.velocity == 0.0
+    assert found.velocity_error > 50.0
+
+
 def _errors_near_lines(found, scene):
     errors = []
     for number in (1, 2):

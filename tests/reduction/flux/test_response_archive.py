@@ -60,6 +60,24 @@ def test_median_shape_at_the_median_level():
     assert np.median(one.error / one.response) > 0.05
 
 
+def test_curves_that_agree_leave_the_error_of_a_mean():
+    archive = None
+    for night in range(4):
+        archive = join_archive(archive, curve(1), 61000.0 + night, "star", 10)
+    median = archive_response(archive)
+    assert median.error / median.response == pytest.approx(np.full(400, 0.005), rel=0.05)
+
+
+def test_curves_of_more_orders_stand_at_the_level_of_the_others():
+    archive = None
+    for night, orders in enumerate([(1, 2), (1, 2, 3), (1, 2), (1, 2, 3)]):
+        archive = join_archive(archive, curve(night, orders=orders), 61000.0 + night, "star", 10)
+    median, truth = archive_response(archive), curve(1, orders=(1, 2, 3), sigma=0.0)
+    assert np.median(median.response / truth.response) == pytest.approx(1.0, abs=0.005)
+    assert np.median(median.error / median.response) < 0.015
+    np.testing.assert_allclose(archive.photons, 2e-9 / archive.wavelength)
+
+
 def test_a_new_order_joins():
     archive = build(3)
     wider = join_archive(archive, curve(5, orders=(1, 2, 3)), 61500.0, "wide", 10)
@@ -75,6 +93,8 @@ def test_grey_and_coloured_changes_are_told_apart():
     archive = build()
     same = compare_with_archive(curve(50), archive, 61300.0)
     assert (abs(same.drift) < 0.005, same.deviation < 0.006, same.count) == (True, True, 6)
+    # Noise alone sets the earlier curves apart, too.
+    assert same.usual == pytest.approx(same.deviation, rel=0.6)
     grey = compare_with_archive(curve(51, 0.9), archive, 61300.0)
     assert grey.drift == pytest.approx(-0.1, abs=0.005)
     assert grey.deviation < 0.006
@@ -135,3 +155,26 @@ def test_all_orders_together():
         for k in (0, 1)
     ]
     assert 1.0 / arm.response[both] == pytest.approx(sum(parts), rel=1e-3)
+
+
+def test_what_all_orders_together_are_told_by():
+    response = curve(1)
+    quality = np.where(response.wavelength > 575.0, np.int32(QualityFlag.TELLURIC), np.int32(0))
+    response = replace(response, quality=quality.astype(np.int32))
+    arm = arm_response(response)
+    alone, both = arm.wavelength < 479.0, int(np.argmin(np.abs(arm.wavelength - 490.0)))
+    np.testing.assert_allclose((arm.error / arm.response)[alone], 0.01, rtol=1e-6)
+    parts = [
+        [
+            np.interp(arm.wavelength[both], response.wavelength[own], values[own])
+            for values in (1.0 / response.response, response.error / response.response, response.efficiency)
+        ]
+        for own in (response.order == 1, response.order == 2)
+    ]
+    (one, error_one, eff_one), (two, error_two, eff_two) = parts
+    expected = np.hypot(one * error_one, two * error_two) / (one + two)
+    assert (arm.error / arm.response)[both] == pytest.approx(expected, rel=1e-6)
+    assert arm.efficiency[both] == pytest.approx(eff_one + eff_two, rel=1e-6)
+    flagged = (arm.quality & int(QualityFlag.TELLURIC)) != 0
+    assert flagged[arm.wavelength > 575.5].all()
+    assert not flagged[arm.wavelength < 574.5].any()

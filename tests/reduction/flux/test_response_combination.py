@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from soxs_recipes.data.quality import QualityFlag
 from soxs_recipes.data.response import Response
 from soxs_recipes.reduction.flux.response_combination import combine_responses
 
@@ -62,3 +63,14 @@ def test_an_order_that_one_lacks_comes_from_the_other():
     assert np.median((combined.error / combined.response)[second]) == pytest.approx(0.02, rel=0.15)
     assert np.median(combined.response[second] / full.response[second]) == pytest.approx(1.0, abs=0.01)
     assert truth.size == 200
+
+
+def test_what_was_extrapolated_has_no_say_in_the_levels():
+    first, truth = curve(1)
+    second, _ = curve(2, 1.2)
+    beyond = np.arange(truth.size) % 10 < 6
+    quality = np.where(beyond, np.int32(QualityFlag.EXTRAPOLATED), np.int32(0)).astype(np.int32)
+    wrong = np.where(beyond, 5.0 * first.response, first.response)
+    spoilt = Response(first.order, first.wavelength, wrong, 0.02 * wrong, first.efficiency, quality)
+    _, spread = combine_responses([spoilt, second])
+    assert spread == pytest.approx(0.2, abs=0.01)

@@ -99,3 +99,13 @@ def test_lines_are_true_whatever_outliers_there_are():
     pulls = np.array([(fit.coefficients - [3.0, 2.0]) / np.sqrt(np.diag(fit.covariance)) for fit in straight])
     assert np.abs(pulls.mean(axis=0)).max() < 0.25
     assert pulls.std(axis=0) == pytest.approx(0.93, abs=0.15)  # stated errors never shrink by a small scatter
+
+
+def test_errors_grow_with_a_scatter_beyond_what_is_stated():
+    random, places = np.random.default_rng(6), np.linspace(0.0, 10.0, 80)
+    pulls = []
+    for _ in range(200):
+        value = 3.0 + 2.0 * (places / 5.0 - 1.0) + random.normal(0.0, 1.5, places.size)
+        found = fit_legendre(places, value, np.full(places.size, 0.5), (0.0, 10.0), 1, min_degree=1)
+        pulls.append((found.coefficients - [3.0, 2.0]) / np.sqrt(np.diag(found.covariance)))
+    assert np.std(pulls, axis=0) == pytest.approx(np.ones(2), abs=0.15)

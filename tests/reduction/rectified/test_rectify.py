@@ -123,6 +123,45 @@ def test_masked_pixels_are_bridged_or_blank(straighten, optics):
     assert np.median(image.variance[filled & image.known]) > np.median(clean.variance[clean.coverage > 0.999])
 
 
+def test_bins_are_filled_from_half_of_their_pixels_and_their_errors_say_so(straighten):
+    generator, ones = np.random.default_rng(3), np.ones(straighten.inside.shape)
+    good = generator.random(ones.shape) > 0.3
+    quality = np.where(good, 0, int(QualityFlag.HOT)).astype(np.int32)
+    clean, masked = straighten(ones)[0], straighten(ones, quality=quality)[0]
+    # Pixels of one size, nearly: the light of the good ones is their share of the area.
+    whole = clean.coverage > 0.999
+    share = straighten(good.astype(float))[0].flux[whole] / clean.flux[whole]
+    assert (share < 0.45).sum() > 100
+    assert not masked.known[whole][share < 0.45].any()
+    assert masked.known[whole][share > 0.55].all()
+    filled = (share > 0.55) & (share < 0.97)
+    assert filled.sum() > 1000
+    ratio = masked.sum_variance[whole][filled] / clean.sum_variance[whole][filled]
+    assert ratio == pytest.approx(1.0 / share[filled], rel=0.03)
+    flagged = (masked.quality & int(QualityFlag.INTERPOLATED) != 0)[whole]
+    assert flagged[filled].all()
+    assert not flagged[share > 0.9999].any()
+
+
+def test_pixels_without_an_error_take_no_part(straighten):
+    variance = np.where(np.random.default_rng(5).random(straighten.inside.shape) < 0.01, np.inf, 4.0)
+    data = np.where(np.isfinite(variance), 1.0, 1e9)
+    clean, image = straighten(np.ones(data.shape), 4.0)[0], straighten(data, variance)[0]
+    whole = image.known & (clean.coverage > 0.999)
+    assert whole.sum() > 4000
+    np.testing.assert_allclose(image.flux[whole], clean.flux[whole], rtol=0.05)
+    assert np.isfinite(image.sum_variance[whole]).all()
+
+
+def test_bins_at_the_ends_of_the_slit_say_that_they_are_not_whole(straighten):
+    image = straighten(np.ones(straighten.inside.shape))[0]
+    flagged = image.quality & int(QualityFlag.PARTIAL_APERTURE) != 0
+    partly = image.known & (image.coverage > 0.01) & (image.coverage < 0.98)
+    assert partly.sum() > 300
+    assert flagged[partly].all()
+    assert not flagged[image.coverage > 0.995].any()
+
+
 def test_a_flat_keeps_its_level(straighten):
     generator = np.random.default_rng(4)
     flat = 1.0 + 0.01 * generator.standard_normal(straighten.inside.shape)
@@ -153,6 +192,54 @@ def test_merging_gives_density_without_holes(straighten, optics):
     np.testing.assert_allclose(merged.sky[inside], 50.0 * merged.slit_step, rtol=0.01)
     assert not np.isnan(merged.flux).any()
     assert (merged.quality[~merged.known] == int(QualityFlag.NO_DATA)).all()
+
+
+def test_partly_covered_bins_hold_the_density_of_whole_ones(straighten, optics):
+    merged = merge_images(straighten(optics.pixel_values(lambda order, nm, arcsec: 100.0 + 0 * nm)))
+    partly = merged.known & (merged.coverage < 0.9)
+    assert partly.sum() > 100
+    np.testing.assert_allclose(merged.flux[partly], 100.0 * merged.slit_step, rtol=0.03)
+
+
+def test_errors_of_merged_bins_are_right_where_orders_overlap_and_elsewhere(straighten):
+    """Also where one order is far noisier than the other."""
+    generator, shape = np.random.default_rng(6), straighten.inside.shape
+    variance = np.where(straighten.inside == 4, 36.0, 4.0)
+    bins, boxes = [], []
+    for _ in range(10):
+        images = straighten(generator.normal(0.0, np.sqrt(variance), shape), variance)
+        merged = merge_images(images)
+        whole = merged.known & (merged.coverage > 0.999)
+        both = (merged.wavelength > images[0].wavelength[20]) & (merged.wavelength < images[1].wavelength[-20])
+        assert both.sum() > 20
+        for where in (both, ~both):
+            rows = np.arange(4, merged.shape[0] - 4, 3)
+            chosen = whole & where[None, :]
+            bins.append((merged.flux / np.sqrt(np.where(chosen, merged.variance, 1.0)))[rows][chosen[rows]][::3])
+        for left in range(0, merged.shape[1] - 12, 12):
+            for top in range(4, merged.shape[0] - 10, 6):
+                box = (slice(top, top + 6), slice(left, left + 12))
+                if whole[box].all():
+                    total, error = merged.sum_box(*box)
+                    boxes.append(total / error)
+    for values in (np.concatenate(bins[::2]), np.concatenate(bins[1::2])):
+        assert values.size > 500
+        assert np.std(values) == pytest.approx(1.0, abs=0.07)
+    assert len(boxes) > 400
+    assert np.std(boxes) == pytest.approx(1.0, abs=0.1)
+
+
+def test_the_cover_of_merged_bins_is_the_best_of_the_orders(straighten):
+    images = straighten(np.ones(straighten.inside.shape))
+    merged = merge_images(images)
+    used = 0
+    for image in images:
+        begin = round((image.wavelength_start - merged.wavelength_start) / merged.wavelength_step)
+        cover = merged.coverage[:, begin : begin + image.shape[1]]
+        whole = image.known & (image.coverage > 0.999)
+        used += whole.sum()
+        assert np.all(cover[whole] > 0.999)
+    assert used > (merged.coverage > 0.999).sum()
 
 
 def test_overlap_lowers_the_noise(straighten):

@@ -17,6 +17,8 @@ from soxs_recipes.reduction.sky.sky_model import (
     SkyDistortion,
     binned_median,
     binned_quantiles,
+    choose_knots,
+    first_sky,
     fit_distortion,
     sorted_in_groups,
 )
@@ -127,6 +129,28 @@ def test_distortion_is_that_of_the_residuals(whole_bins):
     assert 0.6 < np.sqrt(np.mean(pull**2)) < 1.4
     again = fit_distortion(pixels, signal - design @ _flat(found), weight, *shapes, found, map_error=0.06)
     assert np.abs((_flat(again) - _flat(truth)) / np.sqrt(np.diag(covariance))).max() < 0.5  # priors pull a little
+
+
+def test_knots_stand_where_lines_are_and_as_close_as_these_are_bright():
+    sky = np.full(600, 100.0)
+    sky[199:202] += 2.2  # no bin by itself, but all three together
+    sky[300] += 2.5  # what noise does
+    sky[398:403] += [60.0, 200.0, 400.0, 200.0, 60.0]
+    knots = np.unique(choose_knots(sky, np.ones(600), np.full(600, 10.0)).knots)
+    spacing = {place: np.diff(knots)[np.searchsorted(knots, place) - 1] for place in (100, 200, 300, 400, 500)}
+    assert spacing[200] == pytest.approx(1.0, abs=0.15)
+    assert spacing[400] == pytest.approx(0.6, abs=0.1)
+    for place in (100, 300, 500):
+        assert spacing[place] == pytest.approx(5.0, abs=0.5)
+    assert (knots[0], knots[-1]) == (-1.0, 600.0)
+
+
+def test_the_first_sky_bridges_what_is_masked():
+    pixels, *_ = _distorted(whole_bins=False)
+    level = 10.0 + 0.1 * np.rint(pixels.position)
+    brightness = np.where((pixels.position > 49.5) & (pixels.position < 60.5), np.nan, level)
+    assert first_sky(pixels, brightness) == pytest.approx(10.0 + 0.1 * np.arange(_BINS))
+    assert not first_sky(pixels, np.full(level.size, np.nan)).any()
 
 
 def test_without_light_the_priors_hold_the_distortion():
