@@ -133,8 +133,11 @@ def _write(inputs, outputs, arcs, time, reference):
 
 
 def _quality(inputs, arcs, point):
+    import math
+
     from soxs_recipes.reduction.flexure.zero_point import resolving_powers
 
+    tilts = [arc.tilt for arc in arcs if math.isfinite(arc.tilt)]  # a pinhole tells none
     qc = [
         QCParameter("N ARCS", len(arcs)),
         QCParameter("SHIFT", point.along),
@@ -145,7 +148,7 @@ def _quality(inputs, arcs, point):
         QCParameter("ARC DISTANCE", point.distance),
         QCParameter("N LINES", min(arc.zero_point.lines for arc in arcs)),
         QCParameter("FWHM SLIT", max(arc.zero_point.fwhm for arc in arcs)),
-        QCParameter("SLIT TILT CHANGE", max((arc.tilt for arc in arcs), key=abs)),
+        QCParameter("SLIT TILT CHANGE", max(tilts, key=abs, default=math.nan)),
     ]
     first, last = (pick(arcs, key=lambda arc: arc.shift.time).shift for pick in (min, max))
     hours = 24.0 * (last.time - first.time)

@@ -18,7 +18,9 @@ from soxs_recipes.recipes.framework.product_plots import for_products
 from soxs_recipes.recipes.stare import Stare
 from soxs_recipes.recipes.steps import user_arcs
 from soxs_recipes.recipes.steps.spectroscopy import find_geometry, locate_exposure, prepare_exposures
-from soxs_recipes.recipes.wave_interpolate import WaveInterpolate
+from soxs_recipes.recipes.wave_interpolate import WaveInterpolate, _quality
+from soxs_recipes.reduction.flexure.wave_drift import ArcShift, interpolated_shift
+from soxs_recipes.reduction.flexure.zero_point import ZeroPoint
 from soxs_recipes.simulator import simulate_frame
 
 SEED, START = 5, Time("2026-03-02T02:00:00.000")
@@ -149,6 +151,19 @@ def test_arcs_through_the_pinhole_serve_as_well(tmp_path, known_geometry):
     assert header["ESO QC DRIFT"] == pytest.approx(DRIFT[1], abs=0.02)
     assert header["ESO QC DRIFT ACROSS"] == pytest.approx(DRIFT[0], abs=0.02)
     assert 3000 < header["ESO QC R SLIT"] < 20000
+
+
+def test_the_largest_change_of_tilt_is_told_by_the_arcs_that_have_one():
+    zero = ZeroPoint(0.0, 0.01, 9, {}, 0.02, 3.0)
+    arcs = [
+        user_arcs.MeasuredArc(None, ArcShift(61000.0 + 0.1 * number, 0.0, 0.01, 0.0, 0.01), zero, tilt, 2)
+        for number, tilt in enumerate((np.nan, 0.02, -0.05))
+    ]
+    point = interpolated_shift([arc.shift for arc in arcs], 61000.05)
+    values = {item.name: item.value for item in _quality(None, arcs, point)}
+    assert values["SLIT TILT CHANGE"] == -0.05
+    alone = {item.name: item.value for item in _quality(None, arcs[:1], point)}
+    assert np.isnan(alone["SLIT TILT CHANGE"])
 
 
 @one_arm
