@@ -32,6 +32,14 @@ def any_sum(values):
     return total
 
 
+@compiled(any_order=True)
+def count_of_nan(values):
+    count = 0
+    for value in values:
+        count += np.isnan(value)
+    return count
+
+
 @compiled
 def ratio(numerator, denominator):
     return numerator / denominator
@@ -57,6 +65,7 @@ def test_sums_in_any_order_keep_nan_and_infinity():
     assert any_sum(values) == np.inf
     values[8] = np.nan
     assert np.isnan(any_sum(values))
+    assert count_of_nan(values) == 1
 
 
 def test_division_by_zero_is_as_in_numpy():

@@ -10,7 +10,7 @@ from soxs_recipes.data.response import Response
 from soxs_recipes.fits_files import image_hdus, read_rectified_images, response_hdus, write_product
 from soxs_recipes.instrument import load_instrument
 from soxs_recipes.recipes.framework.base import run_recipe
-from soxs_recipes.recipes.straighten import Straighten
+from soxs_recipes.recipes.straighten import Straighten, _flat_fielded
 from soxs_recipes.simulator import Effects, simulate_frame
 
 ARM = load_instrument().arm("VIS")
@@ -176,6 +176,16 @@ def test_a_raw_flat_shows_what_flat_fielding_leaves(tmp_path):
     assert 1 <= dip.size < 20
     assert np.ptp(dip) < 20
     assert np.median(np.abs(ratio - 1.0)) < 0.004
+
+
+def test_the_error_of_the_flat_does_not_count_twice(light, tmp_path):
+    data, header = light
+    path = product(tmp_path, "c.fits", "MASTER_FLAT_VIS", np.full(data.shape, 0.8, np.float32), header, level=0.1)
+    frame = Frame(data, data + 25.0, np.zeros(data.shape, np.int32), FrameMeta(name="a", exposure_time=600.0))
+    divided, sky = _flat_fielded(None, frame, 20.0 + 0.0 * data, path)
+    np.testing.assert_allclose(divided.data, data / 0.8, rtol=1e-5)
+    np.testing.assert_allclose(divided.variance, (data + 25.0) / 0.64, rtol=1e-5)
+    np.testing.assert_allclose(sky, 25.0, rtol=1e-5)
 
 
 def test_nothing_to_lay_straight_is_an_input_error(tmp_path):
