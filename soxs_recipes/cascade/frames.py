@@ -19,6 +19,7 @@ __all__ = ["CLASSIFYING_FACTS", "FrameRecord", "describe_frame", "mjd_in_text", 
 _NIGHT_BORDER_HOURS = 15.0
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 _MJD_PLAUSIBLE = (47892.0, 73000.0)  # 1990 to 2058
+_MJD_ROUNDING = 1e-6  # a tenth of a second: biases end when they begin
 _OVERSCAN_ALLOWANCE = 1.9
 _PLACEHOLDERS = frozenset({"", "UNDEFINED", "UNKNOWN", "NONE", "N/A", "BLANK", "--", "-1", "0"})
 
@@ -180,6 +181,7 @@ def _facts(reader: _HeaderReader, path: Path, arm: str, tag: str, *, is_product:
     mjd = _mjd(reader, path)
     facts: dict[str, object] = {"arm": arm, "mjd": mjd, "night": night_of(mjd)}
     facts["exptime"] = _exposure_time(reader, tag)
+    _check_end(reader, mjd)
     known = {a.name: a for a in reader.instrument.arms}
     if arm in known:
         facts["binning"] = _product_binning(reader) if is_product else _binning(reader, known[arm].detector)
@@ -209,6 +211,12 @@ def _mjd(reader: _HeaderReader, path: Path) -> float:
     if not _MJD_PLAUSIBLE[0] < mjd < _MJD_PLAUSIBLE[1]:
         raise _Unusable(f"impossible date: MJD-OBS = {mjd:g}")
     return mjd
+
+
+def _check_end(reader: _HeaderReader, mjd: float) -> None:
+    end = reader.number("MJD_END")
+    if end is not None and end < mjd - _MJD_ROUNDING:
+        reader.warnings.append("MJD-END lies before MJD-OBS; the end is taken from the exposure time")
 
 
 def _exposure_time(reader: _HeaderReader, tag: str) -> float:

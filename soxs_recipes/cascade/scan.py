@@ -25,6 +25,8 @@ _BLOCK = 2880
 _CARD = 80
 _DIMENSIONS_MAX = 999
 _DECLARED_SUM = "datasum-"
+# Clocks may tell no more than seconds: the place in the template parts exposures that began in one.
+_OF_ONE_EXPOSURE = ("arm", "mjd", "exptime", "target", "template_start", "template_exposure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def scan_folder(
 def _without_copies(records: Sequence[FrameRecord]) -> Iterator[FrameRecord]:
     """Of copies of a frame only one can be used: those with the same data, tag and time, and packed ones.
 
-    What is packed has other bytes: it is known by tag, time and exposure time, and the plain frame goes before it.
+    What is packed has other bytes: it is known by what its header says, and the plain frame goes before it.
     """
     seen: dict[tuple, FrameRecord] = {}
     exposures: dict[tuple, FrameRecord] = {}
@@ -144,7 +146,7 @@ def _without_copies(records: Sequence[FrameRecord]) -> Iterator[FrameRecord]:
     for record in sorted(usable, key=_is_packed):
         first = seen.setdefault((record.checksum, record.tag, record.mjd), record)
         if first is record and not record.is_product:
-            other = exposures.setdefault((record.tag, record.mjd, record.facts.get("exptime")), record)
+            other = exposures.setdefault((record.tag, *map(record.facts.get, _OF_ONE_EXPOSURE)), record)
             first = other if _is_packed(record) else record
         if first is not record:
             copies[record.path] = first

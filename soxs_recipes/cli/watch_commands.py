@@ -21,7 +21,7 @@ from soxs_recipes.cli.options import (
     talk_options,
     workers_option,
 )
-from soxs_recipes.errors import InputError
+from soxs_recipes.errors import InputError, Interrupted
 
 __all__ = ["watch_group"]
 
@@ -69,14 +69,23 @@ def start(
     if not foreground:
         _start_behind(folder, output, workers, plots, interval, place, quiet=quiet)
         return
-    with interruptible():
-        watch(
-            place,
-            lambda: _seen(folder, output),
-            lambda: _reduced(folder, output, workers, plots),
-            interval=interval,
-            passes=passes,
-        )
+    try:
+        with interruptible():
+            watch(
+                place,
+                lambda: _seen(folder, output),
+                lambda: _reduced(folder, output, workers, plots),
+                interval=interval,
+                passes=passes,
+            )
+    except Interrupted as end:
+        # Nothing else ends a watch: it is no error.
+        click.echo(f"{_now()}  {end}")
+        return
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _seen(folder: Path, output: Path | None) -> object:
@@ -105,7 +114,7 @@ def _reduced(folder: Path, output: Path | None, workers: int | None, plots: bool
     rows = told_apart(report["targets"])
     targets = ["  ".join(map("{}{}".format, _SAID_BEFORE, target_cells(row))) for row in rows]
     trouble = troubles(report)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    now = _now()
     for line in (
         f"{len(report['ran'])} recipe calls run, {states.count('done')} of {len(states)} done",
         *(text for row, text in zip(rows, targets, strict=True) if row["call"] in report["ran"]),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 __all__ = [
+    "end_time",
     "iso_from_mjd",
     "mean_mid_time",
     "mid_time",
@@ -43,6 +44,11 @@ def observation_mjd(header: Mapping[str, object]) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     return mjd_from_iso(str(header.get("DATE-OBS") or ""))
+
+
+def end_time(start: float, *, end: float = math.nan, exposure_time: float = math.nan) -> float:
+    """End of an exposure [MJD]; by its exposure time [s] where the stated end is not known or before the start."""
+    return end if end >= start or math.isnan(start) else start + exposure_time / 86400.0
 
 
 def mid_time(start: float, *, end: float = math.nan, exposure_time: float = math.nan) -> float:

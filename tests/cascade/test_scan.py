@@ -177,6 +177,25 @@ def test_packed_frames_of_other_times_are_no_copies(night):
     assert len(scan_folder(night.folder).usable) == 3
 
 
+def test_packed_exposures_of_one_second_are_no_copies(night):
+    """Clocks may tell no more than seconds; the template counts its exposures."""
+    for number, name in enumerate(("one.fits", "two.fits"), start=1):
+        cards = cards_of("VIS", BIAS, mjd=MJD0, exptime=0.0, start="2025-11-21T00:00:00", expno=number)
+        write_frame(night.folder / name, cards | {"DATASUM": "0"})
+    packed = night.folder / "two.fits.gz"
+    packed.write_bytes(gzip.compress((night.folder / "two.fits").read_bytes()))
+    (night.folder / "two.fits").unlink()
+    assert [frame.name for frame in scan_folder(night.folder).usable] == ["one.fits", "two.fits.gz"]
+
+
+def test_an_end_before_the_start_is_named(night):
+    for name, end in (("a", MJD0 - 0.01), ("b", MJD0 + 0.01), ("c", MJD0 - 1e-8)):
+        write_frame(night.folder / f"{name}.fits", cards_of("VIS", SCIENCE, mjd=MJD0) | {"MJD-END": end})
+    frames = scan_folder(night.folder).frames
+    assert [frame.problem for frame in frames] == ["", "", ""]
+    assert ["MJD-END lies before MJD-OBS" in "".join(frame.warnings) for frame in frames] == [True, False, False]
+
+
 def test_compressed_frames_are_read(night):
     (path,) = night.add("sci", "VIS", SCIENCE)
     (night.folder / "SOXS.other.fits.gz").write_bytes(gzip.compress(path.read_bytes()))

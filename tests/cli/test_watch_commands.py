@@ -27,6 +27,9 @@ def test_start_status_stop(soxs, night):
         code, out, _ = soxs("watch", "stop", night.folder)
     assert code == 0
     assert "has ended" in out
+    last_line = (night.folder / "soxs" / "logs" / "watch.log").read_text().splitlines()[-1]
+    assert "stopped by SIGTERM" in last_line
+    assert "error" not in last_line
     assert soxs("watch", "status", night.folder)[0] == 1
     assert "nobody watches" in soxs("watch", "stop", night.folder)[1]
 

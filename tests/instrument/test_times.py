@@ -5,6 +5,7 @@ import math
 import pytest
 
 from soxs_recipes.instrument.times import (
+    end_time,
     iso_from_mjd,
     mean_mid_time,
     mid_time,
@@ -33,6 +34,17 @@ def test_either_keyword():
     assert observation_mjd({"MJD-OBS": 61000, "DATE-OBS": "2000-01-01T12:00:00"}) == 61000.0
     assert observation_mjd({"MJD-OBS": "x", "DATE-OBS": "2000-01-01T12:00:00"}) == 51544.5
     assert math.isnan(observation_mjd({}))
+
+
+def test_the_end_of_an_exposure():
+    start, second = 61000.25, 1.0 / 86400.0
+    end = start + 600 * second
+    assert end_time(start, end=end, exposure_time=20.0) == end
+    assert end_time(start, end=start, exposure_time=0.0) == start
+    assert end_time(start, end=start - 5 * second, exposure_time=600.0) == end
+    assert end_time(start, exposure_time=600.0) == end
+    assert end_time(math.nan, end=end, exposure_time=600.0) == end
+    assert math.isnan(end_time(start))
 
 
 def test_the_middle_of_an_exposure():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from soxs_recipes.errors import InputError, UnprocessableData
 from soxs_recipes.instrument import header_value, load_instrument
+from soxs_recipes.instrument.times import end_time
 
 if TYPE_CHECKING:
     from soxs_recipes.data.frame import FrameMeta
@@ -110,13 +111,20 @@ def detector_setup(raw: RawFrame, arm: Arm) -> DetectorSetup:
         name=raw.path.name.split(".fits")[0],
         exposure_time=time,
         mjd_start=start,
-        mjd_end=header.number("MJD_END", start + time / 86400.0),
+        mjd_end=_end(header, start, time, notes),
         gain=gain,
         read_noise=read_noise,
         binning=binning,
         airmass=0.5 * sum(airmasses),
     )
     return DetectorSetup(layout, meta, measured, tuple(notes))
+
+
+def _end(header: _Header, start: float, time: float, notes: list[str]) -> float:
+    stated = header.number("MJD_END", math.nan)
+    if stated < start:
+        notes.append("MJD-END lies before MJD-OBS: the end of the exposure is taken from its time")
+    return end_time(start, end=stated, exposure_time=time)
 
 
 # --- geometry -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from soxs_recipes import __version__
 from soxs_recipes.data.qc import QCDefinition, QCParameter
 from soxs_recipes.errors import InputError
 from soxs_recipes.eso.dfs import InputFrame, RecordedParameter, printable, product_header, record_index
-from soxs_recipes.instrument.times import iso_from_mjd, observation_mjd
+from soxs_recipes.instrument.times import end_time, iso_from_mjd, observation_mjd
 from soxs_recipes.recipes.framework.declarations import Declaration, Product, resolved_tag
 from soxs_recipes.recipes.framework.inputs import InputFile, Inputs
 from soxs_recipes.recipes.framework.spool import Spool
@@ -311,7 +311,8 @@ def exposure_cards(inputs: Inputs, used: Sequence[InputFile]) -> dict[str, tuple
             end = inputs.keyword("MJD_END", file.path)
             length = inputs.keyword("EXPTIME", file.path, 0.0)
             starts.append(start)
-            ends.append(float(end) if isinstance(end, (int, float)) else start + _seconds(length) / 86400.0)
+            stated = float(end) if isinstance(end, (int, float)) else math.nan
+            ends.append(end_time(start, end=stated, exposure_time=_seconds(length)))
     if starts:
         cards["MJD-OBS"] = (min(starts), "[d] Start of the first exposure")
         cards["MJD-END"] = (max(ends), "[d] End of the last exposure")
