@@ -232,7 +232,7 @@ def reduce_sof(sof: Path, options: tuple[str, ...]) -> int:
     from soxs_recipes.cli.recipe_commands import recipe_command
     from soxs_recipes.cli.recipe_inputs import recipe_for_sof
 
-    return recipe_command(recipe_for_sof(sof)).main([str(sof), *options], standalone_mode=False)
+    return recipe_command(recipe_for_sof(sof, "soxs")).main([str(sof), *options], standalone_mode=False)
 
 
 @click.command(short_help="List (ls), make (new) or choose a session.")

@@ -327,6 +327,7 @@ def _present(output: Path, key: str) -> list[Path]:
 
 
 def _key_of(path: Path) -> str:
+    """Key of the call that made a product: that of the last record, after those of what it was made from."""
     from soxs_recipes.errors import SoxsError
     from soxs_recipes.fits_files import read_header
 
@@ -334,7 +335,8 @@ def _key_of(path: Path) -> str:
         header = read_header(path)
     except SoxsError:
         return ""
-    return next((str(value) for name, value in header.items() if name.endswith(" CALL KEY")), "")
+    keys = {name: str(value) for name, value in header.items() if name.endswith(" CALL KEY")}
+    return keys[max(keys, key=lambda name: (len(name), name))] if keys else ""
 
 
 def _tag_of(path: Path) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 from soxs_recipes.errors import InputError
+from soxs_recipes.instrument import load_instrument
 from soxs_recipes.recipes.framework.declarations import OBSERVED_KINDS, Declaration, resolved_tag
 
-__all__ = ["gather_frames", "recipe_for_sof"]
+__all__ = ["gather_frames", "recipe_for_sof", "recipes_for_tags"]
 
 _SOF_SUFFIXES = (".sof", ".txt", ".ascii")
 
@@ -63,30 +64,45 @@ def _of_use(paths: Iterable[Path], declaration: Declaration) -> list[Path]:
     return chosen
 
 
-def recipe_for_sof(sof: Path) -> str:
-    """The recipe whose main input the frames of a SOF are; InputError when there is none or more than one."""
-    from soxs_recipes.cascade.night import recipe_declarations
+def recipe_for_sof(sof: Path, words: str) -> str:
+    """The recipe for the frames of a SOF; where several could take them, that of the cascade.
+
+    InputError when there is none, or when the user has to name it after `words`.
+    """
     from soxs_recipes.fits_files import read_header
-    from soxs_recipes.instrument import load_instrument
     from soxs_recipes.instrument.classify import classify
 
     tags = set()
     for path, tag in gather_frames([sof]):
         tags.add(tag or (classify(read_header(path)).tag if Path(path).is_file() else ""))
-    arms = [arm.name for arm in load_instrument().arms]
-    fitting = [
-        name
-        for name, declaration in recipe_declarations().items()
-        if tags
-        & {
-            resolved_tag(raw.tag, arm, kind)
-            for raw in declaration.raws
-            for arm in arms
-            for kind in ("SCI", "FLUX")
-        }
-    ]
+    fitting = recipes_for_tags(tags)
     if len(fitting) != 1:
         what = "more than one recipe is" if fitting else "no recipe is"
-        names = f": {', '.join(fitting)}" if fitting else ""
+        names = f": {', '.join(fitting)}; name one: {words} RECIPE {sof}" if fitting else ""
         raise InputError(f"{sof}: {what} for its frames ({', '.join(sorted(tags)) or 'none'}){names}")
     return fitting[0]
+
+
+def recipes_for_tags(tags: Set[str]) -> list[str]:
+    """Recipes that the frames of a set may be for: of those that take one of them as main input the most fitting.
+
+    That is the one by which a night is reduced, and that has a use for the most tags.
+    """
+    from soxs_recipes.cascade.night import recipe_declarations
+    from soxs_recipes.cascade.tasks import TASKS
+
+    known = recipe_declarations()
+    fitting = [name for name, declaration in known.items() if tags & _tags(raw.tag for raw in declaration.raws)]
+    planned = {task.recipe for task in TASKS if not (task.optional or task.on_demand) and tags & _tags(task.main)}
+    fitting = [name for name in fitting if name in planned] or fitting
+    of_use = {
+        name: len(tags & _tags(entry.tag for entry in (*known[name].raws, *known[name].calibrations)))
+        for name in fitting
+    }
+    return [name for name in fitting if of_use[name] == max(of_use.values())]
+
+
+def _tags(tags: Iterable[str]) -> set[str]:
+    """Tags with their placeholders filled in all ways."""
+    arms = [arm.name for arm in load_instrument().arms]
+    return {resolved_tag(tag, arm, kind) for tag in tags for arm in arms for kind in OBSERVED_KINDS}

@@ -88,7 +88,7 @@ def _pairs(given: Sequence[str]) -> dict[str, str]:
 def _subject(what: Sequence[str]) -> tuple[Declaration, list[tuple[str, str]], list[Path], dict[str, object]]:
     """(declaration, frames, products that are there, settings that made them) of the words of the command."""
     from soxs_recipes.cli.companions import with_companions
-    from soxs_recipes.cli.recipe_inputs import gather_frames
+    from soxs_recipes.cli.recipe_inputs import gather_frames, recipe_for_sof
     from soxs_recipes.recipes.framework.registry import recipe_class
 
     first, paths = what[0], [Path(word) for word in what[1:]]
@@ -96,7 +96,7 @@ def _subject(what: Sequence[str]) -> tuple[Declaration, list[tuple[str, str]], l
         paths = [Path(word) for word in what]
         if len(paths) == 1 and (made := _made_in_workspace(paths[0])) is not None:
             return made
-        name = _recipe_of(paths[0])
+        name = recipe_for_sof(paths[0], "soxs review")
     else:
         name = first
     declaration = recipe_class(name).declaration
@@ -107,16 +107,6 @@ def _subject(what: Sequence[str]) -> tuple[Declaration, list[tuple[str, str]], l
         tags = ", ".join(raw.tag for raw in declaration.raws)
         raise InputError(f"{', '.join(map(str, paths))}: none of {tags} among the frames")
     return declaration, frames, [], {}
-
-
-def _recipe_of(path: Path) -> str:
-    """The recipe that a SOF is for; where several could be meant the person is asked to name one."""
-    from soxs_recipes.cli.recipe_inputs import recipe_for_sof
-
-    try:
-        return recipe_for_sof(path)
-    except InputError as error:
-        raise InputError(f"{error}; name one: soxs review RECIPE {path}") from error
 
 
 def _made_in_workspace(path: Path):

@@ -85,6 +85,14 @@ def test_products_are_not_made_twice_unless_asked(soxs, biases, tmp_path):
     assert only_product(tmp_path)[2] == 2.0
 
 
+def test_the_key_is_that_of_the_last_recipe(tmp_path):
+    """A product keeps the records of those that it was made from, before its own."""
+    keys = {f"ESO PRO REC{number} CALL KEY": f"key {number}" for number in (1, 2, 10, 3)}
+    path = write_frame(tmp_path / "product.fits", cards_of("VIS", BIAS, mjd=MJD0) | keys)
+    assert recipe_commands._key_of(path) == "key 10"
+    assert recipe_commands._key_of(write_frame(path, cards_of("VIS", BIAS, mjd=MJD0))) == ""
+
+
 def test_json(soxs, biases, tmp_path):
     code, text, _ = soxs("count", *biases, "-o", tmp_path, "--no-plots", "--json")
     document = json.loads(text)

@@ -9,7 +9,6 @@ from astropy.io import fits
 from soxs_recipes.cli.main import main
 from soxs_recipes.cli.review_commands import _subject
 from soxs_recipes.errors import InputError
-from soxs_recipes.simulator import simulate_frame
 
 
 def run(capsys, *words):
@@ -91,11 +90,11 @@ def test_wrong_words(words, told, capsys):
 
 
 def test_frames_that_several_recipes_take_need_a_recipe(tmp_path, capsys):
-    data, header, _ = simulate_frame("bias", "VIS", seed=3)
-    fits.PrimaryHDU(data, header).writeto(tmp_path / "bias.fits")
-    code, _, err = run(capsys, tmp_path / "bias.fits")
+    sof = tmp_path / "image.sof"
+    sof.write_text("image.fits SCI_SLIT_SKYSUB_VIS\n")
+    code, _, err = run(capsys, sof)
     assert code == InputError.exit_code
-    assert f"name one: soxs review RECIPE {tmp_path / 'bias.fits'}" in err
+    assert f"soxs_extract, soxs_straighten; name one: soxs review RECIPE {sof}" in err
 
 
 def test_wrong_parameters(flat_frames, tmp_path, capsys):

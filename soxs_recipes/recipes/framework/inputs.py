@@ -234,7 +234,14 @@ def arm_of_frames(frames: Iterable[tuple[str | Path, str]]) -> str:
 
 
 def _left_out_text(left_out: Sequence[tuple[InputFile, str]]) -> str:
-    return "; ".join(f"{file.path.name}: {why}" for file, why in left_out[:3])
+    """The first three reasons, each with its first file."""
+    files: dict[str, list[str]] = {}
+    for file, why in left_out:
+        files.setdefault(why, []).append(file.path.name)
+    return "; ".join(
+        f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {why}"
+        for why, names in list(files.items())[:3]
+    )
 
 
 def _common_instrument(declaration: Declaration, given: Sequence[InputFile]) -> Instrument:
@@ -346,7 +353,7 @@ def _common_arm(
     """The one arm of all files; InputError names the files that disagree."""
     raws = [file for file in files if _is_raw(declaration, instrument, file.tag)]
     if not raws:
-        wanted = " or ".join(short_tag(entry.tag) for entry in declaration.raws)
+        wanted = " or ".join(short_tag(resolved_tag(entry.tag, "<ARM>")) for entry in declaration.raws)
         found = _left_out_text(left_out)
         raise InputError(
             f"{declaration.name} needs frames {wanted}, and none is given" + (f" ({found})" if found else "")

@@ -121,6 +121,12 @@ def test_nothing_of_use_names_the_file(mean_frame, make_raw, tmp_path):
     assert result.error_class == "InputError"
     assert "flat.fits" in result.message
     assert "needs frames BIAS or DARK" in result.message
+    second = make_raw(
+        "other.fits", **{"ESO DPR TYPE": "LAMP,FLAT", "ESO DPR TECH": "ECHELLE,SLIT", "EXPTIME": 2.0}
+    )
+    message = run_recipe(mean_frame, [path, second], {}, tmp_path).message
+    assert "flat.fits and 1 more: soxs_mean_frame has no use for FLAT_SLIT" in message
+    assert message.count("has no use for") == 1
 
 
 def test_missing_file_and_empty_set(mean_frame, tmp_path):
