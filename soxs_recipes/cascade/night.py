@@ -5,22 +5,32 @@ from __future__ import annotations
 import hashlib
 import importlib
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from soxs_recipes import __version__
 from soxs_recipes.cascade.frames import FrameRecord
 from soxs_recipes.cascade.plan import PlanInputs
 from soxs_recipes.cascade.results import find_results
 from soxs_recipes.cascade.scan import ScanResult, scan_folder
-from soxs_recipes.cascade.workspace import Workspace, find_workspace
-from soxs_recipes.errors import SoxsError
+from soxs_recipes.cascade.workspace import Workspace, find_workspace, is_workspace
+from soxs_recipes.errors import InputError, SoxsError
 from soxs_recipes.instrument import load_instrument, static_calibration_path
 from soxs_recipes.recipes.framework.declarations import Declaration
 from soxs_recipes.recipes.framework.registry import RECIPES
 
-__all__ = ["ask_for", "known_results", "open_workspace", "plan_inputs", "prepare", "recipe_declarations"]
+__all__ = [
+    "ask_for",
+    "known_results",
+    "looked_at",
+    "open_workspace",
+    "plan_inputs",
+    "prepare",
+    "recipe_declarations",
+]
 
 _log = logging.getLogger(__name__)
 # Raised when the same header would be described differently: what the index remembers is then read anew.
@@ -32,6 +42,18 @@ def open_workspace(folder: Path, output: Path | None = None, session: str | None
     """The workspace of a folder (or the folder itself when it is one); made when there is none."""
     raw_folder, root = find_workspace(folder, output)
     return Workspace(root, raw_folder, session)
+
+
+@contextmanager
+def looked_at(folder: Path, output: Path | None = None, session: str | None = None) -> Iterator[Workspace]:
+    """The workspace of a folder for who only looks: where there is none, an empty one that leaves no trace."""
+    raw_folder, root = find_workspace(folder, output)
+    with ExitStack() as stack:
+        if not is_workspace(root):
+            if session is not None:
+                raise InputError(f"{root}: no workspace, and so no session {session!r}; soxs prep makes it")
+            root = Path(stack.enter_context(TemporaryDirectory(prefix="soxs-")))
+        yield stack.enter_context(closing(Workspace(root, raw_folder, session)))
 
 
 def prepare(

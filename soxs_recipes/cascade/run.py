@@ -146,8 +146,14 @@ class NightRun:
                 self.workspace.sweep()
 
     def force_words(self, words: Collection[str]) -> None:
-        """Run again the calls whose name holds one of the words ("" is in every name)."""
+        """Run again the calls whose name holds one of the words ("" is in every name).
+
+        InputError names a word that no name holds.
+        """
         plan, _ = settle(self.inputs, self.results)
+        for word in words:
+            if word and not any(word in job.name for job in plan.jobs):
+                raise InputError(f"no recipe call has {word!r} in its name; `soxs plan` lists them")
         names = {job.name for job in plan.jobs if any(word in job.name for word in words)}
         self.options = replace(self.options, force=frozenset(names | set(self.options.force)))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from soxs_recipes.cascade.frames import FrameRecord, describe_frame, unusable_frame
+from soxs_recipes.cascade.workspace import is_workspace
 from soxs_recipes.errors import SoxsError
 
 __all__ = ["FITS_SUFFIXES", "ScanResult", "find_fits_files", "scan_folder"]
@@ -20,7 +21,6 @@ FITS_SUFFIXES = (".fits", ".fits.gz", ".fits.Z", ".fits.fz", ".fit", ".fit.gz", 
 _THREADS = 4
 _FRESH_SECONDS = 5.0
 _SETTLE_SECONDS = 1.0
-_MARKER = "soxs.db"
 _BLOCK = 2880
 _CARD = 80
 _DIMENSIONS_MAX = 999
@@ -90,7 +90,7 @@ def _entries(folder: Path, exclude: Path | None, visited: set[tuple[int, int]]) 
         path = Path(entry.path)
         if entry.name.startswith(".") or not _is_folder(entry) or entry.name.endswith(FITS_SUFFIXES):
             continue
-        if (path / _MARKER).exists() or (exclude is not None and path.resolve() == exclude):
+        if is_workspace(path) or (exclude is not None and path.resolve() == exclude):
             continue
         yield from _entries(path, exclude, visited)
 

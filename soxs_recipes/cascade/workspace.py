@@ -24,7 +24,7 @@ from pathlib import Path
 from soxs_recipes.cascade.index import Index
 from soxs_recipes.errors import InputError
 
-__all__ = ["BASE_SESSION", "Workspace", "find_workspace", "safe_name"]
+__all__ = ["BASE_SESSION", "Workspace", "find_workspace", "is_workspace", "safe_name"]
 
 WORKSPACE_FOLDER = "soxs"
 BASE_SESSION = "base"
@@ -55,9 +55,14 @@ def find_workspace(folder: Path, output: Path | None = None) -> tuple[Path, Path
     folder = folder.resolve()
     if output is not None:
         return folder, output.expanduser().resolve()
-    if (folder / _MARKER).is_file():
+    if is_workspace(folder):
         return _raw_folder_of(folder), folder
     return folder, folder / WORKSPACE_FOLDER
+
+
+def is_workspace(folder: Path) -> bool:
+    """Whether a folder is a workspace; its index may have been deleted."""
+    return (folder / _MARKER).is_file() or ((folder / _SETTINGS).is_file() and (folder / "products").is_dir())
 
 
 def _raw_folder_of(root: Path) -> Path:
@@ -66,7 +71,12 @@ def _raw_folder_of(root: Path) -> Path:
         noted = index.note("raw_folder")
     finally:
         index.close()
-    return Path(noted) if noted else root.parent
+    if noted:
+        return Path(noted)
+    # The index was deleted: results know their frames.
+    jobs = map(_read_mapping, (root / "products").glob("*/*/*/job.json"))
+    folders = {str(Path(str(frame)).parent) for job in jobs for frame in job.get("frames", [])}
+    return Path(os.path.commonpath(folders)) if folders else root.parent
 
 
 class Workspace:
@@ -190,14 +200,14 @@ class Workspace:
             yield
             owner_file.unlink(missing_ok=True)
         finally:
-            if _read_owner(owner_file).get("pid") == os.getpid():
+            if _read_mapping(owner_file).get("pid") == os.getpid():
                 owner_file.unlink(missing_ok=True)
             lock.release()
 
     @staticmethod
     def _refuse_other_host(owner_file: Path, *, break_lock: bool) -> None:
         """On a shared disk the system's lock may not reach the other host, but the owner's note does."""
-        owner = _read_owner(owner_file)
+        owner = _read_mapping(owner_file)
         if owner and owner.get("host") != socket.gethostname() and not break_lock:
             raise InputError(
                 f"{owner_file}: {_owner(owner_file)} did not release the workspace; when it is no longer running, "
@@ -210,16 +220,17 @@ def _this_process() -> dict[str, object]:
     return {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
 
 
-def _read_owner(path: Path) -> dict[str, object]:
+def _read_mapping(path: Path) -> dict[str, object]:
+    """What a JSON file holds; nothing when it is not there or is none."""
     try:
-        owner = json.loads(path.read_text())
+        values = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return owner if isinstance(owner, dict) else {}
+    return values if isinstance(values, dict) else {}
 
 
 def _owner(path: Path) -> str:
-    owner = _read_owner(path)
+    owner = _read_mapping(path)
     if not owner:
         return "another soxs run"
     return f"process {owner.get('pid')} on {owner.get('host')} since {owner.get('started')}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -21,13 +22,11 @@ from soxs_recipes.cli.options import (
     talk_options,
     workers_option,
 )
-from soxs_recipes.cli.show import Progress, counting, print_report, print_table
+from soxs_recipes.cli.show import NO_FRAMES, Progress, counting, print_report, print_table
 from soxs_recipes.compiled import FIRST_RUN, is_machine_code_kept
 from soxs_recipes.errors import InputError
 
 __all__ = ["prep", "reduce_folder", "reduce_group", "reduced_folder", "session"]
-
-_NO_FRAMES = "{}: no FITS files are there; name the folder that holds the raw frames"
 
 
 @click.command(short_help="Learn what frames a folder holds.")
@@ -85,7 +84,7 @@ def prep(
     print_table("Frames", ("night", "tag", "frames"), [(*key, n) for key, n in sorted(counts.items())], right=(2,))
     _print_scan_remarks(scan)
     if not scan.frames:
-        click.echo(_NO_FRAMES.format(workspace.raw_folder), err=True)
+        click.echo(NO_FRAMES.format(workspace.raw_folder), err=True)
     click.echo(
         f"{len(scan.usable)} frames in {scan.seconds:.1f} s, {len(scan.unusable)} unusable; {workspace.folder}"
     )
@@ -195,7 +194,7 @@ def reduced_folder(
             with counting("Reading headers", quiet=quiet or as_json) as progress:
                 scan = prepare(workspace, progress)
             if not scan.frames:
-                raise InputError(_NO_FRAMES.format(workspace.raw_folder))
+                raise InputError(NO_FRAMES.format(workspace.raw_folder))
             _write_settings(workspace)
             if also:
                 ask_for(workspace, set(also) - {"none"})
@@ -251,10 +250,9 @@ def session(word: str, name: str | None, folder: Path, output: Path | None, as_j
     soxs session ls             all, the chosen one with a star
     soxs session base           back to the first
     """  # noqa: D301 - click wants the character
-    from soxs_recipes.cascade.night import open_workspace
+    from soxs_recipes.cascade.night import looked_at, open_workspace
 
-    workspace = open_workspace(folder, output)
-    try:
+    with closing(open_workspace(folder, output)) if word == "new" else looked_at(folder, output) as workspace:
         current = workspace.session
         if word == "new":
             if not name:
@@ -266,8 +264,6 @@ def session(word: str, name: str | None, folder: Path, output: Path | None, as_j
             workspace.choose_session(word)
             current = word
         names = workspace.sessions()
-    finally:
-        workspace.close()
     if as_json:
         emit_json({"schema": 1, "current": current, "sessions": names})
         return

@@ -18,10 +18,12 @@ from soxs_recipes.cli.options import (
     settings_option,
     talk_options,
 )
-from soxs_recipes.cli.show import print_table, when_taken
+from soxs_recipes.cli.show import NO_FRAMES, print_table, when_taken
 from soxs_recipes.errors import InputError
 
 __all__ = ["check", "explain", "list_group", "plan", "raw_group"]
+
+_UNKNOWN = "{}: neither of the frames in {} nor of what was made from them; --folder names another night"
 
 
 @dataclass
@@ -39,16 +41,15 @@ def planned_night(
     folder: Path, output: Path | None = None, session: str | None = None, settings_file: Path | None = None
 ) -> Night:
     """Scan and plan a folder; the workspace is closed again and only its names are used."""
-    from soxs_recipes.cascade.night import known_results, open_workspace, plan_inputs, prepare
+    from soxs_recipes.cascade.night import known_results, looked_at, plan_inputs, prepare
     from soxs_recipes.cascade.state import settle
 
-    workspace = open_workspace(folder, output, session)
-    try:
+    with looked_at(folder, output, session) as workspace:
         scan = prepare(workspace)
         results = known_results(workspace)
         plan, states = settle(plan_inputs(workspace, scan, settings_file), results)
-    finally:
-        workspace.close()
+    if not scan.frames:
+        click.echo(NO_FRAMES.format(workspace.raw_folder), err=True)
     return Night(workspace, scan, plan, states, results)
 
 
@@ -115,7 +116,9 @@ def _unusable(night: Night) -> list[dict[str, str]]:
 def explain(
     path: Path, folder: Path | None, output: Path | None, session: str | None, as_json: bool, quiet: bool
 ) -> None:
-    """Tell what PATH (a raw frame or a product) is, what uses it or made it, and what that stands on.
+    """Tell what PATH is, what uses it or made it, and what that stands on.
+
+    PATH is a raw frame, or a product, plot, log, SOF or folder of a call in the workspace.
 
     \b
     soxs explain SOXS.2026-03-02T02:02:50.037.fits
@@ -124,9 +127,7 @@ def explain(
     from soxs_recipes.cascade.report import explain_job
 
     path = path.expanduser()
-    if not path.exists():
-        raise InputError(f"{path}: there is no such file")
-    night = planned_night(folder or _workspace_above(path) or path.parent, output, session)
+    night = _night_around(path, folder, output, session)
     document = _explained(night, path.resolve(), explain_job)
     if as_json:
         emit_json({"schema": 1, "file": str(path)} | document)
@@ -146,13 +147,9 @@ def explain(
 
 def _explained(night: Night, path: Path, explain_job) -> dict[str, object]:
     frame = next((f for f in night.scan.frames if Path(f.path).resolve() == path), None)
-    made_by = [
-        name
-        for name, result in night.results.items()
-        if any(Path(result["folder"]) / p["name"] == path for p in result["products"])
-    ]
+    made_by = _calls_of(night, path)
     if frame is None and not made_by:
-        raise InputError(f"{path}: neither a frame nor a product of {night.workspace.root}; give --folder")
+        raise InputError(_UNKNOWN.format(path, night.workspace.raw_folder))
     using = [
         job.name
         for job in night.plan.jobs
@@ -184,8 +181,35 @@ def _print_call(call: Mapping[str, object]) -> None:
         click.echo(f"  {link['name']:20s} {link['from']}  {taken}  {link['mark']}".rstrip())
 
 
+def _night_around(
+    path: Path, folder: Path | None, output: Path | None = None, session: str | None = None
+) -> Night:
+    """The night that a path belongs to: that of a folder, else of the workspace, else of the frames beside it."""
+    from soxs_recipes.cascade.scan import FITS_SUFFIXES
+
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file")
+    folder = folder or _workspace_above(path)
+    if folder is None and not path.name.endswith(FITS_SUFFIXES):
+        raise InputError(f"{path}: not in a workspace, and no FITS file")
+    return planned_night(folder or path.parent, output, session)
+
+
+def _calls_of(night: Night, path: Path) -> list[str]:
+    """Names of the calls that a path belongs to: a result, plot, log or SOF, or the folder of such."""
+    place, above = night.workspace.place, {path, *path.parents}
+    return [
+        name
+        for name, result in night.results.items()
+        if path in (place("sof", f"{name}.sof"), place("logs", f"{name}.log"))
+        or above & {Path(str(result["folder"])), place("plots", name)}
+    ]
+
+
 def _workspace_above(path: Path) -> Path | None:
-    return next((folder for folder in path.resolve().parents if (folder / "soxs.db").is_file()), None)
+    from soxs_recipes.cascade.workspace import is_workspace
+
+    return next((folder for folder in path.resolve().parents if is_workspace(folder)), None)
 
 
 @click.command(short_help="Check that every target has its calibrations.")
@@ -283,11 +307,10 @@ def list_blocks(folder: Path, output: Path | None, as_json: bool, quiet: bool) -
 @talk_options
 def list_sofs(folder: Path, output: Path | None, session: str | None, as_json: bool, quiet: bool) -> None:
     """List the sets of frames that recipes were run on."""
-    from soxs_recipes.cascade.night import open_workspace
+    from soxs_recipes.cascade.night import looked_at
 
-    workspace = open_workspace(folder, output, session)
-    paths = sorted((workspace.folder / "sof").glob("**/*.sof"))
-    workspace.close()
+    with looked_at(folder, output, session) as workspace:
+        paths = sorted((workspace.folder / "sof").glob("**/*.sof"))
     if as_json:
         emit_json({"schema": 1, "sof": [str(path) for path in paths]})
         return
@@ -317,14 +340,10 @@ def raw_sof(path: Path, folder: Path | None, output: Path | None, as_json: bool,
     soxs raw sof soxs/products/…/*_SCI_SLIT_FLUX_MERGE1D_*.fits -o all_behind_it
     """  # noqa: D301 - click wants the character
     path = path.expanduser().resolve()
-    night = planned_night(folder or _workspace_above(path) or path.parent)
-    names = [
-        name
-        for name, result in night.results.items()
-        if Path(result["folder"]) == path.parent or night.workspace.place("sof", f"{name}.sof") == path
-    ]
+    night = _night_around(path, folder)
+    names = _calls_of(night, path)
     if not names:
-        raise InputError(f"{path}: neither a product nor a SOF of {night.workspace.root}; give --folder")
+        raise InputError(_UNKNOWN.format(path, night.workspace.raw_folder))
     frames = raw_frames_behind(names[0], night.results)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)

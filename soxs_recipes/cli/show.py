@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 __all__ = [
+    "NO_FRAMES",
     "Progress",
     "counting",
     "print_report",
@@ -20,6 +21,7 @@ __all__ = [
     "when_taken",
 ]
 
+NO_FRAMES = "{}: no FITS files are there; name the folder that holds the raw frames"
 _BETWEEN_LINES = 10.0  # s
 
 

@@ -36,11 +36,10 @@ def watch_group() -> None:
 
 
 def _workspace_folder(folder: Path, output: Path | None) -> Path:
-    from soxs_recipes.cascade.night import open_workspace
+    from soxs_recipes.cascade.night import looked_at
 
-    workspace = open_workspace(folder, output)
-    workspace.close()
-    return workspace.folder
+    with looked_at(folder, output) as workspace:
+        return workspace.folder
 
 
 @watch_group.command()
@@ -63,9 +62,11 @@ def start(
     The watch goes on in the background: `soxs watch status FOLDER` tells what it did, `soxs watch stop FOLDER`
     ends it.
     """
+    from soxs_recipes.cascade.night import open_workspace
     from soxs_recipes.cascade.watch import watch
 
-    place = _workspace_folder(folder, output)
+    with contextlib.closing(open_workspace(folder, output)) as workspace:
+        place = workspace.folder
     if not foreground:
         _start_behind(folder, output, workers, plots, interval, place, quiet=quiet)
         return

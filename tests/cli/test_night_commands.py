@@ -85,6 +85,9 @@ def test_overwrite_runs_all_again_and_redo_some(soxs, complete_night):
     where = ("reduce", "all", complete_night.folder, "--no-plots", "--json")
     assert len(json.loads(soxs(*where)[1])["ran"]) == CALLS
     assert json.loads(soxs(*where, "--redo", "bias")[1])["ran"] == ["2025-11-20/bias/VIS_1"]
+    code, out, err = soxs(*where, "--redo", "bias", "--redo", "byass")
+    assert (code, out) == (20, "")
+    assert "no recipe call has 'byass' in its name" in err
     assert len(json.loads(soxs(*where, "-x")[1])["ran"]) == CALLS
 
 
@@ -135,6 +138,7 @@ def test_a_folder_without_frames_is_said(soxs, tmp_path):
     assert code == 0
     assert "0 frames" in out
     assert f"{tmp_path}: no FITS files are there" in err
+    assert f"{tmp_path}: no FITS files are there" in soxs("plan", tmp_path)[2]
     code, out, err = soxs("reduce", "all", tmp_path)
     assert code == 20
     assert f"{tmp_path}: no FITS files are there" in err
@@ -162,9 +166,55 @@ def test_explain_a_frame_and_a_product(soxs, complete_night):
     assert code == 0
     assert "made by 2025-11-20/science/VIS_SN2026abc_SLIT1.0" in out
     assert "level 0" in out
+    name = str(products[0].parent.relative_to(complete_night.folder / "soxs" / "products"))
+    others = {
+        kind: complete_night.folder / "soxs" / kind / f"{name}.{kind.rstrip('s')}" for kind in ("logs", "sof")
+    }
+    plot = complete_night.folder / "soxs" / "plots" / name / "a.pdf"
+    for path in (others["logs"], plot):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for path in (products[0].parent, products[0].with_name("job.json"), sof, log, plot):
+        code, out, _ = soxs("explain", path)
+        assert code == 0
+        assert f"made by {name} (" in out
+        assert out.count("made by") == 1
     code, _, err = soxs("explain", complete_night.folder / "soxs" / "soxs.yaml")
     assert code == 20
-    assert "neither a frame nor a product" in err
+    assert "neither of the frames in" in err
+
+
+def test_words_that_only_look_leave_no_trace(soxs, complete_night, tmp_path):
+    folder, frame = complete_night.folder, complete_night.written["vis_bias"][1]
+    before = sorted(tmp_path.rglob("*"))
+    for words in (
+        *(("plan", folder), ("plan", folder, "-o", tmp_path / "elsewhere"), ("check", folder), ("explain", frame)),
+        *(("list", word, folder) for word in ("frames", "ob", "sof")),
+        *(("session", "ls", "--folder", folder), ("watch", "status", folder), ("watch", "stop", folder)),
+    ):
+        code, out, err = soxs(*words)
+        assert (code in (0, 1), err) == (True, "")
+        assert out or words[:2] == ("list", "sof")
+        assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / "notes.txt").touch()
+    for words, told in (
+        (("explain", tmp_path / "notes.txt"), "not in a workspace, and no FITS file"),
+        (("raw", "sof", frame), "nor of what was made from them"),
+        (("raw", "sof", tmp_path / "no.fits"), "there is no such file"),
+        (("plan", folder, "--session", "deep"), "no workspace, and so no session 'deep'"),
+    ):
+        code, _, err = soxs(*words)
+        assert (code, told in err) == (20, True)
+    assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "notes.txt"])
+
+
+def test_a_workspace_elsewhere_is_known_without_its_index(soxs, complete_night, tmp_path):
+    place = tmp_path / "elsewhere"
+    soxs("reduce", "all", complete_night.folder, "-o", place, "--no-plots", "-q")
+    expected = soxs("plan", place)[1]
+    assert f"{CALLS} recipe calls, 0 to do" in expected
+    (place / "soxs.db").unlink()
+    assert soxs("plan", place)[1] == expected
 
 
 def test_raw_frames_behind_a_product(soxs, complete_night, tmp_path):
