@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from soxs_recipes import __version__
 from soxs_recipes.cascade.frames import FrameRecord
 from soxs_recipes.cascade.plan import PlanInputs
-from soxs_recipes.cascade.results import find_results
+from soxs_recipes.cascade.results import find_results, look_after
 from soxs_recipes.cascade.scan import ScanResult, scan_folder
 from soxs_recipes.cascade.workspace import Workspace, find_workspace, is_workspace
 from soxs_recipes.errors import InputError, SoxsError
@@ -74,7 +74,7 @@ def known_results(workspace: Workspace) -> dict[str, dict[str, object]]:
     """Results of all calls: what the index remembers, and what on disk is newer than its memory.
 
     Products on disk are the truth. The index may be new, damaged, or short of the calls whose products were in
-    place when the run was killed before it could note them.
+    place when the run was killed before it could note them. Products that were changed since are looked at.
     """
     results = workspace.index.results()
     unknown = [found for found in find_results(workspace) if _is_news(found, results.get(str(found["job"])))]
@@ -86,6 +86,8 @@ def known_results(workspace: Workspace) -> dict[str, dict[str, object]]:
     for name, result in results.items():
         if result["products"]:
             result["folder"] = str(workspace.place("products", name))
+            if look_after(result):
+                workspace.index.remember_result(result)
     return results
 
 

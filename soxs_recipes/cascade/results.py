@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from soxs_recipes import __version__
 from soxs_recipes.cascade.plan import Job
 from soxs_recipes.cascade.workspace import Workspace
+from soxs_recipes.errors import SoxsError
 
-__all__ = ["JOB_FILE", "failure", "find_results", "publish", "restore", "success"]
+__all__ = ["JOB_FILE", "failure", "find_results", "look_after", "publish", "restore", "success"]
 
 JOB_FILE = "job.json"
+_log = logging.getLogger(__name__)
 
 
 def success(job: Job, answer: dict[str, object], *, left_out: list[str], folder: Path) -> dict[str, object]:
@@ -84,10 +88,46 @@ def publish(workspace: Workspace, result: dict[str, object], made_in: Path) -> N
     `job.json` is written last, before the move: a folder that holds it is complete.
     """
     target = Path(str(result["folder"]))
+    result["files"] = _files(made_in, result)
     write_job_file(made_in, result)
     target.parent.mkdir(parents=True, exist_ok=True)
     _supersede(workspace, target)
     made_in.replace(target)
+
+
+def _files(folder: Path, result: Mapping[str, object]) -> dict[str, list[int]]:
+    """Size and time of the products that are there: while they stay, a product is as it was made."""
+    found = {}
+    for product in result["products"]:
+        with contextlib.suppress(OSError):
+            status = (folder / str(product["name"])).stat()
+            found[str(product["name"])] = [status.st_size, status.st_mtime_ns]
+    return found
+
+
+def look_after(result: dict[str, object]) -> bool:
+    """Look at products whose size or time changed; whether they were no more than copied, which is then noted.
+
+    Those that are not what was written are listed in `damaged`.
+    """
+    before, now = result.get("files"), _files(Path(str(result["folder"])), result)
+    changed = [name for name, file in now.items() if before is not None and before.get(name) != file]
+    result["damaged"] = [name for name in changed if _is_damaged(Path(str(result["folder"])) / name)]
+    if not changed or result["damaged"]:
+        return False
+    result["files"] = now
+    return True
+
+
+def _is_damaged(path: Path) -> bool:
+    from soxs_recipes.fits_files.reading import open_product
+
+    try:
+        open_product(path).close()
+    except SoxsError as error:
+        _log.warning("%s", error)
+        return True
+    return False
 
 
 def write_job_file(folder: Path, result: dict[str, object]) -> None:

@@ -78,6 +78,8 @@ def _state(job: Job, result: Result | None, force: Collection[str], tried: Colle
     gone = [p["name"] for p in result["products"] if not (Path(str(result["folder"])) / str(p["name"])).is_file()]
     if gone:
         return State(TODO, f"product {gone[0]} is gone")
+    if result.get("damaged"):
+        return State(TODO, f"product {result['damaged'][0]} is damaged")
     return State(DONE, "nothing changed")
 
 

@@ -26,7 +26,9 @@ def run(request):
     arm = next(word for word in ("VIS", "NIR") if any(word in tag.split("_") for tag in tags))
     behave(request, arm)
     for path, _ in request["frames"]:
-        if Path(path).stat().st_size == 0:
+        with Path(path).open("rb") as stream:
+            begin = stream.read(1)
+        if begin in (b"", b"\0"):
             raise UnprocessableData(f"{path}: is empty; get the file again")
     kind = "FLUX" if any("STD_FLUX" in tag for tag in tags) else "SCI"
     products = []

@@ -1,19 +1,22 @@
 import collections
 import contextlib
 import functools
+import os
 import shutil
 import sqlite3
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 from fake_recipes import DECLARATIONS
 
 from soxs_recipes.cascade import run
 from soxs_recipes.cascade.night import open_workspace, prepare
 from soxs_recipes.cascade.plan import PlanInputs
-from soxs_recipes.cascade.results import JOB_FILE
+from soxs_recipes.cascade.results import JOB_FILE, look_after
 from soxs_recipes.cascade.run import NightRun, RunOptions
 from soxs_recipes.errors import InputError
 from soxs_recipes.instrument import load_instrument
@@ -165,16 +168,49 @@ def test_a_product_that_was_deleted_is_made_again(runner):
     assert runner.run().ran == [flat["job"]]
 
 
+def test_a_result_that_was_changed_is_made_again(runner):
+    """Nobody reads it, so its size and time must tell."""
+    night = runner.run()
+    science = status_of(night, "science", "VIS")
+    changed = Path(science["folder"]) / science["products"][0]["name"]
+    written = changed.read_bytes()
+    changed.write_bytes(b"X" + written[1:])
+    assert sorted(runner.run().ran)[:1] == [science["job"]]
+    assert changed.read_bytes() == written
+    assert runner.run().ran == []
+
+
+def test_a_result_that_was_copied_is_not_made_again(tmp_path):
+    path = tmp_path / "a.fits"
+    fits.PrimaryHDU(np.arange(100.0)).writeto(path, checksum=True)
+    result = {"folder": str(tmp_path), "products": [{"name": "a.fits"}, {"name": "gone.fits"}], "files": {}}
+    assert look_after(result)  # not as it is remembered, and sound
+    assert (list(result["files"]), result["damaged"]) == (["a.fits"], [])
+    assert not look_after(result)
+    content = bytearray(path.read_bytes())
+    content[2880 + 80] ^= 0xFF
+    path.write_bytes(content)
+    os.utime(path, ns=(0, 0))
+    before = dict(result["files"])
+    assert not look_after(result)
+    assert (result["files"], result["damaged"]) == (before, ["a.fits"])
+    old = {"folder": str(tmp_path), "products": [{"name": "a.fits"}]}  # written before sizes and times were
+    assert not look_after(old)
+    assert old["damaged"] == []
+
+
 def test_a_damaged_product_is_made_again_when_it_is_needed(runner):
     night = runner.run()
     flat = status_of(night, "spatial_solution", "NIR")
     damaged = Path(flat["folder"]) / flat["products"][0]["name"]
-    damaged.write_bytes(b"")
+    before = damaged.stat()
+    damaged.write_bytes(bytes(before.st_size))
+    os.utime(damaged, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a disk damages files
     science = status_of(night, "science", "NIR")["job"]
     runner.events.clear()
     again = runner.run(force=(science,))
     assert sorted(again.ran) == sorted([flat["job"], science])
-    assert damaged.stat().st_size > 0
+    assert damaged.read_bytes() != bytes(before.st_size)
     assert [event.result["why"] for event in runner.events if event.kind == "again"] == [
         "DISP_TAB_2D_NIR.fits is damaged and is made again"
     ]

@@ -174,7 +174,7 @@ def test_explain_a_frame_and_a_product(soxs, complete_night):
     for path in (others["logs"], plot):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    for path in (products[0].parent, products[0].with_name("job.json"), sof, log, plot):
+    for path in (products[0].parent, products[0].with_name("job.json"), *others.values(), plot):
         code, out, _ = soxs("explain", path)
         assert code == 0
         assert f"made by {name} (" in out
