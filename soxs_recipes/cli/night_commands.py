@@ -22,7 +22,7 @@ from soxs_recipes.cli.options import (
     talk_options,
     workers_option,
 )
-from soxs_recipes.cli.show import NO_FRAMES, Progress, counting, print_report, print_table
+from soxs_recipes.cli.show import NO_FRAMES, Progress, counting, print_report, print_table, unusable_lines
 from soxs_recipes.compiled import FIRST_RUN, is_machine_code_kept
 from soxs_recipes.errors import InputError
 
@@ -91,8 +91,8 @@ def prep(
 
 
 def _print_scan_remarks(scan) -> None:
-    for frame in scan.unusable:
-        click.echo(f"unusable: {frame.path}: {frame.problem}", err=True)
+    for line in unusable_lines([{"file": frame.path, "reason": frame.problem} for frame in scan.unusable]):
+        click.echo(line, err=True)
     warned = collections.Counter(warning for frame in scan.usable for warning in frame.warnings)
     for warning, number in warned.most_common():
         click.echo(f"warning: {number} frame(s): {warning}", err=True)
@@ -195,6 +195,10 @@ def reduced_folder(
                 scan = prepare(workspace, progress)
             if not scan.frames:
                 raise InputError(NO_FRAMES.format(workspace.raw_folder))
+            if not scan.usable:
+                first = scan.unusable[0]
+                none = f"none of {len(scan.unusable)} FITS files can be used (soxs prep lists them)"
+                raise InputError(f"{workspace.raw_folder}: {none}; first {first.name}: {first.problem}")
             _write_settings(workspace)
             if also:
                 ask_for(workspace, set(also) - {"none"})

@@ -18,7 +18,7 @@ from soxs_recipes.cli.options import (
     settings_option,
     talk_options,
 )
-from soxs_recipes.cli.show import NO_FRAMES, print_table, when_taken
+from soxs_recipes.cli.show import NO_FRAMES, print_table, unusable_lines, when_taken
 from soxs_recipes.errors import InputError
 
 __all__ = ["check", "explain", "list_group", "plan", "raw_group"]
@@ -94,8 +94,8 @@ def plan(
         print_table("What each stands on", ("call", "calibration", "from", "level", "taken", "remark"), rows)
     for path, reason in night.plan.unused.items():
         click.echo(f"not used: {Path(path).name}: {reason}")
-    for frame in night.scan.unusable:
-        click.echo(f"unusable: {frame.path}: {frame.problem}")
+    for line in unusable_lines(_unusable(night)):
+        click.echo(line)
     todo = sum(call["state"] == "to do" for call in calls)
     click.echo(f"{len(calls)} recipe calls, {todo} to do")
 
@@ -240,8 +240,8 @@ def check(folder: Path, output: Path | None, session: str | None, as_json: bool,
     elif not quiet:
         cells = [(r["target"], r["arm"], r["level"], "; ".join(r["lacks"]) or "complete") for r in rows]
         print_table("Calibrations of each target", ("target", "arm", "worst level", "lacks"), cells, right=(2,))
-        for frame in night.scan.unusable:
-            click.echo(f"unusable: {frame.path}: {frame.problem}")
+        for line in unusable_lines(_unusable(night)):
+            click.echo(line)
     return int(any(row["lacks"] for row in rows))
 
 

@@ -18,10 +18,12 @@ __all__ = [
     "target_cells",
     "told_apart",
     "troubles",
+    "unusable_lines",
     "when_taken",
 ]
 
 NO_FRAMES = "{}: no FITS files are there; name the folder that holds the raw frames"
+_EACH_NAMED = 10  # files of one reason
 _BETWEEN_LINES = 10.0  # s
 
 
@@ -250,9 +252,23 @@ def troubles(report: Mapping[str, object]) -> list[str]:
     return lines
 
 
+def unusable_lines(unusable: Sequence[Mapping[str, str]]) -> list[str]:
+    """A line a file (`file`, `reason`); one for all of a reason where they are many, as in a folder of others."""
+    files: dict[str, list[str]] = {}
+    for frame in unusable:
+        files.setdefault(frame["reason"], []).append(frame["file"])
+    lines = []
+    for reason, names in files.items():
+        if len(names) > _EACH_NAMED:
+            lines.append(f"unusable: {len(names)} files (soxs list frames), first {names[0]}: {reason}")
+        else:
+            lines += [f"unusable: {name}: {reason}" for name in names]
+    return lines
+
+
 def _print_troubles(report: Mapping[str, object]) -> None:
     lines = troubles(report)
-    lines += [f"unusable {frame['file']}: {frame['reason']}" for frame in report["unusable"]]
+    lines += unusable_lines(report["unusable"])
     unused: dict[str, list[str]] = {}
     for frame in report["unused"]:
         unused.setdefault(frame["reason"], []).append(Path(frame["file"]).name)

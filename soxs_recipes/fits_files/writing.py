@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +15,7 @@ from astropy.io import fits
 from soxs_recipes.errors import InputError
 from soxs_recipes.fits_files.signed import write_signed
 
-__all__ = ["TEMPORARY_PREFIX", "write_bytes_atomic", "write_product", "write_text_atomic"]
+__all__ = ["TEMPORARY_PREFIX", "refusals_told", "write_bytes_atomic", "write_product", "write_text_atomic"]
 
 # A file whose name begins so was left by a process that died; it may be deleted.
 TEMPORARY_PREFIX = ".soxs-writing-"
@@ -72,7 +73,7 @@ def write_bytes_atomic(path: str | os.PathLike, content: bytes | memoryview) -> 
 def _write_atomic(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> Path:
     path = Path(path)
     temporary = path.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
-    try:
+    with refusals_told(path):
         try:
             with temporary.open("xb") as stream:
                 write(stream)
@@ -83,10 +84,19 @@ def _write_atomic(path: str | os.PathLike, write: Callable[[BinaryIO], object]) 
             _remove_quietly(temporary)
             raise
         _sync_folder(path.parent)
-    except OSError as error:
-        cause = _CAUSES.get(error.errno, error.strerror or str(error))
-        raise InputError(f"{path}: cannot be written, {cause}") from error
     return path
+
+
+@contextmanager
+def refusals_told(path: Path) -> Iterator[None]:
+    """What the system says when it does not write becomes an InputError: `path`, the cause, a way out."""
+    try:
+        yield
+    except OSError as error:
+        # numpy tells of a write that ended early no more than its lengths.
+        number = errno.ENOSPC if error.errno is None and "requested" in str(error) else error.errno
+        cause = _CAUSES.get(number, error.strerror or str(error))
+        raise InputError(f"{path}: cannot be written, {cause}") from error
 
 
 def _remove_quietly(path: Path) -> None:

@@ -145,6 +145,24 @@ def test_a_folder_without_frames_is_said(soxs, tmp_path):
     assert not out
 
 
+def test_a_folder_of_other_files_is_told_in_a_line(soxs, night):
+    """Each is named where they are few."""
+    night.folder.mkdir(parents=True, exist_ok=True)
+    for number in range(30):
+        (night.folder / f"other{number:02d}.fits").write_bytes(b"no FITS")
+    (night.folder / "empty.fits").touch()
+    told = f"unusable: 30 files (soxs list frames), first {night.folder}/other00.fits: does not begin as FITS"
+    for words, stream in ((("prep", night.folder), 2), (("plan", night.folder), 1), (("check", night.folder), 1)):
+        lines = [line for line in soxs(*words)[stream].splitlines() if line.startswith("unusable")]
+        assert len(lines) == 2
+        assert lines[1].startswith(told)
+        assert lines[0].startswith(f"unusable: {night.folder}/empty.fits: is empty")
+    assert soxs("list", "frames", night.folder)[1].count("does not begin as FITS") == 30
+    code, out, err = soxs("reduce", "all", night.folder)
+    assert (code, out) == (20, "")
+    assert "none of 31 FITS files can be used (soxs prep lists them); first empty.fits: is empty" in err
+
+
 def test_a_first_run_says_why_it_takes_longer(soxs, complete_night, tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     run = ("reduce", "all", complete_night.folder, "--no-plots")

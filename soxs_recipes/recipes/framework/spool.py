@@ -46,11 +46,11 @@ class Spool:
         if data.nbytes <= self._room or data.dtype.kind not in _KINDS:
             self._room -= data.nbytes
             return hdu
-        from soxs_recipes.fits_files.writing import TEMPORARY_PREFIX
+        from soxs_recipes.fits_files.writing import TEMPORARY_PREFIX, refusals_told
 
         path = self._folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}.npy"
         self._files.append(path)
-        with path.open("xb") as stream:
+        with refusals_told(self._folder), path.open("xb") as stream:
             np.save(stream, data, allow_pickle=False)
         return _Waiting(type(hdu), hdu.header.copy(), path)
 
@@ -86,6 +86,7 @@ class Shelf:
     """Arrays that wait between two passes over the exposures, in a file without a name that ends with its user."""
 
     def __init__(self, folder: Path):
+        self._folder = folder
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - lives as long as the shelf
         self._end = 0
 
@@ -96,12 +97,15 @@ class Shelf:
     def _put(self, array) -> _Place:
         import numpy as np
 
+        from soxs_recipes.fits_files.writing import refusals_told
+
         array = np.ascontiguousarray(array)
         place = _Place(self._end, array.shape, array.dtype)
         left = memoryview(array.reshape(-1).view(np.uint8))
         self._file.seek(place.start)
-        while left:  # one call writes 2 GB at most
-            left = left[self._file.write(left) :]
+        with refusals_told(self._folder):
+            while left:  # one call writes 2 GB at most
+                left = left[self._file.write(left) :]
         self._end += array.nbytes
         return place
 

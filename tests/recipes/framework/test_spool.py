@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 from astropy.io import fits
 
-from soxs_recipes.errors import UnprocessableData
+from soxs_recipes.errors import InputError, UnprocessableData
 from soxs_recipes.recipes.framework import spool
 from soxs_recipes.recipes.framework.base import run_recipe
 from soxs_recipes.recipes.framework.spool import Shelf, Spool
@@ -67,6 +69,28 @@ def test_in_a_recipe(mean_frame, make_raw, tmp_path, monkeypatch, fails):
             with fits.open(path, checksum=True) as written:
                 assert np.array_equal(written[0].data, hdus(index)[0].data)
                 assert np.array_equal(written["QUAL"].data, hdus(index)[1].data)
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError("3309568 requested and 1931232 written")  # as numpy tells of it
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(InputError, match=f"{tmp_path}: cannot be written, the disk is full; free some space"):
+        Spool(tmp_path, 0).put(hdus(1))
+
+    class Full:
+        def seek(self, place):
+            pass
+
+        def write(self, content):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    shelf = Shelf(tmp_path)
+    shelf.close()
+    shelf._file = Full()
+    with pytest.raises(InputError, match=f"{tmp_path}: cannot be written, the disk is full; free some space"):
+        shelf.put([np.zeros(3)])
 
 
 def test_arrays_come_back_from_the_shelf(tmp_path):
