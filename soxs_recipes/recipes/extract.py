@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 from soxs_recipes.data.qc import QCDefinition
-from soxs_recipes.errors import InputError
+from soxs_recipes.errors import InputError, UnprocessableData
 from soxs_recipes.recipes.framework.base import Recipe
 from soxs_recipes.recipes.framework.declarations import CalibrationInput, Declaration, Parameter, RawInput
-from soxs_recipes.recipes.steps.exposure_series import Extractor, Series
+from soxs_recipes.recipes.steps.exposure_series import NOTHING_LEFT, Extractor, Series, or_left_out
 from soxs_recipes.recipes.steps.object_declarations import (
     EXTRACTION_PARAMETERS,
     GEOMETRY_CALIBRATIONS,
@@ -142,9 +143,10 @@ class Extract(Recipe):
 
     def process(self, inputs, parameters, outputs):
         """Read, locate, extract, combine, merge, calibrate."""
-        from soxs_recipes.recipes.steps.object_products import object_qc
+        from soxs_recipes.recipes.steps.object_products import mark_targets, object_qc
 
         paths = inputs.all_raw
+        mark_targets(inputs, paths)
         extractor = _ProductExtractor(inputs, parameters, find_geometry(inputs, binning_of(inputs, paths[0])))
         results, times, used, qc = [], [], [], []
         for exposure, location, result in _extracted(inputs, extractor, outputs.folder):
@@ -194,9 +196,17 @@ def _extracted(inputs, extractor, folder):
     exposures = product_exposures(inputs, inputs.all_raw, keep_hits=several and not extractor.is_plain)
     if not several or not extractor.is_plain:
         single = extractor.extract_single if extractor.is_plain else extractor.extract
+        extracted = 0
         for exposure in exposures:
-            location = extractor.locate(exposure)
-            yield exposure, location, single(exposure, location)
+            result = None
+            with or_left_out(inputs, exposure) if several else nullcontext():
+                location = extractor.locate(exposure)
+                result = single(exposure, location)
+            if result is not None:
+                extracted += 1
+                yield exposure, location, result
+        if not extracted:
+            raise UnprocessableData(f"{inputs.declaration.name}: {NOTHING_LEFT}")
         return
     with Series(extractor, folder) as series:
         for exposure in exposures:

@@ -31,7 +31,8 @@ class Nod(Recipe):
         description=(
             "Exposures are paired by time and by their offsets along the slit, in any pattern (AB, ABBA, with "
             "jitter, of any length): each with the nearest one that stands at least an arcsecond away. One that "
-            "is left over is reduced with the nearest exposure of another beam. The difference of a pair is "
+            "is left over is reduced with the nearest exposure of another beam. Without offsets in the headers "
+            "exposures are taken to alternate, with beams where light is seen. The difference of a pair is "
             "free of all that both have in common; both beams and what the sky changed by are fitted in it "
             "together on the detector's own pixels, with the noise of all light that fell on both exposures.\n\n"
             "Where the target stands, and whether offsets run with the slit or against it, is found from all "
@@ -67,19 +68,24 @@ class Nod(Recipe):
         paths = inputs.all_raw
         shots = shots_of(inputs, paths)
         if not all(math.isfinite(shot.offset) for shot in shots):
-            inputs.mark_partial("no ESO SEQ CUMOFF Y in the headers: exposures are taken to alternate")
+            inputs.mark_partial(
+                "no ESO SEQ CUMOFF Y in the headers: exposures are taken to alternate, beams to be where seen"
+            )
+
+        odd = []
 
         def rule(usable):
             pairs, left = pair_beams([shots[i] for i in usable], use_odd=parameters["use-odd"])
+            odd.clear()
             if not pairs:
                 return [Subtraction(i, (), (), both=False) for i in usable], []
             pairs = [
                 Subtraction(usable[p.plus], tuple(usable[i] for i in p.minus), p.shares, p.both) for p in pairs
             ]
-            for pair in pairs:
-                if not pair.both:
-                    other = paths[pair.minus[0]].name
-                    inputs.note(f"{paths[pair.plus].name} has no partner: {other} is subtracted a second time")
+            odd[:] = [pair for pair in pairs if not pair.both]
             return pairs, [usable[i] for i in left]
 
         reduce_beams(inputs, parameters, outputs, BeamSequence(paths, shots, rule))
+        for pair in odd:
+            other = paths[pair.minus[0]].name
+            inputs.note(f"{paths[pair.plus].name} has no partner: {other} is subtracted a second time")

@@ -30,8 +30,8 @@ class ResponseRecipe(Recipe):
             "free power, times a smooth function: a penalised B-spline of the logarithm, whose stiffness "
             "cross-validation finds and whose fit leaves outliers out. Hydrogen cores are masked; steep parts of "
             "lines and absorption bands weigh less. The response follows each order's blaze, before merging.\n\n"
-            "With several exposures each gives a response; they are averaged after their grey levels are brought "
-            "to the brightest, since clouds and slit losses only dim.\n\n"
+            "With several exposures each gives a response by its own star; they are averaged after their levels "
+            "are brought to the brightest, since clouds and slit losses only dim.\n\n"
             "What the slit lost of the star is estimated from the width of its profile and told; it is put back "
             "only when asked. With a RESP_ARCHIVE_<ARM> the response is compared with those of earlier nights: a "
             "change that is the same at all wavelengths is drift (mirrors, clouds, slit) and named, one of shape "
@@ -168,7 +168,7 @@ class ResponseRecipe(Recipe):
             QCDefinition("ARCHIVE USUAL", "", "Median deviation of the earlier curves themselves."),
             QCDefinition("ARCHIVE TREND", "1/yr", "Change of sensitivity a year."),
         ),
-        algorithm_version=3,
+        algorithm_version=4,
     )
 
     def process(self, inputs, parameters, outputs):
@@ -178,10 +178,17 @@ class ResponseRecipe(Recipe):
         from soxs_recipes.reduction.flux.response_combination import arm_response, combine_responses
 
         paths = inputs.raw("FLUX_SLIT_ORDER1D")
-        match, spectrum = observed_standard(inputs, parameters, paths[0])
+        observed = [observed_standard(inputs, parameters, path) for path in paths]
+        match, stars = observed[0][0], list(dict.fromkeys(found.star.name for found, _ in observed))
+        if len(stars) > 1:
+            inputs.note(f"responses of different stars are averaged: {', '.join(stars)}")
         losses = [_slit_losses(inputs, parameters, path) for path in paths]
-        _judge_slit(inputs, parameters, paths[0])
-        fits = [_fit(inputs, parameters, path, spectrum, loss) for path, loss in zip(paths, losses, strict=True)]
+        for path in paths:
+            _judge_slit(inputs, parameters, path)
+        fits = [
+            _fit(inputs, parameters, path, spectrum, loss)
+            for path, (_, spectrum), loss in zip(paths, observed, losses, strict=True)
+        ]
         for order, reason in fits[0].failed:
             inputs.mark_partial(f"no response for order {order}: {reason}")
         response, spread = combine_responses([fit.response for fit in fits])

@@ -109,8 +109,11 @@ class Stare(Recipe):
     def process(self, inputs, parameters, outputs):
         """Prepare, locate and extract each exposure, compare, extract again, combine, merge, calibrate."""
         from soxs_recipes.recipes.steps.exposure_series import Extractor, Series
+        from soxs_recipes.recipes.steps.object_products import mark_targets, mid_times_told
 
         paths = inputs.all_raw
+        mark_targets(inputs, paths)
+        other_arm = mid_times_told(inputs, parameters["synchronised-with"])
         geometry = find_geometry(inputs, binning_of(inputs, paths[0]), arcs=parameters["use-arcs"])
         table = geometry.table if parameters["subtract-background"] else None
         extractor = Extractor(inputs, parameters, geometry)
@@ -121,7 +124,7 @@ class Stare(Recipe):
                 for exposure in exposures
                 for place in [extractor.locate(exposure)]
             )
-            _add_products(inputs, parameters, outputs, geometry, alone)
+            _add_products(inputs, other_arm, outputs, geometry, alone)
             return
         with Series(extractor, outputs.folder) as series:
             for exposure in exposures:
@@ -130,13 +133,13 @@ class Stare(Recipe):
             series.find_hits()
             if parameters["combine"] == "frames" and _can_be_added(inputs, series):
                 summed = _Extracted(*series.added(), series.paths)
-                _add_products(inputs, parameters, outputs, geometry, [summed], series.throughput())
+                _add_products(inputs, other_arm, outputs, geometry, [summed], series.throughput())
                 return
             again = (
                 _Extracted(*series.refit(number, state), [series.paths[number]])
                 for number, state in enumerate(series.states())
             )
-            _add_products(inputs, parameters, outputs, geometry, again)
+            _add_products(inputs, other_arm, outputs, geometry, again)
 
 
 class _Extracted(NamedTuple):
@@ -155,8 +158,8 @@ def _can_be_added(inputs, series) -> bool:
     return not why
 
 
-def _add_products(inputs, parameters, outputs, geometry, extracted: Iterable[_Extracted], throughput=None) -> None:
-    """Images of each extraction as it comes, then the spectra of all together."""
+def _add_products(inputs, other_arm, outputs, geometry, extracted: Iterable[_Extracted], throughput=None) -> None:
+    """Images of each extraction as it comes, then the spectra of all together; `other_arm`: its mid-times."""
     from soxs_recipes.recipes.steps.object_products import (
         add_images,
         add_sky,
@@ -169,7 +172,6 @@ def _add_products(inputs, parameters, outputs, geometry, extracted: Iterable[_Ex
     )
     from soxs_recipes.reduction.exposures.exposure_combination import combine_extractions
 
-    other_arm = parameters["synchronised-with"]
     results, times, used, qc = [], [], [], []
     for item in extracted:
         tell_choice(inputs, item.exposure, item.result)

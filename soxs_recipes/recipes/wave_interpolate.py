@@ -92,6 +92,8 @@ class WaveInterpolate(Recipe):
         paths = [path for tag in ARC_TAGS if tag in declared for path in inputs.raw(tag)]
         wanted = _wanted(inputs, paths, parameters["mjd"])
         arcs = measure_arcs(inputs, paths, find_geometry(inputs, binning_of(inputs, paths[0])))
+        if not arcs:
+            raise InputError(f"{inputs.declaration.name}: the lamps were off in all arcs given; add lit ones")
         for time, reference in wanted:
             _write(inputs, outputs, arcs, time, reference)
 

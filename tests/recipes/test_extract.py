@@ -67,6 +67,26 @@ def test_the_products_of_stare_give_the_same_spectrum(stare, tmp_path):
         assert ours[keyword] == pytest.approx(theirs[keyword], rel=1e-6)
 
 
+def test_a_sum_is_over_all_its_time_and_a_useless_product_is_left_out(stare, tmp_path):
+    summed, dead = [], []
+    for path in _both(stare):
+        with fits.open(path) as hdus:
+            hdus["ERRS"].header["EXPTIME"] = 1800.0
+            summed.append(str(tmp_path / f"sum_{len(summed)}.fits"))
+            hdus.writeto(summed[-1], checksum=True)
+            hdus[0].header["DATE-OBS"] = "2026-03-02T05:00:00.000"
+            hdus["QUAL"].data[:] = QualityFlag.NO_DATA
+            dead.append(str(tmp_path / f"dead_{len(dead)}.fits"))
+            hdus.writeto(dead[-1], checksum=True)
+    run = run_recipe(Extract, [*summed, *dead], {"at": "0.0", "use-lacosmic": False}, str(tmp_path / "out"))
+    assert run.status == "PARTIAL", run.message
+    assert any("left out: dead_0" in reason for reason in run.reasons)
+    header = fits.getheader(product(run, "SCI_SLIT_ORDER1D"))
+    assert (header["TEXPTIME"], header["EXPTIME"]) == (1800.0, 1800.0)
+    nothing = run_recipe(Extract, [*dead], {"at": "0.0"}, str(tmp_path / "nothing"))
+    assert nothing.status == "FAILED"
+
+
 def test_cosmic_rays_found_earlier_are_known_on_request(stare):
     inputs = gather_inputs(Extract.declaration, [(path, "") for path in _both(stare)])
     (again,), (known,) = (

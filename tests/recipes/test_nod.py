@@ -74,6 +74,20 @@ def nodded(sequence, spoilt, tmp_path_factory):
     )
 
 
+def copy_of(path, folder, **cards):
+    """An exposure with other header cards; `__` stands for a blank, None removes."""
+    with fits.open(path) as hdus:
+        header = hdus[0].header.copy()
+        for key, value in cards.items():
+            name = key.replace("__", " ")
+            if value is None:
+                header.remove(name)
+            else:
+                header[name] = value
+        fits.PrimaryHDU(hdus[0].data, header).writeto(folder / path.name)
+    return folder / path.name
+
+
 def product(run, tag):
     (path,) = [item.path for item in run.products if item.tag == f"{tag}_VIS"]
     return path
@@ -109,6 +123,39 @@ def test_all_light_of_all_beams_is_there(nodded, sequence):
     assert ratios.size == 4
     # No flat and a shifted format: a few per cent.
     assert ratios == pytest.approx(np.ones(4), abs=0.05)
+
+
+@pytest.fixture(scope="module")
+def untold(sequence, tmp_path_factory):
+    """Two exposures whose headers tell no offsets and name two targets, two more that cannot be used."""
+    first, second, late, later = (tmp_path_factory.mktemp(f"untold{k}") for k in range(4))
+    start = fits.getheader(sequence[2][0])["MJD-OBS"]
+    paths = [
+        copy_of(sequence[0][0], first, ESO__SEQ__CUMOFF__Y=None),
+        copy_of(sequence[1][0], second, ESO__SEQ__CUMOFF__Y=None, ESO__OBS__TARG__NAME="SN2026xyz"),
+        copy_of(sequence[2][0], late, EXPTIME=0.0),
+        copy_of(sequence[2][0], later, EXPTIME=-600.0, **{"MJD-OBS": start + 0.01}),
+    ]
+    frames = [(str(path), "OBJECT_NOD_VIS") for path in paths]
+    return run_recipe(Nod, frames, {}, tmp_path_factory.mktemp("out"))
+
+
+def test_beams_are_found_where_headers_tell_no_offsets(untold, sequence):
+    reasons = " | ".join(untold.reasons)
+    assert "no ESO SEQ CUMOFF Y" in reasons
+    assert "no source" not in reasons
+    assert untold.qc["ESO QC N PAIRS"] == 1
+    assert untold.qc["ESO QC N EXPOSURES"] == 2
+    assert untold.qc["ESO QC BEAM THROW"] == pytest.approx(5.0, abs=0.15)
+    ratios = ratios_to_truth(product(untold, "SCI_SLIT_ORDER1D"), [truth for _, truth in sequence[:2]])
+    assert ratios == pytest.approx(np.ones(4), abs=0.05)
+
+
+def test_exposures_without_time_are_named_and_so_are_two_targets(untold):
+    left = [reason for reason in untold.reasons if "left out" in reason]
+    assert any("EXPTIME is 0 s" in reason for reason in left)
+    assert any("EXPTIME = -600" in reason for reason in left)
+    assert any("different targets" in reason and "SN2026xyz" in reason for reason in untold.reasons)
 
 
 def test_products_of_a_nod_are_whole(nodded, sequence):

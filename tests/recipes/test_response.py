@@ -323,3 +323,17 @@ def test_slit_losses_are_told_and_put_back_when_asked(arm, standard, tmp_path):
     assert mended.status == "COMPLETE", mended.reasons
     first, second = (read_response(run.paths[0]).response for run in (told, mended))
     np.testing.assert_allclose(second, first * (1.0 - loss), rtol=2e-3)
+
+
+def test_each_exposure_is_compared_with_its_own_star(arm, standard, result, tmp_path):
+    other = extracted_standard(arm, load_instrument().telescope_area, star="GD71", seed=2)
+    place = {"RA": "05:52:27.6", "DEC": "+15:53:13", "MJD-OBS": 61041.1}
+    paths = [write_standard(tmp_path, arm, standard), write_standard(tmp_path, arm, other, "second.fits", **place)]
+    both = run_recipe(ResponseRecipe, paths, {}, tmp_path / "out")
+    assert both.status == "COMPLETE", (both.message, both.reasons)
+    assert any("LTT 3218, GD 71" in note for note in both.notes)
+    assert both.qc["ESO QC GREY SPREAD"] < 0.01
+    alone, joined = (read_response(run.paths[0]) for run in (result, both))
+    good = alone.quality == 0
+    assert good.sum() > 500
+    assert np.abs(joined.response / alone.response - 1.0)[good].max() < 0.05

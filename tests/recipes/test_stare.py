@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from soxs_recipes.errors import InputError
 from soxs_recipes.fits_files import read_merged_spectrum, read_order_spectra, read_table
 from soxs_recipes.recipes.framework.base import run_recipe
+from soxs_recipes.recipes.framework.inputs import gather_inputs
 from soxs_recipes.recipes.stare import Stare
+from soxs_recipes.recipes.steps.object_products import mid_times_told
 from soxs_recipes.simulator import Effects, simulate_frame
 from soxs_recipes.simulator.truth import TableTruth
 
@@ -114,3 +117,16 @@ def test_mid_times_are_told_and_compared_with_the_other_arm(bare, raw, tmp_path)
     run = run_recipe(Stare, [str(raw[0])], parameters, str(tmp_path / "out"))
     for tag in ("SCI_SLIT_MERGE1D", "SCI_SLIT_SKYSUB"):
         assert fits.getheader(_product(run, tag))["ESO QC SYNC DIFF"] == pytest.approx(30.0, abs=1e-3)
+
+
+def test_what_the_other_arm_does_not_tell_is_said_before_anything_is_done(raw, tmp_path):
+    timeless = tmp_path / "timeless.fits"
+    fits.PrimaryHDU(np.zeros((2, 2), np.uint16), fits.Header({"INSTRUME": "SOXS"})).writeto(timeless)
+    inputs = gather_inputs(Stare.declaration, [(str(raw[0]), "")])
+    assert mid_times_told(inputs, f"{timeless}, 61101.5") == [61101.5]
+    assert any("timeless.fits" in reason for reason in inputs.partial_reasons)
+    with pytest.raises(InputError, match="missing"):
+        mid_times_told(inputs, str(tmp_path / "missing.fits"))
+    run = run_recipe(Stare, [str(raw[0])], {"synchronised-with": "missing.fits", "use-arcs": False}, str(tmp_path))
+    assert run.error_class == "InputError"
+    assert not run.notes  # the exposure was not touched

@@ -31,6 +31,7 @@ __all__ = ["InputFile", "Inputs", "arm_of_frames", "gather_inputs"]
 _log = logging.getLogger(__name__)
 _KINDS = {"OBJECT": "SCI", "SKY": "SCI", "STD_FLUX": "FLUX", "STD_TELL": "TELL"}
 _OUT_OF_RANGE = " is outside "
+_UNUSABLE = "unusable: "  # so begin reasons of a classification
 _KINDS_OF_PRODUCTS = {"SCI": "SCI", "FLUX": "FLUX", "TELL": "TELL"}
 
 
@@ -202,12 +203,17 @@ def gather_inputs(declaration: Declaration, frames: Iterable[tuple[str | Path, s
         raise InputError(f"{declaration.name}: the set of frames is empty")
     instrument = _common_instrument(declaration, given)
     files, left_out = _sorted_by_use(declaration, instrument, given)
+    files, unusable = _without_unusable(declaration, instrument, files)
+    left_out += unusable
     files, copies = _without_copies(files)
     left_out += copies
     arm = _common_arm(declaration, instrument, files, left_out)
     for file, why in left_out:
         _log.warning("%s: %s is left out: %s", declaration.name, file.path.name, why)
     inputs = Inputs(declaration, instrument, arm, sorted(files, key=_time))
+    for file, why in left_out:
+        if why.startswith(_UNUSABLE):
+            inputs.mark_partial(f"left out: {file.path.name}: {why.removeprefix(_UNUSABLE)}")
     for file, why in copies:
         inputs.note(f"{file.path.name} is left out: {why}")
     try:
@@ -291,6 +297,17 @@ def _sorted_by_use(
             why = file.classification.reason or f"{declaration.name} has no use for {file.classification.tag}"
             left_out.append((file, why))
     return files, left_out
+
+
+def _without_unusable(
+    declaration: Declaration, instrument: Instrument, files: Sequence[InputFile]
+) -> tuple[list[InputFile], list[tuple[InputFile, str]]]:
+    """Files without raw frames that make no sense, as long as others are left, and those with the reason."""
+    is_bad = [_is_raw(declaration, instrument, file.tag) and not file.classification.tag for file in files]
+    kept = [file for file, bad in zip(files, is_bad, strict=True) if not bad]
+    if not any(_is_raw(declaration, instrument, file.tag) for file in kept):
+        return list(files), []
+    return kept, [(file, file.classification.reason) for file, bad in zip(files, is_bad, strict=True) if bad]
 
 
 def _without_copies(files: Sequence[InputFile]) -> tuple[list[InputFile], list[tuple[InputFile, str]]]:

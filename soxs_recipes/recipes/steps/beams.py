@@ -344,8 +344,13 @@ def reduce_beams(
 
     `turned` is what is done instead when the target proves to be in the exposures that were subtracted.
     """
+    from soxs_recipes.recipes.steps.object_products import mark_targets
+
+    mark_targets(inputs, sequence.paths)
     with _Bench(inputs, parameters, sequence, outputs.folder) as bench:
         looked = bench.look()
+        if not _knows_offsets(sequence):
+            _take_seen_offsets(bench, looked)
         pattern = _pattern(bench, looked)
         if not pattern.turned or turned is None:
             _tell(bench, looked, pattern)
@@ -407,6 +412,19 @@ def _reduced(
     return item.subtraction, result.without_images(), qc
 
 
+def _knows_offsets(sequence: BeamSequence) -> bool:
+    return all(math.isfinite(shot.offset) for shot in sequence.shots)
+
+
+def _take_seen_offsets(bench: _Bench, looked: Sequence[_Looked]) -> None:
+    """Offsets along the slit as the light shows them, where headers do not tell."""
+    from soxs_recipes.reduction.exposures.beams import seen_offsets
+
+    both = [item.subtraction.both for item in looked]
+    for item, samples in zip(looked, seen_offsets([i.samples for i in looked], bench.cells, both), strict=True):
+        item.samples = samples
+
+
 def _pattern(bench: _Bench, looked: Sequence[_Looked]) -> BeamPattern:
     from soxs_recipes.reduction.exposures.beams import find_pattern
 
@@ -426,7 +444,8 @@ def _tell(bench: _Bench, looked: Sequence[_Looked], pattern: BeamPattern) -> Non
     inputs.note(f"all beams, shifted to an offset of zero: {pattern.choice.reason}")
     if pattern.choice.doubtful:
         inputs.mark_partial(pattern.choice.reason)
-    if pattern.choice.detected and any(item.subtraction.both for item in looked):
+    told = _knows_offsets(bench.sequence) and any(item.subtraction.both for item in looked)
+    if pattern.choice.detected and told:
         way = "with" if pattern.sign > 0 else "against"
         inputs.note(f"the beams show that offsets in the headers run {way} the slit")
 

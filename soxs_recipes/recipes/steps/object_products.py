@@ -28,6 +28,8 @@ __all__ = [
     "add_spectra",
     "add_trace",
     "combined_qc",
+    "mark_targets",
+    "mid_times_told",
     "object_name",
     "object_qc",
     "orders_in_common",
@@ -66,26 +68,36 @@ def object_qc(
     return [*qc, *_location_qc(location)]
 
 
-def time_qc(inputs: Inputs, used: Sequence[Path], synchronised_with: str = "") -> list[QCParameter]:
+def mid_times_told(inputs: Inputs, synchronised_with: str) -> list[float]:
+    """Mid-times [MJD] of exposures of the other arm, given as files or as such times with commas between.
+
+    One whose header does not tell marks the products; InputError for a file that cannot be read.
+    """
+    words = [word.strip() for word in synchronised_with.split(",") if word.strip()]
+    times = {word: mjd if math.isfinite(mjd := _number(word)) else _mid_time(inputs, Path(word)) for word in words}
+    for word, mjd in times.items():
+        if not math.isfinite(mjd):
+            inputs.mark_partial(f"{Path(word).name}: its mid-time is unknown and is not compared with this arm's")
+    return [mjd for mjd in times.values() if math.isfinite(mjd)]
+
+
+def time_qc(inputs: Inputs, used: Sequence[Path], others: Sequence[float] = ()) -> list[QCParameter]:
     """Mid-time of the exposures and, where the other arm's are told, how far from theirs it is at most.
 
     Parameters
     ----------
     inputs : Inputs
     used : sequence of Path
-    synchronised_with : str
-        Exposures of the other arm, comma-separated: files, or their mid-times (MJD).
+    others : sequence of float [MJD]
+        Mid-times of the other arm.
     """
     from soxs_recipes.instrument.times import mean_mid_time, mid_time_differences
 
     times = [_number(inputs.keyword("EXPTIME", path)) for path in used]
     middles = [_mid_time(inputs, path) for path in used]
     qc = [QCParameter("MJD MID", mean_mid_time(middles, [max(time, 1e-3) for time in times]))]
-    words = [word.strip() for word in synchronised_with.split(",") if word.strip()]
-    others = [mjd if math.isfinite(mjd := _number(word)) else _mid_time(inputs, Path(word)) for word in words]
-    if others:
-        qc.append(QCParameter("SYNC DIFF", max(mid_time_differences(middles, others), key=abs)))
-    return qc
+    apart = [seconds for seconds in mid_time_differences(middles, others) if math.isfinite(seconds)]
+    return [*qc, QCParameter("SYNC DIFF", max(apart, key=abs))] if apart else qc
 
 
 def _mid_time(inputs: Inputs, path: Path) -> float:
@@ -329,7 +341,7 @@ def add_spectra(
     step, name = inputs.arm.wavelength_step, " ".join(filter(None, (object_name(inputs, used[0]), label)))
     calibrated, reason = _calibrated(inputs, spectra, exposure_time, used)
     qc = [*qc, QCParameter("VRAD BARYCOR", mean_barycentric_velocity(inputs, used))]
-    cards = _SPECTRAL_CARDS | _last_airmass(inputs, used)
+    cards = _SPECTRAL_CARDS | _last_airmass(inputs, used) | _seconds_of_light(exposure_time, len(used))
     common = {"qc": qc, "used": used, "object_name": name, "header": cards}
     outputs.add("SLIT_ORDER1D", spectra_hdus(spectra), partial=reason, **common)
     outputs.add("SLIT_MERGE1D", spectra_hdus(merge_orders(spectra, step)), partial=reason, **common)
@@ -345,6 +357,14 @@ _SPECTRAL_CARDS = {
 }
 
 
+def _seconds_of_light(exposure_time: float, number: int) -> dict[str, tuple]:
+    """Over what the counts were collected: files that are sums or differences of exposures state another time."""
+    return {
+        "EXPTIME": (exposure_time / number, "[s] Exposure time, mean of the frames"),
+        "TEXPTIME": (exposure_time, "[s] Total exposure time"),
+    }
+
+
 def _last_airmass(inputs: Inputs, used: Sequence[Path]) -> dict[str, tuple]:
     """The header is the first exposure's; where the airmass ended is the last one's to say."""
     value = inputs.keyword("AIRMASS_END", used[-1])
@@ -358,6 +378,14 @@ def object_name(inputs: Inputs, path: Path) -> str:
         if value:
             return value
     return ""
+
+
+def mark_targets(inputs: Inputs, paths: Sequence[Path]) -> None:
+    """Mark the products when the headers of exposures that become one spectrum name several targets."""
+    stated = [str(inputs.keyword("OBS_TARGET", path, "") or "").strip() for path in paths]
+    names = list(dict.fromkeys(filter(None, stated)))
+    if len(names) > 1:
+        inputs.mark_partial(f"exposures of different targets become one spectrum: {', '.join(names)}")
 
 
 def _calibrated(inputs: Inputs, spectra, exposure_time: float, used: Sequence[Path]):

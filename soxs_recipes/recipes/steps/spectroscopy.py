@@ -251,6 +251,10 @@ def _prepare(inputs: Inputs, path: Path, table: OrderTable | None, cancels: bool
     if prepared.shortcoming:
         inputs.mark_partial(prepared.shortcoming)
     frame = prepared.frame
+    if not frame.meta.exposure_time > 0:
+        raise UnprocessableData(
+            f"{frame.meta.name}: EXPTIME is {frame.meta.exposure_time:g} s, no exposure to light"
+        )
     base = (frame.variance + _dark_charge(darks, frame.meta.exposure_time)).astype(np.float32, copy=False)
     if table is None:
         return Exposure(Path(path), frame, base)
@@ -329,7 +333,11 @@ def _with_arcs(inputs: Inputs, geometry: Geometry) -> Geometry:
         inputs.note(
             f"arcs more than {_LONGEST_TO_ARC:g} h from the exposures are not used: {len(paths) - len(near)}"
         )
-    return replace(geometry, arcs=tuple(measure_arcs(inputs, near, geometry)))
+    try:
+        return replace(geometry, arcs=tuple(measure_arcs(inputs, near, geometry)))
+    except UnprocessableData as error:
+        inputs.mark_partial(f"the arcs beside the exposures are not used: {error}")
+        return geometry
 
 
 def master_flat(inputs: Inputs, shape: tuple[int, int]) -> Frame | None:

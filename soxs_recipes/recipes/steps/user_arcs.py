@@ -64,7 +64,7 @@ def mid_time_of(inputs: Inputs, path: Path) -> float:
 
 
 def measure_arcs(inputs: Inputs, paths: Sequence[Path], geometry: Geometry) -> list[MeasuredArc]:
-    """Shift of every arc; one that cannot be measured is named and left out.
+    """Shift of every arc; one that cannot be measured is named and left out, frames without lamps are passed over.
 
     Raises
     ------

@@ -17,6 +17,7 @@ __all__ = [
     "beam_sources",
     "find_pattern",
     "pair_beams",
+    "seen_offsets",
     "skies_of",
 ]
 
@@ -193,6 +194,37 @@ def _with_skies(shots, index, skies, interpolate) -> Subtraction:
             return Subtraction(index, (first, last), (1.0 - share, share), both=False)
     nearest = min(skies, key=lambda k: (abs(shots[k].time - now), k))
     return Subtraction(index, (nearest,), (1.0,), both=False)
+
+
+def seen_offsets(samples: Sequence[SlitSamples], slit_grid: np.ndarray, both: Sequence[bool]) -> list[SlitSamples]:
+    """Samples with the offsets that the light itself shows, for headers that do not tell them.
+
+    The strongest source of either sign in each difference is taken for its beam; offsets count from the middle of
+    both beams. Where no difference shows both, nothing is changed.
+
+    Parameters
+    ----------
+    samples : sequence of SlitSamples
+    slit_grid : ndarray (m,) [arcsec]
+    both : sequence of bool
+        Whether the negative beam of a difference is to be extracted, too.
+    """
+    places = np.array([[_strongest(item, slit_grid, sign) for sign in (1.0, -1.0)] for item in samples])
+    middles = places.mean(axis=1)
+    middles = middles[np.isfinite(middles) & (np.abs(places[:, 0] - places[:, 1]) >= _LEAST_THROW)]
+    if not middles.size:
+        return list(samples)
+    offsets = places - np.median(middles)
+    return [
+        replace(item, plus=float(plus), minus=float(minus) if has_both else np.nan)
+        for item, (plus, minus), has_both in zip(samples, offsets, both, strict=True)
+    ]
+
+
+def _strongest(item: SlitSamples, grid, sign: float) -> float:
+    """Slit position of the strongest source of a sign; NaN without any."""
+    sources = _positive_sources(sign * item.values, item.weights, grid)
+    return max(sources, key=lambda source: source.significance).position if sources else np.nan
 
 
 def find_pattern(

@@ -206,6 +206,33 @@ def test_an_arc_without_light_is_left_out(bracket, tmp_path):
 
 
 @one_arm
+def test_arcs_that_show_nothing_do_not_stop_an_exposure(bracket, tmp_path):
+    arm, frames, calibrations, _ = bracket
+    dark = tmp_path / "dark.fits"
+    with fits.open(frames[2]) as hdus:
+        hdus[0].data = np.full_like(hdus[0].data, 500) + np.arange(4, dtype=np.uint16)[:, None].repeat(1024, 0)
+        hdus.writeto(dark)
+    inputs = gather_inputs(
+        Stare.declaration, [(str(frames[1]), ""), *calibrations, (str(dark), f"WAVE_SLIT_{arm}")]
+    )
+    assert find_geometry(inputs, (1, 1), arcs=True).arcs == ()
+    assert any("arcs beside the exposures are not used" in reason for reason in inputs.partial_reasons)
+
+
+@pytest.mark.parametrize("bracket", ["NIR"], indirect=True)
+def test_arcs_with_the_lamps_off_are_refused(bracket, tmp_path):
+    arm, frames, calibrations, _ = bracket
+    off = tmp_path / "off.fits"
+    with fits.open(frames[0]) as hdus:
+        hdus[0].header["ESO DPR TECH"] = "IMAGE"
+        hdus.writeto(off)
+    given = [(str(off), f"WAVE_SLIT_{arm}"), (str(frames[1]), ""), *calibrations]
+    result = run_recipe(WaveInterpolate, given, {}, str(tmp_path / "out"))
+    assert result.error_class == "InputError", result.message
+    assert "lamps were off" in result.message
+
+
+@one_arm
 def test_arcs_among_the_frames_of_an_exposure_move_its_maps(bracket):
     arm, frames, calibrations, _ = bracket
     given = [(str(frames[1]), ""), *calibrations]

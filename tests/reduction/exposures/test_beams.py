@@ -10,6 +10,7 @@ from soxs_recipes.reduction.exposures.beams import (
     beam_sources,
     find_pattern,
     pair_beams,
+    seen_offsets,
     skies_of,
 )
 from soxs_recipes.reduction.profiles.slit_sources import find_sources
@@ -113,6 +114,22 @@ def test_the_data_tell_which_way_offsets_run_and_from_where_they_count(sign, zer
     assert signs[:2] == [1.0, -1.0]
     places = [source.position for source in choice.sources[:2]]
     assert places == pytest.approx([0.3 + sign * 2.9, 0.3 - sign * 2.1], abs=0.08)
+
+
+def test_offsets_that_no_header_tells_are_seen():
+    rng = np.random.default_rng(9)
+    unknown = (np.nan, np.nan)
+    samples = [cells([2.9], [-2.1], unknown, rng), cells([-2.0], [2.8], unknown, rng), cells([], [], unknown, rng)]
+    seen = seen_offsets(samples, GRID, [True, False, True])
+    assert (seen[0].plus, seen[0].minus) == pytest.approx((2.5, -2.5), abs=0.1)
+    assert seen[1].plus == pytest.approx(-2.4, abs=0.1)
+    assert np.isnan([seen[1].minus, seen[2].plus, seen[2].minus]).all()
+    pattern = find_pattern(seen[:1], GRID, 0.0, tolerance=2.0)
+    assert pattern.choice.detected
+    assert pattern.target.position == pytest.approx(0.4, abs=0.1)
+    choice, signs = beam_sources(seen[0], GRID, pattern, maximum_sources=3, keep_place=False, keep_width=False)
+    assert (choice.beams, signs[:2]) == (2, [1.0, -1.0])
+    assert seen_offsets(samples[2:], GRID, [True])[0] is samples[2]
 
 
 def test_a_brighter_neighbour_is_not_the_target():
