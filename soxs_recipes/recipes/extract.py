@@ -282,13 +282,13 @@ def _add_source(inputs, parameters, outputs, named, parts, times, used, qc) -> N
         add_spectra,
         add_trace,
         combined_qc,
-        orders_in_common,
+        orders_of_all,
         time_qc,
     )
     from soxs_recipes.reduction.exposures.exposure_combination import combine_extractions
 
     number, label = named
-    combined = combine_extractions(orders_in_common(inputs, parts), times)
+    combined = combine_extractions(orders_of_all(inputs, [part.orders for part in parts]), times)
     qc = [*combined_qc(qc, combined), *time_qc(inputs, used)]
     calibrated = add_spectra(inputs, outputs, combined, sum(times), qc, used, label=label)
     counts = [item.spectrum for item in combined.orders]

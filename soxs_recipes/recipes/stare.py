@@ -167,7 +167,7 @@ def _add_products(inputs, other_arm, outputs, geometry, extracted: Iterable[_Ext
         add_trace,
         combined_qc,
         object_qc,
-        orders_in_common,
+        orders_of_all,
         time_qc,
     )
     from soxs_recipes.reduction.exposures.exposure_combination import combine_extractions
@@ -185,7 +185,7 @@ def _add_products(inputs, other_arm, outputs, geometry, extracted: Iterable[_Ext
         times.append(max(exposure.frame.meta.exposure_time, 1e-3))
         used += its_own
         del exposure, result
-    combined = combine_extractions(orders_in_common(inputs, results), times)
+    combined = combine_extractions(orders_of_all(inputs, [result.orders for result in results]), times)
     if throughput is not None:
         combined = replace(combined, throughput=throughput)
     qc = [*combined_qc(qc, combined), *time_qc(inputs, used, other_arm)]

@@ -12,6 +12,7 @@ from soxs_recipes.recipes.framework.base import Recipe
 from soxs_recipes.recipes.framework.declarations import Declaration, Parameter, Product, RawInput
 from soxs_recipes.recipes.steps.object_declarations import OBJECT_CALIBRATIONS, RESPONSE_CALIBRATIONS
 from soxs_recipes.recipes.steps.spectroscopy import find_geometry
+from soxs_recipes.recipes.steps.two_dimensional import geometry_as_stated
 
 __all__ = ["Straighten"]
 
@@ -214,7 +215,7 @@ def _laid_straight(inputs, parameters, path: Path, frame, sky, *, average: bool 
 
     geometry = find_geometry(inputs, frame.meta.binning)
     applied = _applied_shift(inputs, path) if parameters["correct-flexure"] else (0.0, 0.0)
-    geometry, shift = _moved(inputs, geometry, path, applied)
+    geometry, shift = geometry_as_stated(inputs, geometry, path, applied)
     maps, corners = _maps(inputs, geometry, frame.shape, shift)
     grid = RectifiedGrid(parameters["wavelength-step"], parameters["slit-step"])
     bands = {order.number: order.band for order in inputs.arm.orders}
@@ -254,23 +255,6 @@ def _applied_shift(inputs, path: Path) -> tuple[float, float]:
     if any(known):
         _log.info("%s: the solution is moved by (%.3f, %.3f) px along and across", path.name, *known)
     return known[0], known[1]
-
-
-def _moved(inputs, geometry, path: Path, applied: tuple[float, float]):
-    """(solution, shift (dx, dy)) of the exposure; a poor solution's orders were moved each by its own lines."""
-    from soxs_recipes.recipes.steps.spectroscopy import moved_orders
-    from soxs_recipes.reduction.flexure.flexure import ZeroPoint
-
-    axis = inputs.arm.dispersion_axis
-    if geometry.rung == 0 or inputs.arm.echelle or not any(applied):
-        return geometry, (applied[::-1] if axis == 0 else applied)
-    header, own = inputs.header(path), {}
-    for order in geometry.solution.orders:
-        values = [header.get(f"ESO QC ORD{order} ZP {name}") for name in ("SHIFT", "ERR", "N LINES")]
-        if all(isinstance(value, int | float) for value in values):
-            own[order] = (float(values[0]), float(values[1]), int(values[2]))
-    zero = ZeroPoint(applied[0], math.nan, len(own), own, math.nan, math.nan)
-    return moved_orders(geometry, zero, axis), (0.0, 0.0)
 
 
 def _image_qc(orders) -> list[QCParameter]:

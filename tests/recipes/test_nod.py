@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.time import Time, TimeDelta
+from scipy.ndimage import binary_dilation
 
 from soxs_recipes.errors import UnprocessableData
 from soxs_recipes.fits_files import read_order_spectra, read_table
+from soxs_recipes.recipes.extract import Extract
 from soxs_recipes.recipes.framework.base import run_recipe
 from soxs_recipes.recipes.nod import Nod
 from soxs_recipes.recipes.offset import Offset, _sky_exposures
@@ -74,9 +76,11 @@ def nodded(sequence, spoilt, tmp_path_factory):
     )
 
 
-def copy_of(path, folder, **cards):
-    """An exposure with other header cards; `__` stands for a blank, None removes."""
+def copy_of(path, folder, *, saturated=None, **cards):
+    """An exposure with other header cards; `__` stands for a blank, None removes. `saturated`: pixels (ny, nx)."""
     with fits.open(path) as hdus:
+        if saturated is not None:
+            hdus[0].data[saturated] = 65535
         header = hdus[0].header.copy()
         for key, value in cards.items():
             name = key.replace("__", " ")
@@ -123,6 +127,59 @@ def test_all_light_of_all_beams_is_there(nodded, sequence):
     assert ratios.size == 4
     # No flat and a shifted format: a few per cent.
     assert ratios == pytest.approx(np.ones(4), abs=0.05)
+
+
+def test_a_beam_is_extracted_again_from_its_difference(nodded, sequence, tmp_path):
+    """By the shifts of the header: a difference has no sky lines, and the other beam no part in its background."""
+    pair = [item.path for item in nodded.products if "SKYSUB" in item.tag or "SKYMODEL" in item.tag]
+    pair = [str(path) for path in pair if fits.getheader(path)["DATE-OBS"] == START.isot]
+    assert len(pair) == 2
+    for parameters in ({"target-position": -2.1}, {"aperture": "-3.9,-0.3"}):
+        run = run_recipe(Extract, pair, parameters, tmp_path)
+        assert not any("no source" in reason for reason in run.reasons)
+        assert not any("no sky line" in note for note in run.notes)
+        ratios = ratios_to_truth(product(run, "SCI_SLIT_ORDER1D"), [sequence[0][1]])
+        assert ratios == pytest.approx(np.ones(4), abs=0.04)
+
+
+@pytest.fixture(scope="module")
+def burnt(sequence, tmp_path_factory):
+    """Three exposures, the last without order 4, and a fourth all of whose orders are saturated."""
+    flat, _, _ = simulate_frame("slit_flat", "VIS", seed=3, exposure_time=30.0, binning=(2, 2))
+    flat = flat - np.median(flat[:, :20])
+    blocks = [np.median(flat[row : row + 64].astype(np.float64), axis=0) for row in range(0, len(flat), 64)]
+    lit = np.repeat([binary_dilation(b > 0.02 * np.percentile(b, 98), iterations=4) for b in blocks], 64, axis=0)
+    lit = lit[: len(flat)]
+    red = np.zeros(flat.shape, bool)
+    red[:, int(0.62 * flat.shape[1]) : int(0.95 * flat.shape[1])] = True
+    late = {"MJD-OBS": fits.getheader(sequence[2][0])["MJD-OBS"] + 0.01}
+    paths = [
+        *(path for path, _ in sequence[:2]),
+        copy_of(sequence[2][0], tmp_path_factory.mktemp("red"), saturated=red),
+        copy_of(sequence[1][0], tmp_path_factory.mktemp("all"), saturated=lit, **late),
+    ]
+    return paths, run_recipe(Nod, [str(path) for path in paths], {}, tmp_path_factory.mktemp("out"))
+
+
+def test_an_exposure_without_usable_orders_is_left_out(burnt):
+    paths, run = burnt
+    assert run.status == "PARTIAL", run.message
+    (left,) = [reason for reason in run.reasons if "left out" in reason]
+    assert paths[3].name in left
+    assert run.qc["ESO QC N EXPOSURES"] == 3
+
+
+def test_an_order_that_one_exposure_has_lost_comes_from_the_others(burnt, sequence):
+    _, run = burnt
+    assert any("not all exposures show: 4" in reason for reason in run.reasons)
+    ratios = ratios_to_truth(product(run, "SCI_SLIT_ORDER1D"), [truth for _, truth in sequence])
+    assert ratios == pytest.approx(np.ones(4), abs=0.05)
+    trace = read_table(product(run, "SCI_SLIT_TRACE"), "TRACE")
+    assert [set(trace["ORDER"][trace["EXPOSURE"] == k]) for k in (1, 2, 3)] == [
+        {1, 2, 3, 4},
+        {1, 2, 3, 4},
+        {1, 2, 3},
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from soxs_recipes.reduction.exposures.beam_combination import Beam
     from soxs_recipes.reduction.exposures.beams import BeamPattern, Shot, SlitSamples, Subtraction
     from soxs_recipes.reduction.exposures.difference import Difference, DifferenceFit, DifferenceResult
+    from soxs_recipes.reduction.extraction.order_spectrum import ExtractedOrder
 
 __all__ = ["BEAM_PARAMETERS", "BEAM_QC", "BeamSequence", "header_number", "reduce_beams", "shots_of"]
 
@@ -286,15 +287,29 @@ class _Bench:
         from soxs_recipes.reduction.exposures.difference import difference_samples
 
         pixels = self.subtract(subtraction)
-        wanted = {index for other in later for index in (other.plus, *other.minus)}
+        wanted = {index for other in later for index in other.indices}
         self._ready = {index: ready for index, ready in self._ready.items() if index in wanted}
         return_freed()
         shots = self.sequence.shots
         negative = shots[subtraction.minus[0]].offset if subtraction.both else math.nan
         offsets = shots[subtraction.plus].offset, negative
-        fits = self._fits(pixels)
+        try:
+            fits = self._fits(pixels)
+        except UnprocessableData as error:
+            raise self._bad_one_of(subtraction) from error
         samples = difference_samples(fits, self.cells, offsets)
         return _Looked(subtraction, samples, pixels, None if later else fits)
+
+    def _bad_one_of(self, subtraction: Subtraction) -> _BadExposure:
+        """Of the exposures of a difference whose orders cannot be used, the one with fewest pixels that can."""
+
+        def usable(index):
+            frame = self.exposure(index, subtracted=True)[0].frame
+            return frame.usable[self.geometry.maps(self.inputs, frame.shape).order > 0].mean()
+
+        index = min(subtraction.indices, key=usable)
+        cause = f"{self.sequence.paths[index].name}: hardly a pixel of its orders can be used"
+        return _BadExposure(index, UnprocessableData(cause))
 
     def _fits(self, pixels: _Pixels) -> list[DifferenceFit]:
         from soxs_recipes.reduction.exposures.difference import set_up_difference
@@ -333,7 +348,7 @@ class _Bench:
 
     def name(self, subtraction: Subtraction) -> str:
         """The difference in words."""
-        names = [self.sequence.paths[index].name for index in (subtraction.plus, *subtraction.minus)]
+        names = [self.sequence.paths[index].name for index in subtraction.indices]
         return " minus ".join(names)
 
 
@@ -377,8 +392,7 @@ def _combine(
 
     results, qc = [(pair, result) for pair, result, _ in reduced], reduced[-1][2]
     beams = _with_light(inputs, sequence, _beams(inputs, sequence, results))
-    common = [item.spectrum.order for item in beams[0].orders]
-    combined = combine_beams(beams, _correlations(results, common))
+    combined = combine_beams(beams, _correlations(results, beams[0].orders))
     used = [sequence.paths[index] for index in sorted({beam.exposure for beam in beams})]
     outputs.subtracted += [
         sequence.paths[index] for pair, _ in results for index in pair.minus if sequence.paths[index] not in used
@@ -451,12 +465,11 @@ def _tell(bench: _Bench, looked: Sequence[_Looked], pattern: BeamPattern) -> Non
 
 
 def _beams(inputs: Inputs, sequence: BeamSequence, results) -> list[Beam]:
-    """Beams of all differences, in the orders that all have."""
-    from soxs_recipes.recipes.steps.object_products import orders_in_common
+    """Beams of all differences, all with the same orders."""
+    from soxs_recipes.recipes.steps.object_products import orders_of_all
     from soxs_recipes.reduction.exposures.beam_combination import Beam
 
-    kept = orders_in_common(inputs, [result.result for _, result in results])
-    common = {item.spectrum.order for item in kept[0]}
+    same = iter(orders_of_all(inputs, [orders for _, result in results for orders in result.beams]))
     times = [max(header_number(inputs, "EXPTIME", path), 1e-3) for path in sequence.paths]
     beams = []
     for number, (pair, result) in enumerate(results):
@@ -464,9 +477,8 @@ def _beams(inputs: Inputs, sequence: BeamSequence, results) -> list[Beam]:
         for index, share in zip(pair.minus, pair.shares, strict=True):
             parts[index] = (-share * times[pair.plus] / times[index], times[index])
         exposures = (pair.plus, *pair.minus[:1])
-        for sign, index, orders in zip((1.0, -1.0), exposures, result.beams, strict=False):
-            chosen = tuple(item for item in orders if item.spectrum.order in common)
-            beams.append(Beam(index, number, sign, times[index], chosen, parts))
+        for sign, index, _ in zip((1.0, -1.0), exposures, result.beams, strict=False):
+            beams.append(Beam(index, number, sign, times[index], tuple(next(same)), parts))
     return sorted(beams, key=lambda beam: (beam.exposure, beam.difference))
 
 
@@ -487,13 +499,17 @@ def _with_light(inputs: Inputs, sequence: BeamSequence, beams: list[Beam]) -> li
     return kept
 
 
-def _correlations(results, common: Sequence[int]):
+def _correlations(results, orders: Sequence[ExtractedOrder]):
+    """Of the two beams of each difference in the same orders; 0 in those that it lost."""
+    import numpy as np
+
     correlations = {}
     for number, (_, result) in enumerate(results):
         if result.correlation:
-            orders = [item.spectrum.order for item in result.result.orders]
-            by_order = dict(zip(orders, result.correlation, strict=True))
-            correlations[number] = [by_order[order] for order in common]
+            own = [item.spectrum.order for item in result.result.orders]
+            by_order = dict(zip(own, result.correlation, strict=True))
+            sizes = {item.spectrum.order: item.spectrum.flux.size for item in orders}
+            correlations[number] = [by_order.get(order, np.zeros((5, size))) for order, size in sizes.items()]
     return correlations
 
 
@@ -547,6 +563,8 @@ def _add_trace(outputs, sequence, beams: Sequence[Beam], results, qc, used, *, s
     for beam in beams:
         for item in beam.orders:
             spectrum = item.spectrum
+            if not np.isfinite(spectrum.variance).any():
+                continue  # lost in this exposure
             size = spectrum.wavelength.size
             columns["EXPOSURE"].append(np.full(size, numbers[sequence.paths[beam.exposure]], np.int16))
             columns["BEAM"].append(np.full(size, int(beam.sign), np.int16))

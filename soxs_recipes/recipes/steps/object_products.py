@@ -32,7 +32,7 @@ __all__ = [
     "mid_times_told",
     "object_name",
     "object_qc",
-    "orders_in_common",
+    "orders_of_all",
     "spectrum_qc",
     "time_qc",
 ]
@@ -182,13 +182,23 @@ def _profile_qc(orders: Sequence[ExtractedOrder]) -> list[QCParameter]:
     return [*qc, QCParameter("PROFILE ERR", 100.0 * error_of_mean(told))] if told else qc
 
 
-def orders_in_common(inputs: Inputs, results: Sequence[ExposureResult]) -> list[list[ExtractedOrder]]:
-    """The target's spectra in the orders that all exposures have; orders that are missing mark the products."""
-    common = set.intersection(*({item.spectrum.order for item in result.orders} for result in results))
-    missing = {order.number for order in inputs.arm.orders} - common
+def orders_of_all(inputs: Inputs, exposures: Sequence[Sequence[ExtractedOrder]]) -> list[list[ExtractedOrder]]:
+    """The same orders of all exposures, empty where one has lost them; what lacks marks the products."""
+    from soxs_recipes.reduction.extraction.order_spectrum import empty_order
+
+    every = [{item.spectrum.order: item for item in orders} for orders in exposures]
+    found = {number: item for orders in reversed(every) for number, item in orders.items()}
+    missing = {order.number for order in inputs.arm.orders} - set(found)
     if missing:
         inputs.mark_partial(f"orders without a spectrum: {', '.join(str(order) for order in sorted(missing))}")
-    return [[item for item in result.orders if item.spectrum.order in common] for result in results]
+    partly = [number for number in sorted(found) if not all(number in orders for orders in every)]
+    if partly:
+        inputs.mark_partial(f"orders that not all exposures show: {', '.join(str(order) for order in partly)}")
+    causes = [max((item.profile_errors.size for item in orders), default=0) for orders in exposures]
+    return [
+        [own.get(number) or empty_order(found[number], count) for number in sorted(found)]
+        for own, count in zip(every, causes, strict=True)
+    ]
 
 
 # Of one exposure; with several they stand in each exposure's image products.

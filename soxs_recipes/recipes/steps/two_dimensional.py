@@ -7,6 +7,7 @@ the quality that were known before sky and objects were fitted. Their sum is the
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
     from soxs_recipes.recipes.steps.spectroscopy import Geometry
     from soxs_recipes.reduction.sky.order_pixels import OrderGrid
 
-__all__ = ["BASE_ERRORS", "BEAM_ERRORS", "are_differences", "locate_again", "product_exposures"]
+__all__ = [
+    "BASE_ERRORS",
+    "BEAM_ERRORS",
+    "are_differences",
+    "geometry_as_stated",
+    "locate_again",
+    "product_exposures",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -108,14 +116,37 @@ def locate_again(
     correct : bool
         Whether maps are shifted at all.
     measure : bool
-        Find the shift anew, as for a raw exposure. It is done, too, where the header states none and where the
-        solution is not that of the night, each of whose orders may have a shift of its own.
+        Find the shift anew, as for a raw exposure. It is done, too, where the header states none, or that of a
+        solution on another rung of the ladder.
     """
     header = inputs.header(exposure.path)
     stated = [header.get(f"ESO QC {name} APPLIED") for name in ("ZP", "EDGE")]
-    if measure or geometry.rung > 0 or not all(isinstance(value, (int, float)) for value in stated):
+    told = all(isinstance(value, (int, float)) for value in stated)
+    if measure or not told or header.get("ESO QC DISP RUNG", 0) != geometry.rung:
         return locate_exposure(inputs, exposure, geometry, grids, correct=correct)
-    along, across = (float(value) for value in stated) if correct else (0.0, 0.0)
-    shift = (across, along) if inputs.arm.dispersion_axis == 0 else (along, across)
+    applied = (float(stated[0]), float(stated[1])) if correct else (0.0, 0.0)
+    moved, shift = geometry_as_stated(inputs, geometry, exposure.path, applied)
     _log.info("%s: maps shifted by (%.3f, %.3f) px as its header says", exposure.path.name, *shift)
-    return Location(geometry.maps(inputs, exposure.frame.shape, shift), None, None, (along, across))
+    return Location(moved.maps(inputs, exposure.frame.shape, shift), None, None, applied)
+
+
+def geometry_as_stated(
+    inputs: Inputs, geometry: Geometry, path: Path, applied: tuple[float, float]
+) -> tuple[Geometry, tuple[float, float]]:
+    """(geometry, shift (dx, dy) [px]) of a 2-D product; a poor solution's orders were moved each by its own lines.
+
+    `applied` (along, across) [px] is what the product's header states of all orders together.
+    """
+    from soxs_recipes.recipes.steps.spectroscopy import moved_orders
+    from soxs_recipes.reduction.flexure.zero_point import ZeroPoint
+
+    axis = inputs.arm.dispersion_axis
+    if geometry.rung == 0 or inputs.arm.echelle or not any(applied):
+        return geometry, (applied[::-1] if axis == 0 else applied)
+    header, own = inputs.header(path), {}
+    for order in geometry.solution.orders:
+        values = [header.get(f"ESO QC ORD{order} ZP {name}") for name in ("SHIFT", "ERR", "N LINES")]
+        if all(isinstance(value, (int, float)) for value in values):
+            own[order] = (float(values[0]), float(values[1]), int(values[2]))
+    zero = ZeroPoint(applied[0], math.nan, len(own), own, math.nan, math.nan)
+    return moved_orders(geometry, zero, axis), (0.0, 0.0)

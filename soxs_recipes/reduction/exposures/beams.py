@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from soxs_recipes.reduction.profiles.slit_sources import SlitSource, TargetChoice, choose_target, find_sources
+from soxs_recipes.reduction.profiles.slit_sources import (
+    SlitSource,
+    TargetChoice,
+    choose_target,
+    mean_of_cells,
+    positive_sources,
+)
 
 __all__ = [
     "BeamPattern",
@@ -27,7 +33,6 @@ _NEAR_BEAM = 1.0  # arcsec: a source this near to where a beam should be is the 
 _MARGIN = 0.4  # arcsec from the slit's ends
 _ASSUMED_FWHM = 1.0  # arcsec
 _SHARE_OF_BEAM = 0.3  # of the mean of both beams, that a source has at least in either
-_NEGATIVE = 3.0  # sigma of the mean of five cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,11 @@ class Subtraction:
     minus: tuple[int, ...]
     shares: tuple[float, ...]
     both: bool = True
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """All exposures that take part."""
+        return (self.plus, *self.minus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +233,7 @@ def seen_offsets(samples: Sequence[SlitSamples], slit_grid: np.ndarray, both: Se
 
 def _strongest(item: SlitSamples, grid, sign: float) -> float:
     """Slit position of the strongest source of a sign; NaN without any."""
-    sources = _positive_sources(sign * item.values, item.weights, grid)
+    sources = positive_sources(sign * item.values, item.weights, grid)
     return max(sources, key=lambda source: source.significance).position if sources else np.nan
 
 
@@ -298,7 +308,7 @@ def _found(samples, grid, sign) -> tuple[SlitSource, ...]:
     weaker = _weaker_beam(samples, grid, sign)
     return tuple(
         source
-        for source in _positive_sources(values, weights, grid)
+        for source in positive_sources(values, weights, grid)
         if low < source.position < high and _in_both(source, grid, values, weights, weaker)
     )
 
@@ -314,35 +324,13 @@ def _weaker_beam(samples, grid, sign):
         ]
         if parts:
             value, weight = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-            beams.append(turn * _mean(value, weight))
+            beams.append(turn * mean_of_cells(value, weight))
     return np.minimum(*beams) if beams else np.full(grid.size, np.inf)
-
-
-def _mean(values, weights):
-    total = weights.sum(axis=0)
-    return (values * weights).sum(axis=0) / np.where(total > 0, total, 1.0)
 
 
 def _in_both(source: SlitSource, grid, values, weights, weaker) -> bool:
     near = np.abs(grid - source.position) < max(0.5 * min(source.fwhm, 2.0), 0.2)
-    return bool(weaker[near].mean() > _SHARE_OF_BEAM * _mean(values, weights)[near].mean())
-
-
-def _positive_sources(values, weights, grid) -> tuple[SlitSource, ...]:
-    """Sources of cells in which others are negative: those would count as scatter of the background.
-
-    A bright source lifts the sky that is subtracted a little, so that the rest of the slit is not about zero: what
-    is negative is so against the middle of all cells, and has no part in the level that sources stand on.
-    """
-    kernel = np.ones(5)
-    mean, weight = _mean(values, weights), weights.sum(axis=0)
-    known = weight > 0
-    level = float(np.median(mean[known])) if known.any() else 0.0
-    scatter = 1.4826 * float(np.median(np.abs(mean[known] - level))) if known.any() else 0.0
-    noise = np.sqrt(1.0 / np.where(known, weight, 1.0) + scatter**2)
-    pull = np.convolve(np.where(known, (mean - level) / noise, 0.0), kernel, mode="same") / np.sqrt(kernel.size)
-    negative = np.convolve(pull < -_NEGATIVE, kernel, mode="same") > 0
-    return find_sources(np.where(negative, level, values), weights, grid, hidden=negative, pairs=False)
+    return bool(weaker[near].mean() > _SHARE_OF_BEAM * mean_of_cells(values, weights)[near].mean())
 
 
 def _folded(item: SlitSamples, grid, sign):
@@ -392,7 +380,7 @@ def beam_sources(
     signs : list of float
         +1 or -1, of each source.
     """
-    seen = {sign: _positive_sources(sign * samples.values, samples.weights, slit_grid) for sign in (1.0, -1.0)}
+    seen = {sign: positive_sources(sign * samples.values, samples.weights, slit_grid) for sign in (1.0, -1.0)}
     wanted = [(1.0, samples.plus if np.isfinite(samples.plus) else 0.0)]
     if np.isfinite(samples.minus):
         wanted.append((-1.0, samples.minus))

@@ -24,7 +24,7 @@ from soxs_recipes.reduction.extraction.order_spectrum import ExtractedOrder, cor
 from soxs_recipes.reduction.extraction.request import ExtractionSettings
 from soxs_recipes.reduction.extraction.slit_light import SlitLight, slit_light
 from soxs_recipes.reduction.extraction.source_fit import fit_sources
-from soxs_recipes.reduction.extraction.target_search import sources_on_slit
+from soxs_recipes.reduction.extraction.target_search import sources_on_slit, with_negative_beams
 from soxs_recipes.reduction.profiles.slit_sources import SlitSource, TargetChoice
 from soxs_recipes.reduction.sky.order_pixels import OrderGrid
 
@@ -86,7 +86,7 @@ def extract_apertures(
     apertures : sequence of (low, high) [arcsec]
         The first counts as the target.
     others
-        As for `extraction.extract_exposure`; of the wishes only `background` is heard.
+        As for `extraction.extract_exposure`; of the wishes only `background` and `negative_beams` are heard.
 
     Raises
     ------
@@ -100,9 +100,13 @@ def extract_apertures(
     for fit in fits:
         _set_aside(fit, apertures, settings.request.background)
         fit.estimate_sky()
-    found = sorted(sources_on_slit(fits), key=lambda s: -s.brightness)[: settings.maximum_sources]
-    found = [s for s in found if not any(low - _MARGIN < s.position < high + _MARGIN for low, high in apertures)]
+    beams = settings.request.negative_beams
+    found = sorted(sources_on_slit(fits, beams=beams), key=lambda s: -s.brightness)[: settings.maximum_sources]
     outside = TargetChoice(0, tuple(found), "", False, False, beams=0)
+    if beams:
+        outside = with_negative_beams(outside, fits)
+    found = [s for s in outside.sources if not any(a - _MARGIN < s.position < b + _MARGIN for a, b in apertures)]
+    outside = replace(outside, sources=tuple(found))
     _, hits = fit_sources(frame, fits, outside, settings)
     if settings.find_cosmic_rays:
         hits |= _hits_inside(frame, fits, apertures, summable, settings)

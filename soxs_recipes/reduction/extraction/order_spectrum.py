@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from soxs_recipes.data.spectrum import OrderSpectrum
 from soxs_recipes.reduction.extraction.order_fit import OrderFit
 from soxs_recipes.reduction.sky.sky_model import binned_median
 
-__all__ = ["ExtractedOrder", "correlations", "order_spectra"]
+__all__ = ["ExtractedOrder", "correlations", "empty_order", "order_spectra"]
 
 _PARTIAL = 0.95  # Share of the profile's light below which a bin is flagged ...
 _LOST = 0.3  # ... and below which it holds no measurement.
@@ -46,6 +46,27 @@ class ExtractedOrder:
     sky_residual_off: float
     seeing: float
     profile_errors: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+
+def empty_order(like: ExtractedOrder, causes: int) -> ExtractedOrder:
+    """An order of which an exposure tells nothing, on the bins and with the trace of another exposure.
+
+    `causes` of profile errors are those of the exposure's other orders.
+    """
+    zero = np.zeros(like.spectrum.flux.size)
+    spectrum = replace(
+        like.spectrum,
+        flux=zero,
+        variance=zero + np.inf,
+        boxcar_flux=zero,
+        boxcar_variance=zero + np.inf,
+        sky=zero,
+        background_variance=zero + np.inf,
+        quality=np.full(zero.size, np.int32(QualityFlag.NO_DATA)),
+        correlation=np.zeros_like(like.spectrum.correlation),
+    )
+    covariance, nothing = np.zeros_like(like.covariance), float("nan")
+    return ExtractedOrder(spectrum, zero, covariance, nothing, nothing, like.seeing, np.zeros(causes))
 
 
 def order_spectra(

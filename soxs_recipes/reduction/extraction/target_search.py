@@ -16,6 +16,7 @@ from soxs_recipes.reduction.profiles.slit_sources import (
     choose_target,
     find_sources,
     light_along_slit,
+    positive_sources,
     slit_samples,
 )
 
@@ -24,8 +25,8 @@ __all__ = ["find_target", "sources_on_slit", "with_negative_beams"]
 
 def find_target(fits: list[OrderFit], settings: ExtractionSettings) -> TargetChoice:
     """The target and the other sources on the slit, from the light above the first sky."""
-    cells = _slit_cells(fits)
-    sources = _inner_sources(cells)
+    cells, beams = _slit_cells(fits), settings.request.negative_beams
+    sources = _inner_sources(cells, beams=beams)
     if settings.forced_position is not None:
         positions = (settings.forced_position, *settings.request.further_positions)
         light = light_along_slit(*cells)
@@ -33,7 +34,7 @@ def find_target(fits: list[OrderFit], settings: ExtractionSettings) -> TargetCho
     where = {"expected": settings.expected_position, "tolerance": settings.position_tolerance}
     choice = choose_target(sources, **where)
     if not choice.detected:  # a fainter one shows when pixels count by what they know
-        fainter = choose_target(_inner_sources(_slit_cells(fits, weighted=True)), **where)
+        fainter = choose_target(_inner_sources(_slit_cells(fits, weighted=True), beams=beams), **where)
         choice = fainter if fainter.detected and not fainter.doubtful else choice
     if settings.forced_fwhm is not None:
         changed = list(choice.sources)
@@ -48,24 +49,26 @@ def with_negative_beams(choice: TargetChoice, fits: Sequence[OrderFit]) -> Targe
     Beams of the other sign look like a broad trough around a source, so what is broad is left out.
     """
     values, weights, grid = _slit_cells(fits)
-    negative = [replace(s, brightness=-s.brightness) for s in _inner_sources((-values, weights, grid))]
+    negative = [replace(s, brightness=-s.brightness) for s in _inner_sources((-values, weights, grid), beams=True)]
     for fit in fits:
         fit.hit_signs = (1.0, -1.0)
     others = [*choice.sources[choice.beams :], *negative]
-    widest = 1.8 * min(source.fwhm for source in (choice.sources[0], *others))
+    widest = 1.8 * min((source.fwhm for source in (*choice.sources[:1], *others)), default=0.0)
     kept = [source for source in others if source.fwhm < widest]
     return replace(choice, sources=(*choice.sources[: choice.beams], *kept))
 
 
-def sources_on_slit(fits: Sequence[OrderFit]) -> tuple[SlitSource, ...]:
-    """Every source that stands out above the first sky, by falling significance."""
-    return _inner_sources(_slit_cells(fits))
+def sources_on_slit(fits: Sequence[OrderFit], *, beams: bool = False) -> tuple[SlitSource, ...]:
+    """Every source that stands out above the first sky, by falling significance; `beams`: of a difference."""
+    return _inner_sources(_slit_cells(fits), beams=beams)
 
 
-def _inner_sources(cells):
+def _inner_sources(cells, *, beams: bool = False):
+    """Sources off the slit's ends; `beams`: others of the other sign stand beside them."""
     low, high = cells[2][0], cells[2][-1]
     margin = 0.4
-    return tuple(s for s in find_sources(*cells) if low + margin < s.position < high - margin)
+    found = positive_sources(*cells) if beams else find_sources(*cells)
+    return tuple(s for s in found if low + margin < s.position < high - margin)
 
 
 def _slit_cells(fits, *, weighted=False):

@@ -12,7 +12,16 @@ from soxs_recipes.reduction.profiles.slit_pairs import resolve_pairs
 from soxs_recipes.reduction.sky.order_pixels import OrderPixels
 from soxs_recipes.reduction.sky.sky_model import binned_median
 
-__all__ = ["SlitSource", "TargetChoice", "choose_target", "find_sources", "light_along_slit", "slit_samples"]
+__all__ = [
+    "SlitSource",
+    "TargetChoice",
+    "choose_target",
+    "find_sources",
+    "light_along_slit",
+    "mean_of_cells",
+    "positive_sources",
+    "slit_samples",
+]
 
 _STEP = 0.15  # arcsec
 _CHUNKS = 12
@@ -20,6 +29,7 @@ _DETECTION = 6.0  # sigma
 _CLIP = 3.0  # sigma from the median of a cell
 _DETECTION_AT_END = 25.0
 _PRIOR_FWHM = 0.9  # arcsec
+_NEGATIVE = 3.0  # sigma of the mean of five cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +182,30 @@ def find_sources(
         components = resolve_pairs(grid, (profile, error), orders, components)
     components = resolve_blends(grid, profile, error, components)
     return _with_components(found[:limit], components)
+
+
+def positive_sources(values: np.ndarray, weights: np.ndarray, slit_grid: np.ndarray) -> tuple[SlitSource, ...]:
+    """Sources of cells in which others are negative: those would count as scatter of the background.
+
+    A bright source lifts the sky that is subtracted a little, so that the rest of the slit is not about zero: what
+    is negative is so against the middle of all cells, and has no part in the level that sources stand on.
+    Arguments as `find_sources`.
+    """
+    kernel = np.ones(5)
+    mean, weight = mean_of_cells(values, weights), weights.sum(axis=0)
+    known = weight > 0
+    level = float(np.median(mean[known])) if known.any() else 0.0
+    scatter = 1.4826 * float(np.median(np.abs(mean[known] - level))) if known.any() else 0.0
+    noise = np.sqrt(1.0 / np.where(known, weight, 1.0) + scatter**2)
+    pull = np.convolve(np.where(known, (mean - level) / noise, 0.0), kernel, mode="same") / np.sqrt(kernel.size)
+    negative = np.convolve(pull < -_NEGATIVE, kernel, mode="same") > 0
+    return find_sources(np.where(negative, level, values), weights, slit_grid, hidden=negative, pairs=False)
+
+
+def mean_of_cells(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted mean (m,) of cells (n, m) along the first axis; 0 where nothing is known."""
+    total = weights.sum(axis=0)
+    return (values * weights).sum(axis=0) / np.where(total > 0, total, 1.0)
 
 
 def light_along_slit(

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from soxs_recipes.reduction.exposures import beams
 from soxs_recipes.reduction.exposures.beams import (
     Shot,
     SlitSamples,
@@ -13,6 +12,7 @@ from soxs_recipes.reduction.exposures.beams import (
     seen_offsets,
     skies_of,
 )
+from soxs_recipes.reduction.profiles import slit_sources
 from soxs_recipes.reduction.profiles.slit_sources import find_sources
 
 GRID = 0.15 * np.arange(-43, 44)
@@ -206,7 +206,7 @@ def test_a_star_lifts_no_companions_out_of_what_is_subtracted(monkeypatch):
     def zero_where_hidden(values, weights, grid, *, hidden, pairs):
         return find_sources(np.where(hidden, 0.0, values), weights, grid, pairs=pairs)
 
-    monkeypatch.setattr(beams, "find_sources", zero_where_hidden)
+    monkeypatch.setattr(slit_sources, "find_sources", zero_where_hidden)
     assert len(beam_sources(sample, GRID, pattern, **arguments)[1]) > 1
 
 
