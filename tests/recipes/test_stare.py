@@ -11,6 +11,7 @@ from soxs_recipes.recipes.framework.inputs import gather_inputs
 from soxs_recipes.recipes.stare import Stare
 from soxs_recipes.recipes.steps.object_products import mid_times_told
 from soxs_recipes.simulator import Effects, simulate_frame
+from soxs_recipes.simulator.frames import supernova
 from soxs_recipes.simulator.truth import TableTruth
 
 
@@ -130,3 +131,14 @@ def test_what_the_other_arm_does_not_tell_is_said_before_anything_is_done(raw, t
     run = run_recipe(Stare, [str(raw[0])], {"synchronised-with": "missing.fits", "use-arcs": False}, str(tmp_path))
     assert run.error_class == "InputError"
     assert not run.notes  # the exposure was not touched
+
+
+def test_a_star_that_saturates_is_said(tmp_path):
+    star = supernova(9.0, slit_position=0.3)
+    data, header, _ = simulate_frame("science", "VIS", seed=3, exposure_time=600.0, binning=(2, 2), source=star)
+    path = tmp_path / "SOXS.2026-03-02T03:00:00.000.fits"
+    fits.PrimaryHDU(data, header).writeto(path)
+    run = run_recipe(Stare, [str(path)], {"use-lacosmic": False}, str(tmp_path / "out"))
+    (said,) = [reason for reason in run.reasons if "no measurement" in reason]
+    assert "pixels are saturated" in said
+    assert all(f" {order} (" in said for order in (1, 3, 4))

@@ -25,6 +25,7 @@ from soxs_recipes.recipes.steps.spectroscopy import (
     extraction_settings,
     find_geometry,
     locate_exposure,
+    mark_lost_bins,
     master_flat,
     prepare_exposures,
 )
@@ -418,6 +419,7 @@ def _reduced(
     except (AlgorithmError, UnprocessableData) as error:
         bench.inputs.mark_partial(f"left out: {bench.name(item.subtraction)}: {error}")
         return None
+    mark_lost_bins(bench.inputs, bench.name(item.subtraction), result.result)
     qc = object_qc(None, location, bench.geometry, result.result)
     qc.append(QCParameter("SKY RATIO", result.sky_ratio))
     result = replace(result, result=result.result.without_fits())

@@ -41,6 +41,7 @@ __all__ = [
     "extraction_settings",
     "find_geometry",
     "locate_exposure",
+    "mark_lost_bins",
     "master_flat",
     "measure_flexure",
     "moved_orders",
@@ -51,6 +52,7 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
+_MANY_LOST = 0.1  # share of an order's bins
 _LONGEST_TO_ARC = 3.0  # h: flexure between arcs further away is not linear
 
 
@@ -193,8 +195,23 @@ def tell_choice(inputs: Inputs, exposure: Exposure, result: ExposureResult) -> N
     inputs.note(f"{name}: {choice.reason}")
     if choice.doubtful:
         inputs.mark_partial(f"{name}: {choice.reason}")
+    mark_lost_bins(inputs, name, result)
     for source in choice.sources[1:]:
         _log.info("%s: another source at %+.2f arcsec, FWHM %.2f", name, source.position, source.fwhm)
+
+
+def mark_lost_bins(inputs: Inputs, name: str, result: ExposureResult) -> None:
+    """Mark the products where the target left many bins without a value, as a saturated star does."""
+    import numpy as np
+
+    from soxs_recipes.data.quality import QualityFlag
+
+    shares = {item.spectrum.order: float(np.mean(np.isinf(item.spectrum.variance))) for item in result.orders}
+    lost = [f"{order} ({100.0 * share:.0f} %)" for order, share in shares.items() if share > _MANY_LOST]
+    if lost:
+        saturated = np.count_nonzero(result.quality & np.int32(QualityFlag.SATURATED))
+        why = f"; {saturated} pixels are saturated" if saturated else ""
+        inputs.mark_partial(f"{name}: many bins hold no measurement in orders {', '.join(lost)}{why}")
 
 
 def prepare_exposures(
