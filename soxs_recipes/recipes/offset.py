@@ -80,7 +80,7 @@ class Offset(Recipe):
         ),
         products=(*SPECTRUM_PRODUCTS, *IMAGE_PRODUCTS),
         qc=(*OBJECT_QC, *BEAM_QC),
-        algorithm_version=23,
+        algorithm_version=24,
     )
 
     def process(self, inputs, parameters, outputs):
