@@ -5,7 +5,15 @@ import pytest
 from astropy.io import fits
 
 from soxs_recipes.data.quality import QualityFlag
-from soxs_recipes.fits_files import read_merged_spectrum, read_order_spectra, read_table
+from soxs_recipes.data.response import Response
+from soxs_recipes.fits_files import (
+    read_merged_spectrum,
+    read_order_spectra,
+    read_table,
+    response_hdus,
+    write_product,
+)
+from soxs_recipes.instrument import load_instrument
 from soxs_recipes.recipes.extract import Extract
 from soxs_recipes.recipes.framework.base import run_recipe
 from soxs_recipes.recipes.framework.inputs import gather_inputs
@@ -85,6 +93,27 @@ def test_a_sum_is_over_all_its_time_and_a_useless_product_is_left_out(stare, tmp
     assert (header["TEXPTIME"], header["EXPTIME"]) == (1800.0, 1800.0)
     nothing = run_recipe(Extract, [*dead], {"at": "0.0"}, str(tmp_path / "nothing"))
     assert nothing.status == "FAILED"
+
+
+def test_flux_is_counts_over_the_time_of_the_exposure(stare, tmp_path):
+    orders = load_instrument().arm("VIS").orders
+    wavelength = np.concatenate([np.linspace(o.wavelength_min_full, o.wavelength_max_full, 50) for o in orders])
+    number = np.repeat([order.number for order in orders], 50).astype(np.int16)
+    ones = np.ones(wavelength.size)
+    curve = Response(number, wavelength, 1e-17 * ones, 1e-19 * ones, ones, np.zeros(wavelength.size, np.int32))
+    cards = fits.Header({"INSTRUME": "SOXS"})
+    cards["HIERARCH ESO PRO CATG"] = "RESP_TAB_VIS"
+    response = write_product(tmp_path / "response.fits", response_hdus(curve), cards)
+    run = run_recipe(Extract, [*_both(stare), str(response)], {}, str(tmp_path / "out"))
+    counts, flux = (read_order_spectra(product(run, f"SCI_SLIT_{name}")) for name in ("ORDER1D", "FLUX_ORDER1D"))
+    assert len(flux) == 4
+    for one, other in zip(counts, flux, strict=True):
+        known = np.isfinite(other.variance) & (one.flux > 50.0)
+        assert known.sum() > 300
+        rate = one.flux[known] / (600.0 * one.bin_width[known])
+        given_back = other.flux[known] / (1e-17 * rate)  # what the atmosphere took
+        assert given_back.min() > 1.0
+        assert given_back.max() < 4.0
 
 
 def test_cosmic_rays_found_earlier_are_known_on_request(stare):

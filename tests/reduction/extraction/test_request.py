@@ -210,3 +210,14 @@ def test_a_place_where_nothing_is_seen_has_no_say_in_the_shape_of_a_star(scene_o
     pulls = pulls[np.isfinite(pulls)]
     assert pulls.size > 1000
     assert abs(np.mean(pulls)) < 4.0 / np.sqrt(pulls.size)
+
+
+def test_an_empty_place_takes_the_shape_of_the_brightest_star(scene_of):
+    # The fainter one is half as wide again.
+    scene = scene_of(seed=2, drift=0.0, position=3.0, flux_level=3000.0, others=((0.0, 0.3, 1.5),))
+    result = extract(scene, ExtractionRequest(further_positions=(0.0, 3.0)), forced_position=-4.0)
+    assert [source.significance > 0 for source in result.choice.sources] == [False, True, True]
+    for fit in result.fits:
+        empty, faint, bright = fit.profiles
+        assert np.all(empty.log_width == bright.log_width)
+        assert np.median(faint.fwhm_in_bins() / bright.fwhm_in_bins()) == pytest.approx(1.5, rel=0.15)

@@ -71,6 +71,16 @@ def test_an_order_that_ends_early_is_continued(quasi_orders):
     assert (gaps[1200, 235:245] == 0).all()
 
 
+def test_a_gap_that_an_order_crosses_ends_there():
+    # The third order runs from the far side into the gap between the first two.
+    whole, half = (0.0, 999.0), np.array([10.0])
+    straight = [OrderTrace(k, whole, np.array([c]), c - half, c + half) for k, c in ((1, 40.0), (2, 100.0))]
+    third = OrderTrace(3, whole, *(np.array([place, -45.0]) for place in (115.0, 105.0, 125.0)))
+    gaps = between_orders(OrderTable((*straight, third), 0), (1000, 200))
+    assert (gaps[10, 62:79] > 0).all()
+    assert (gaps[990, 62:79] == 0).all()
+
+
 def test_orders_that_fill_the_frame_are_refused(quasi_orders):
     scene = quasi_orders()
     whole = OrderTrace(1, (0.0, scene.rows - 1.0), np.array([240.0]), np.array([-5.0]), np.array([500.0]))

@@ -7,7 +7,13 @@ import pytest
 
 from soxs_recipes.data.dispersion_solution import DispersionBlock, DispersionSolution
 from soxs_recipes.errors import AlgorithmError
-from soxs_recipes.reduction.orders.order_tracing import _ordinary_width, predict_centres, trace_orders
+from soxs_recipes.reduction.orders.order_tracing import (
+    _ordinary_width,
+    _Prediction,
+    _search_limit,
+    predict_centres,
+    trace_orders,
+)
 
 
 def centre_errors(scene, table):
@@ -145,6 +151,14 @@ def test_prediction_from_a_dispersion_solution_is_cut_at_the_detector():
     # x = 40 + 3 u where y = 50 + 80 u
     assert table[1].centre_at(np.array([50.0]))[0] == pytest.approx(40.0, abs=1e-6)
     assert table[1].centre_at(np.array([90.0]))[0] == pytest.approx(41.5, abs=1e-6)
+
+
+def test_the_search_goes_less_than_half_way_to_the_next_order():
+    rows = np.arange(100.0)
+    orders = [_Prediction(number, (0, 100), 50.0 + 30.0 * number + 0.0 * rows) for number in range(4)]
+    assert _search_limit(orders, 25.0) == 14
+    assert _search_limit(orders, 8.0) == 8
+    assert _search_limit(orders[:1], 25.0) == 25
 
 
 def test_what_is_far_wider_than_the_order_is_not_it():

@@ -1,5 +1,7 @@
 """Medians in bins, the bins around a pixel, and how the sky differs along the slit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.polynomial.legendre import legvander
@@ -151,6 +153,13 @@ def test_the_first_sky_bridges_what_is_masked():
     brightness = np.where((pixels.position > 49.5) & (pixels.position < 60.5), np.nan, level)
     assert first_sky(pixels, brightness) == pytest.approx(10.0 + 0.1 * np.arange(_BINS))
     assert not first_sky(pixels, np.full(level.size, np.nan)).any()
+
+
+def test_beyond_the_slit_the_distortion_goes_on_as_a_little_outside_of_it():
+    pixels, _, truth, *_ = _distorted(whole_bins=False)
+    far, near = (replace(pixels, slit=np.sign(pixels.slit) * edge) for edge in (9.0, 6.6))
+    for name in ("illumination_at", "shift_at", "broadening_at"):
+        assert np.allclose(getattr(truth, name)(far), getattr(truth, name)(near), atol=1e-12)
 
 
 def test_without_light_the_priors_hold_the_distortion():
