@@ -322,7 +322,9 @@ def _present(output: Path, key: str) -> list[Path]:
     same = [path for path, theirs in keys.items() if theirs == key]
     other = [path for path, theirs in keys.items() if theirs and theirs[:16] == key[:16]]
     if other and not same:
-        raise InputError(f"{other[0]}: made of the same frames with other parameters; -x replaces it")
+        raise InputError(
+            f"{other[0]}: made of the same frames by another recipe or with other parameters; -x replaces it"
+        )
     return same
 
 

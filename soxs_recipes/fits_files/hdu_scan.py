@@ -27,6 +27,7 @@ __all__ = [
 
 BLOCK = 2880
 _CARD = 80
+_SENSELESS = (VerifyError, ValueError, TypeError, IndexError)  # what astropy raises at cards that make no sense
 _HEADER_BLOCKS_MAX = 2000
 _ASCII_ONLY = bytes(byte if 32 <= byte < 127 else ord("?") for byte in range(256))
 # First letters of the cards that say how the data lie and what they add up to.
@@ -88,7 +89,7 @@ def stated(header: fits.Header, key: str, default: object = None) -> object:
         warnings.simplefilter("ignore")
         try:
             return header.get(key, default)
-        except (VerifyError, ValueError, TypeError, IndexError):
+        except _SENSELESS:
             return default
 
 
@@ -107,12 +108,20 @@ def clean_header(raw: bytes) -> fits.Header:
                 if len(plain) != len(header) or not plain[number]:
                     _ = card.keyword, card.value, card.comment
                 kept.append(card)
-            except (VerifyError, ValueError, TypeError, IndexError):
-                dropped.append(card.image[:30].strip())
+            except _SENSELESS:
+                dropped.append(_begin_of(card, number))
         if not dropped:
             return header
         _log.warning("dropped %d unreadable header cards, the first: %s", len(dropped), dropped[0])
         return fits.Header(kept)
+
+
+def _begin_of(card: fits.Card, number: int) -> str:
+    """What a card begins with; its number when astropy cannot put it together again."""
+    try:
+        return card.image[:30].strip()
+    except _SENSELESS:
+        return f"card {number + 1}"
 
 
 def _plain_cards(raw: bytes) -> list[bool]:

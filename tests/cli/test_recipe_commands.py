@@ -76,7 +76,7 @@ def test_products_are_not_made_twice_unless_asked(soxs, biases, tmp_path):
     assert text.startswith("there already: ")
     code, _, err = soxs("count", *where, "--level", "2")
     assert code == 20
-    assert "made of the same frames with other parameters; -x replaces it" in err
+    assert "made of the same frames by another recipe or with other parameters; -x replaces it" in err
     code, _, err = soxs("count", *biases[:2], "-o", tmp_path, "--no-plots")
     assert code == 20
     assert "is there already, of other frames; -x replaces it" in err
