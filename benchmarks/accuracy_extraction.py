@@ -35,8 +35,8 @@ BARS: dict[str, tuple[float, str]] = {
     "false rejections on lines [%]": (0.1, "max"),
     "false rejections elsewhere [%]": (0.1, "max"),
 }
-# A faint source's signal-to-noise goes with the width that was found for it: by 0.03 from seed to seed. In the cost
-# of cosmic rays stand the widths of two sets of pulls, each known to 1 %.
+# A faint source's signal-to-noise goes with the width that was found for it: by 0.03 from seed to seed. In the
+# cost of cosmic rays stand the widths of two sets of pulls, each known to 1 %.
 MEANS = (
     "S/N over bound, off lines, worst scene",
     "S/N over bound, on lines, worst scene",
