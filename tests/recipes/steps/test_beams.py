@@ -73,7 +73,7 @@ def test_flexure_of_a_difference_is_that_of_what_is_subtracted_against_the_maps(
 def _order(level, number=1, size=200, seed=0):
     noise = np.random.default_rng(seed).normal(0.0, 5.0, size)
     spectrum = SimpleNamespace(order=number, flux=level + noise, variance=np.full(size, 25.0))
-    return SimpleNamespace(spectrum=spectrum)
+    return SimpleNamespace(spectrum=spectrum, profile_errors=np.zeros(2))
 
 
 def _result(*levels):
