@@ -202,9 +202,9 @@ def _read_record(path: Path, status: os.stat_result) -> FrameRecord:
 
 
 def _settled(path: Path, status: os.stat_result) -> os.stat_result:
-    """Wait, for a moment only, while a file still grows."""
+    """Wait, for a moment only, while a file still grows; one from the future has another clock and does not."""
     deadline = time.monotonic() + _FRESH_SECONDS
-    while time.time() - status.st_mtime < _SETTLE_SECONDS and time.monotonic() < deadline:
+    while -_FRESH_SECONDS < time.time() - status.st_mtime < _SETTLE_SECONDS and time.monotonic() < deadline:
         if status.st_size % _BLOCK == 0 and status.st_size > 0:
             break
         time.sleep(0.2)

@@ -249,6 +249,20 @@ def test_a_file_that_grows_is_waited_for(night, monkeypatch):
     assert sleeps
 
 
+def test_files_from_the_future_are_not_waited_for(night, monkeypatch):
+    """After a clock was set back, or from a computer whose clock is ahead."""
+    (path,) = night.add("sci", "VIS", SCIENCE)
+    packed = night.folder / "SOXS.other.fits.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()) + b"?")
+    assert packed.stat().st_size % 2880
+    path.unlink()
+    os.utime(packed, (time.time() + 3600, time.time() + 3600))
+    sleeps = []
+    monkeypatch.setattr(time, "sleep", sleeps.append)
+    assert only_record(night.folder).tag == "OBJECT_STARE_VIS"
+    assert sleeps == []
+
+
 def test_seventy_frames_take_less_than_two_seconds(complete_night):
     complete_night.science("VIS", count=14, target="SN2026more")
     begin = time.process_time()

@@ -227,7 +227,7 @@ def test_words_that_only_look_leave_no_trace(soxs, complete_night, tmp_path):
 
 
 def test_a_workspace_elsewhere_is_known_without_its_index(soxs, complete_night, tmp_path):
-    place = tmp_path / "elsewhere"
+    place = tmp_path / "away" / "elsewhere"
     soxs("reduce", "all", complete_night.folder, "-o", place, "--no-plots", "-q")
     expected = soxs("plan", place)[1]
     assert f"{CALLS} recipe calls, 0 to do" in expected

@@ -193,6 +193,13 @@ def test_dates_are_inferred_from_each_other(mean_frame, make_raw, tmp_path):
     assert header["MJD-END"] == pytest.approx(61074.171217465, abs=1e-8)
 
 
+def test_an_end_before_the_start_does_not_reach_the_products(mean_frame, make_raw, tmp_path):
+    times = {"EXPTIME": 86.4, "MJD-OBS": 61074.2, "MJD-END": 61074.1}
+    frames = [make_raw(f"b{number}.fits", **times) for number in range(2)]
+    paths = run_recipe(mean_frame, frames, {}, tmp_path / "out").paths
+    assert fits.getheader(paths[0])["MJD-END"] == pytest.approx(61074.201, abs=1e-8)
+
+
 def test_unknown_binning(mean_frame, make_raw, tmp_path):
     frames = [make_raw(f"b{i}.fits", **{"ESO DET BINX": 7, "ESO DET BINY": 3}) for i in range(3)]
     result = run_recipe(mean_frame, frames, {}, tmp_path)
