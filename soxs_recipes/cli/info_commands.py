@@ -31,8 +31,15 @@ def recipes(as_json: bool) -> None:
     print_table("Recipes", ("recipe", "words", "what it does"), rows)
 
 
+def _recipe_words(_context: click.Context, _parameter: click.Parameter, begin: str) -> list[str]:
+    """Recipes whose word begins so, for completion in a shell."""
+    from soxs_recipes.recipes.framework.registry import command_names
+
+    return [word for word in command_names() if word.startswith(begin)]
+
+
 @click.command(short_help="Show the manual of a recipe.")
-@click.argument("recipe")
+@click.argument("recipe", shell_complete=_recipe_words)
 @json_option
 def man(recipe: str, as_json: bool) -> None:
     """Show the manual of RECIPE: inputs, calibrations, parameters, products, QC."""

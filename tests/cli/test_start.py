@@ -55,10 +55,12 @@ def test_completion_scripts(soxs, shell):
     assert "_SOXS_COMPLETE" in out
 
 
-def test_completion_knows_the_words():
+@pytest.mark.parametrize(("words", "known"), [("soxs red", "reduce"), ("soxs man stra", "straighten")])
+def test_completion_knows_the_words(words, known):
     code = "from soxs_recipes.cli.main import soxs; soxs(prog_name='soxs')"
-    done = python(code, PATH="/bin", _SOXS_COMPLETE="bash_complete", COMP_WORDS="soxs red", COMP_CWORD="1")
-    assert "reduce" in done.stdout
+    last = str(words.count(" "))
+    done = python(code, PATH="/bin", _SOXS_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=last)
+    assert known in done.stdout
 
 
 def test_an_austere_environment_is_enough():
