@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from soxs_recipes.reduction.exposures.beams import (
+    BeamPattern,
     Shot,
     SlitSamples,
     beam_sources,
@@ -13,7 +14,7 @@ from soxs_recipes.reduction.exposures.beams import (
     skies_of,
 )
 from soxs_recipes.reduction.profiles import slit_sources
-from soxs_recipes.reduction.profiles.slit_sources import find_sources
+from soxs_recipes.reduction.profiles.slit_sources import SlitSource, TargetChoice, find_sources
 
 GRID = 0.15 * np.arange(-43, 44)
 
@@ -154,6 +155,18 @@ def test_what_stands_in_one_beam_alone_is_not_the_target():
     pattern = find_pattern([both], GRID, 0.0, tolerance=2.0)
     assert pattern.choice.detected
     assert pattern.target.position == pytest.approx(-0.8, abs=0.1)
+
+
+def test_beams_have_a_width_of_their_own_up_to_twice_that_of_all_together():
+    rng, together = np.random.default_rng(3), SlitSource(0.0, 0.7, 40.0, 9.0)
+    pattern = BeamPattern(TargetChoice(0, (together,), "", True, False), 1.0)
+    arguments = {"maximum_sources": 3, "keep_place": False}
+    for fwhm, expected in ((1.0, 1.0), (2.0, 1.4)):
+        sample = cells([2.5], [-2.5], (2.5, -2.5), rng, fwhm=fwhm)
+        choice, _ = beam_sources(sample, GRID, pattern, keep_width=False, **arguments)
+        assert [source.fwhm for source in choice.sources[:2]] == pytest.approx([expected] * 2, abs=0.15)
+        held, _ = beam_sources(sample, GRID, pattern, keep_width=True, **arguments)
+        assert [source.fwhm for source in held.sources[:2]] == [0.7, 0.7]
 
 
 def test_a_place_that_would_throw_a_beam_off_the_slit_is_not_taken():
