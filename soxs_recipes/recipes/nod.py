@@ -6,7 +6,8 @@ import math
 
 from soxs_recipes.recipes.framework.base import Recipe
 from soxs_recipes.recipes.framework.declarations import Declaration, Parameter
-from soxs_recipes.recipes.steps.beams import BEAM_PARAMETERS, BEAM_QC, BeamSequence, reduce_beams, shots_of
+from soxs_recipes.recipes.steps.beams import BEAM_PARAMETERS, BEAM_QC, reduce_beams
+from soxs_recipes.recipes.steps.differences import BeamSequence, shots_of
 from soxs_recipes.recipes.steps.object_declarations import (
     EXTRACTION_PARAMETERS,
     IMAGE_PRODUCTS,

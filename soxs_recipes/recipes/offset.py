@@ -8,14 +8,8 @@ from pathlib import Path
 from soxs_recipes.errors import InputError
 from soxs_recipes.recipes.framework.base import Recipe
 from soxs_recipes.recipes.framework.declarations import Declaration, Parameter, RawInput
-from soxs_recipes.recipes.steps.beams import (
-    BEAM_PARAMETERS,
-    BEAM_QC,
-    BeamSequence,
-    header_number,
-    reduce_beams,
-    shots_of,
-)
+from soxs_recipes.recipes.steps.beams import BEAM_PARAMETERS, BEAM_QC, reduce_beams
+from soxs_recipes.recipes.steps.differences import BeamSequence, header_number, shots_of
 from soxs_recipes.recipes.steps.object_declarations import (
     EXTRACTION_PARAMETERS,
     IMAGE_PRODUCTS,

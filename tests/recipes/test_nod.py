@@ -14,7 +14,7 @@ from soxs_recipes.recipes.extract import Extract
 from soxs_recipes.recipes.framework.base import run_recipe
 from soxs_recipes.recipes.nod import Nod
 from soxs_recipes.recipes.offset import Offset, _sky_exposures
-from soxs_recipes.recipes.steps import beams
+from soxs_recipes.recipes.steps import differences
 from soxs_recipes.simulator import Effects, simulate_frame
 from soxs_recipes.simulator.frames import supernova
 from soxs_recipes.simulator.truth import TableTruth
@@ -269,7 +269,7 @@ def test_nothing_is_extracted_without_a_flat_that_is_damaged(recipe, sequence, o
     def damaged(inputs, shape):
         raise UnprocessableData("MASTER_FLAT.fits: the data are damaged")
 
-    monkeypatch.setattr(beams, "master_flat", damaged)
+    monkeypatch.setattr(differences, "master_flat", damaged)
     paths = [str(path) for path, _ in (sequence if recipe is Nod else offsets)]
     run = run_recipe(recipe, paths, {}, tmp_path)
     assert run.status == "FAILED"

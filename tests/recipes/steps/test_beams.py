@@ -9,7 +9,7 @@ import pytest
 from soxs_recipes.data.frame import Frame, FrameMeta
 from soxs_recipes.instrument import load_instrument
 from soxs_recipes.recipes.steps import beams
-from soxs_recipes.recipes.steps.beams import BeamSequence, shots_of
+from soxs_recipes.recipes.steps.differences import BeamSequence, DifferenceBench, shots_of
 from soxs_recipes.reduction.exposures.beams import Shot, Subtraction
 
 PATHS = [Path(f"exposure{number}.fits") for number in range(3)]
@@ -52,7 +52,7 @@ def test_without_times_the_order_of_the_frames_has_to_do():
 
 def _bench(shifts):
     """Tiny exposures that their sky has by these shifts along the dispersion."""
-    bench = object.__new__(beams._Bench)
+    bench = object.__new__(DifferenceBench)
     ones = np.ones((4, 4), np.float32)
 
     def exposure(index, *, subtracted=False):
