@@ -16,10 +16,10 @@ from pathlib import Path
 
 from soxs_recipes.errors import InputError, Interrupted, SoxsError
 
-__all__ = ["stop_watcher", "watch", "watcher"]
+__all__ = ["stop_watcher", "watch", "watcher", "watching"]
 
 _NOTE, _LOCK = "soxs.watch.json", "soxs.watch.lock"
-_STEP_SECONDS = 0.2
+_STEP_SECONDS, _MOMENT_SECONDS = 0.2, 0.5
 
 
 def watcher(folder: Path) -> dict[str, object] | None:
@@ -55,10 +55,15 @@ def _write_note(folder: Path, **values: object) -> None:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def watching(folder: Path) -> Iterator[None]:
+    """Be the only process that watches a workspace; whoever stops it waits until this is left.
+
+    InputError when another process watches already.
+    """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / _LOCK, timeout=0)
+    # Who only asks, by `watcher`, holds it for a moment.
+    lock = FileLock(folder / _LOCK, timeout=_MOMENT_SECONDS)
     try:
         lock.acquire()
     except Timeout as error:
@@ -82,7 +87,7 @@ def watch(
     passes: int | None = None,
     patience: float = 60.0,
 ) -> None:
-    """Look, and reduce when what is seen is new and was the same twice.
+    """Look, and reduce when what is seen is new and was the same twice; within `watching`.
 
     Frames may come faster than one looks, or a link may be down for a while: what is new is not waited for longer
     than `patience`, and an error of a look or a reduction is noted and tried again.
@@ -99,37 +104,31 @@ def watch(
     passes : int or None
         How often to look; None: until a signal ends it.
     patience : float [s]
-
-    Raises
-    ------
-    InputError
-        Another process watches already.
     """
-    with _held(folder):
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        about = {"pid": os.getpid(), "host": socket.gethostname(), "started": started, "interval": interval}
-        previous, reduced = object(), object()
-        last: dict[str, object] = {}
-        since: float | None = None
-        for number in itertools.count() if passes is None else range(passes):
-            _write_note(folder, **about, passes=number, last=last)
-            try:
-                seen = look()
-                if seen == reduced:
-                    since = None
-                else:
-                    since = time.monotonic() if since is None else since
-                    if seen == previous or time.monotonic() - since >= patience:
-                        came = reduce()
-                        last = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **came}
-                        reduced, since = seen, None
-                previous = seen
-            except Interrupted:
-                raise
-            # A frame or a disk may be in the way now and not later: the watch goes on.
-            except (SoxsError, OSError) as error:
-                last = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "error": str(error)}
-            time.sleep(interval)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    about = {"pid": os.getpid(), "host": socket.gethostname(), "started": started, "interval": interval}
+    previous, reduced = object(), object()
+    last: dict[str, object] = {}
+    since: float | None = None
+    for number in itertools.count() if passes is None else range(passes):
+        _write_note(folder, **about, passes=number, last=last)
+        try:
+            seen = look()
+            if seen == reduced:
+                since = None
+            else:
+                since = time.monotonic() if since is None else since
+                if seen == previous or time.monotonic() - since >= patience:
+                    came = reduce()
+                    last = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **came}
+                    reduced, since = seen, None
+            previous = seen
+        except Interrupted:
+            raise
+        # A frame or a disk may be in the way now and not later: the watch goes on.
+        except (SoxsError, OSError) as error:
+            last = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "error": str(error)}
+        time.sleep(interval)
 
 
 def stop_watcher(folder: Path, patience: float = 20.0) -> dict[str, object] | None:

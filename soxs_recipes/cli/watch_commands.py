@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,26 +64,33 @@ def start(
     ends it.
     """
     from soxs_recipes.cascade.night import open_workspace
-    from soxs_recipes.cascade.watch import watch
+    from soxs_recipes.cascade.watch import watch, watching
 
     with contextlib.closing(open_workspace(folder, output)) as workspace:
         place = workspace.folder
     if not foreground:
         _start_behind(folder, output, workers, plots, interval, place, quiet=quiet)
         return
+    # The last line is written and workers are gone before whoever stops the watch takes it for ended.
+    with watching(place), _until_a_signal():
+        watch(
+            place,
+            lambda: _seen(folder, output),
+            lambda: _reduced(folder, output, workers, plots),
+            interval=interval,
+            passes=passes,
+        )
+
+
+@contextlib.contextmanager
+def _until_a_signal() -> Iterator[None]:
+    """Say which signal came: nothing else ends a watch, so it is no error."""
     try:
         with interruptible():
-            watch(
-                place,
-                lambda: _seen(folder, output),
-                lambda: _reduced(folder, output, workers, plots),
-                interval=interval,
-                passes=passes,
-            )
+            yield
     except Interrupted as end:
-        # Nothing else ends a watch: it is no error.
         click.echo(f"{_now()}  {end}")
-        return
+        sys.stdout.flush()
 
 
 def _now() -> str:

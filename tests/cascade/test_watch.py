@@ -5,7 +5,7 @@ import socket
 import pytest
 from filelock import FileLock
 
-from soxs_recipes.cascade.watch import stop_watcher, watch, watcher
+from soxs_recipes.cascade.watch import stop_watcher, watch, watcher, watching
 from soxs_recipes.errors import InputError, Interrupted
 
 
@@ -31,7 +31,8 @@ class Night:
 def run(sights, folder, fail=()):
     sights = list(sights)
     night = Night(sights, folder, fail)
-    watch(folder, night.look, night.reduce, interval=0.0, passes=len(sights))
+    with watching(folder):
+        watch(folder, night.look, night.reduce, interval=0.0, passes=len(sights))
     return night
 
 
@@ -55,7 +56,8 @@ def test_what_never_settles_is_reduced_when_patience_ends(tmp_path, monkeypatch)
     seconds = iter(range(1000))
     monkeypatch.setattr("soxs_recipes.cascade.watch.time.monotonic", lambda: next(seconds))
     night = Night(range(12), tmp_path)
-    watch(tmp_path, night.look, night.reduce, interval=0.0, passes=12, patience=6.0)
+    with watching(tmp_path):
+        watch(tmp_path, night.look, night.reduce, interval=0.0, passes=12, patience=6.0)
     assert len(night.reduced) in (2, 3)
     assert night.reduced[0] >= 2
 
@@ -70,7 +72,8 @@ def test_a_look_that_fails_is_noted_and_tried_again(tmp_path):
             raise error
         return night.look()
 
-    watch(tmp_path, look, night.reduce, interval=0.0, passes=5)
+    with watching(tmp_path):
+        watch(tmp_path, look, night.reduce, interval=0.0, passes=5)
     assert night.reduced == [1, 2]
     assert [note["last"].get("error") for note in night.notes] == [None, "the link is down", None, None]
 
@@ -88,13 +91,12 @@ def test_a_defect_is_not_hidden(tmp_path):
 
 
 def test_only_one_watches(tmp_path):
-    def look():
+    with watching(tmp_path):
+        watch(tmp_path, lambda: None, dict, interval=0.0, passes=1)
         found = watcher(tmp_path)
         assert (found["pid"], found["host"]) == (os.getpid(), socket.gethostname())
-        with pytest.raises(InputError, match=f"watched already, by process {os.getpid()}"):
-            watch(tmp_path, look, dict, interval=0.0, passes=1)
-
-    watch(tmp_path, look, dict, interval=0.0, passes=1)
+        with pytest.raises(InputError, match=f"watched already, by process {os.getpid()}"), watching(tmp_path):
+            pytest.fail("two watch")
     assert watcher(tmp_path) is None
 
 

@@ -1,5 +1,10 @@
 import json
+import os
+import signal
 import time
+
+from soxs_recipes.cascade.watch import watcher
+from soxs_recipes.cli import watch_commands
 
 BIAS = ("CALIB", "BIAS", "IMAGE")
 
@@ -32,6 +37,19 @@ def test_start_status_stop(soxs, night):
     assert "error" not in last_line
     assert soxs("watch", "status", night.folder)[0] == 1
     assert "nobody watches" in soxs("watch", "stop", night.folder)[1]
+
+
+def test_a_watch_has_ended_only_when_its_last_line_is_written(soxs, night, monkeypatch):
+    """Whoever stops it reads the log next."""
+    night.add("bias", "VIS", BIAS, 1, exptime=0.0)
+    monkeypatch.setattr(watch_commands, "_seen", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    still = []
+    monkeypatch.setattr(watch_commands, "_now", lambda: still.append(watcher(night.folder / "soxs")) or "now")
+    code, out, err = soxs("watch", "start", night.folder, "--foreground", "--interval", "0.1", "--passes", "3")
+    assert (code, err) == (0, "")
+    assert out.startswith("now  stopped by SIGTERM")
+    assert [note["pid"] for note in still] == [os.getpid()]
+    assert watcher(night.folder / "soxs") is None
 
 
 def test_a_watch_in_the_foreground_reduces_what_arrives(soxs, night, fake_recipes):
