@@ -20,7 +20,8 @@ from soxs_recipes.recipes.framework.inputs import gather_inputs
 from soxs_recipes.recipes.framework.product_plots import for_products
 from soxs_recipes.recipes.framework.trace_tables import read_profiles, read_slit_light
 from soxs_recipes.recipes.stare import Stare
-from soxs_recipes.recipes.steps.two_dimensional import product_exposures
+from soxs_recipes.recipes.steps.spectroscopy import find_geometry
+from soxs_recipes.recipes.steps.two_dimensional import geometry_as_stated, product_exposures
 from soxs_recipes.simulator import simulate_frame
 
 
@@ -220,6 +221,26 @@ def test_an_aperture_holds_the_light_of_the_source(stare, tmp_path):
     ratio = (weight * flux[good]).sum() / (weight * theirs.flux[kept][good]).sum()
     assert ratio == pytest.approx(1.0, abs=0.02)
     assert variance[good].sum() > theirs.variance[kept][good].sum()
+
+
+def test_an_order_without_sky_beside_an_aperture_is_named(stare, tmp_path):
+    """In the first order all but the source is useless."""
+    frame, model = _both(stare)
+    inputs = gather_inputs(Extract.declaration, [(frame, "")])
+    header = fits.getheader(frame)
+    applied = tuple(header[f"ESO QC {name} APPLIED"] for name in ("ZP", "EDGE"))
+    moved, shift = geometry_as_stated(inputs, find_geometry(inputs, (1, 1)), frame, applied)
+    maps = moved.maps(inputs, (header["NAXIS2"], header["NAXIS1"]), shift)
+    useless = (maps.order == 1) & (np.abs(maps.slit) > 2.7)
+    assert useless.sum() > 10_000
+    with fits.open(model) as hdus:
+        hdus["QUAL"].data[useless] |= QualityFlag.NO_DATA
+        hdus.writeto(tmp_path / "part.fits", checksum=True)
+    paths = [frame, str(tmp_path / "part.fits")]
+    run = run_recipe(Extract, paths, {"aperture": "-3,3"}, str(tmp_path / "out"))
+    assert run.status == "PARTIAL", run.message
+    assert any("orders without a spectrum: 1" in reason for reason in run.reasons)
+    assert [item.order for item in read_order_spectra(product(run, "SCI_SLIT_ORDER1D"))] == [2, 3, 4]
 
 
 @pytest.mark.parametrize(

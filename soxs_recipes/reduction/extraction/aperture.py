@@ -79,7 +79,7 @@ def extract_apertures(
     grids: list[OrderGrid] | None = None,
     settings: ExtractionSettings | None = None,
 ) -> ExposureResult:
-    """Sum the light in each aperture of every order.
+    """Sum the light in each aperture of every order that shows sky beside them.
 
     Parameters
     ----------
@@ -91,14 +91,14 @@ def extract_apertures(
     Raises
     ------
     UnprocessableData
-        No order holds usable pixels outside the apertures, or an aperture lies off the slit.
+        No order holds usable pixels outside the apertures, or an aperture lies off the slit in all of them.
     """
     settings = settings or ExtractionSettings()
     grids = grids or make_grids(maps, dispersion_axis)
     fits = set_up_fits(frame, maps, dispersion_axis, base_variance, flat, grids, settings)
     summable = {fit.pixels.order: fit.usable.copy() for fit in fits}
+    fits = _with_sky_beside(fits, apertures, settings.request.background)
     for fit in fits:
-        _set_aside(fit, apertures, settings.request.background)
         fit.estimate_sky()
     beams = settings.request.negative_beams
     found = sorted(sources_on_slit(fits, beams=beams), key=lambda s: -s.brightness)[: settings.maximum_sources]
@@ -134,6 +134,21 @@ def _choice(apertures, outside):
     places = ", ".join(f"{low:+.2f} to {high:+.2f}" for low, high in apertures)
     reason = f"light summed from {places} arcsec as asked"
     return TargetChoice(0, (*sources, *outside.sources), reason, True, False, beams=len(sources))
+
+
+def _with_sky_beside(fits: list[OrderFit], apertures, background) -> list[OrderFit]:
+    """The orders whose sky can be told; the reason of the first one when there is none."""
+    kept, reasons = [], []
+    for fit in fits:
+        try:
+            _set_aside(fit, apertures, background)
+        except UnprocessableData as error:
+            reasons.append(error)
+        else:
+            kept.append(fit)
+    if not kept:
+        raise reasons[0]
+    return kept
 
 
 def _set_aside(fit: OrderFit, apertures, background) -> None:
