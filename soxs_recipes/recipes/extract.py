@@ -112,7 +112,8 @@ class Extract(Recipe):
             "source too, is fitted with them. With `host-degree` the light under the target follows a polynomial "
             "along the slit, free at each wavelength, within `host-window`. With `aperture` the light between two "
             "slit positions is summed along the true slit direction; sky comes from beside it, or from the "
-            "stretches of `background`.\n\n"
+            "stretches of `background`; an order that shows no sky beside it is left out and named. Pixels masked by "
+            "hand in QUAL of either file (256 is NO_DATA) stay so.\n\n"
             "The TRACE product holds, beside trace and sources, the profiles, the light along the slit with its "
             "model, and LIMITS: the mean flux in bands, its error and significance, and what a source has at "
             "most; flux-calibrated with a RESP_TAB."
@@ -138,7 +139,7 @@ class Extract(Recipe):
         parameters=(*(p for p in EXTRACTION_PARAMETERS if p.name not in _REPLACED), *_WISHES),
         products=SPECTRUM_PRODUCTS,
         qc=(*OBJECT_QC, *_LIMIT_QC),
-        algorithm_version=23,
+        algorithm_version=24,
     )
 
     def process(self, inputs, parameters, outputs):

@@ -223,9 +223,10 @@ def test_an_aperture_holds_the_light_of_the_source(stare, tmp_path):
     assert variance[good].sum() > theirs.variance[kept][good].sum()
 
 
-def test_an_order_without_sky_beside_an_aperture_is_named(stare, tmp_path):
-    """In the first order all but the source is useless."""
-    frame, model = _both(stare)
+@pytest.mark.parametrize("masked", [0, 1])
+def test_an_order_without_sky_beside_an_aperture_is_named(stare, tmp_path, masked):
+    """In the first order all but the source is masked, in either file."""
+    frame, *_ = paths = _both(stare)
     inputs = gather_inputs(Extract.declaration, [(frame, "")])
     header = fits.getheader(frame)
     applied = tuple(header[f"ESO QC {name} APPLIED"] for name in ("ZP", "EDGE"))
@@ -233,10 +234,10 @@ def test_an_order_without_sky_beside_an_aperture_is_named(stare, tmp_path):
     maps = moved.maps(inputs, (header["NAXIS2"], header["NAXIS1"]), shift)
     useless = (maps.order == 1) & (np.abs(maps.slit) > 2.7)
     assert useless.sum() > 10_000
-    with fits.open(model) as hdus:
+    with fits.open(paths[masked]) as hdus:
         hdus["QUAL"].data[useless] |= QualityFlag.NO_DATA
-        hdus.writeto(tmp_path / "part.fits", checksum=True)
-    paths = [frame, str(tmp_path / "part.fits")]
+        paths[masked] = str(tmp_path / "part.fits")
+        hdus.writeto(paths[masked], checksum=True)
     run = run_recipe(Extract, paths, {"aperture": "-3,3"}, str(tmp_path / "out"))
     assert run.status == "PARTIAL", run.message
     assert any("orders without a spectrum: 1" in reason for reason in run.reasons)

@@ -82,9 +82,9 @@ def _restored(inputs: Inputs, path: Path, model_path: Path | None, keep_hits: bo
     data = (subtracted.data.astype(np.float64) + model.data).astype(np.float32)
     if _kind_of_errors(model_path) not in (BASE_ERRORS[1], BEAM_ERRORS):
         inputs.mark_partial(f"{model_path.name} holds the errors of sky and objects, too: errors are too large")
-    quality = model.quality
-    if keep_hits:
-        quality = quality | (subtracted.quality & np.int32(QualityFlag.COSMIC_RAY))
+    # What the extraction flagged is found again; what a person masked in either file stays so.
+    found_again = QualityFlag.OUTLIER if keep_hits else QualityFlag.OUTLIER | QualityFlag.COSMIC_RAY
+    quality = model.quality | (subtracted.quality & ~np.int32(found_again))
     return Exposure(path, replace(subtracted, data=data, quality=quality), model.variance)
 
 
