@@ -304,7 +304,10 @@ def _velocities(inputs: Inputs, check: Check, applied: float) -> list[QCParamete
     )
     velocity, sigma = (shift - applied) * per_pixel / total, error * abs(per_pixel) / total
     qc = [QCParameter("VELOCITY", velocity), QCParameter("VELOCITY ERR", sigma)]
-    other = next((file for file in inputs.calibration_files if file.tag.startswith("LINE_CHECK_")), None)
+    checks = [file for file in inputs.calibration_files if file.tag.startswith("LINE_CHECK_")]
+    other = next((file for file in checks if file.tag != f"LINE_CHECK_{inputs.arm.name}"), None)
+    if checks and other is None:
+        inputs.mark_partial(f"{checks[0].path.name}: is of this arm, too; arms are not compared")
     if other is not None:
         theirs = [_number(other.header.get(f"ESO QC {name}")) for name in ("VELOCITY", "VELOCITY ERR")]
         qc.append(QCParameter("ARMS DIFF", velocity - theirs[0]))

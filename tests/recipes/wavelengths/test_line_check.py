@@ -294,6 +294,14 @@ def test_arms_are_compared(write_spectra, tmp_path):
     assert second.status == "PARTIAL"  # out of range: more than 3 km/s
 
 
+def test_an_arm_is_not_compared_with_itself(write_spectra, tmp_path):
+    frames, _ = write_spectra("VIS", 0.5)
+    own = product(check(frames, tmp_path / "first", correct=False), "LINE_CHECK")
+    again = check([*frames, (str(own.path), own.tag)], tmp_path / "again", correct=False)
+    assert "ESO QC ARMS DIFF" not in again.qc
+    assert f"{own.path.name}: is of this arm, too; arms are not compared" in again.reasons
+
+
 def test_an_emission_line_of_the_target_in_the_sky_does_not_lead(write_spectra, tmp_path):
     frames, spectra = write_spectra("NIR", 0.4)
     spoilt = []
