@@ -31,6 +31,8 @@ _QC = (
     QCDefinition("VELOCITY ERR", "km/s", "Error of VELOCITY."),
     QCDefinition("ARMS DIFF", "km/s", "VELOCITY minus that of the other arm.", (-3.0, 3.0)),
     QCDefinition("ARMS DIFF ERR", "km/s", "Error of ARMS DIFF."),
+    QCDefinition("MJD MID", "d", "Middle of the exposure, of several weighted by time."),
+    QCDefinition("SYNC DIFF", "s", "MJD MID after that of the other arm."),
     QCDefinition("N ORDERS BY ARM", "", "Orders without lines that take the arm's shift."),
 )
 
@@ -55,7 +57,7 @@ class LineCheck(Recipe):
             "dispersion, and replace sky lines where there are none (bright stars, short exposures).\n\n"
             "A shift beyond 2 sigma and 0.05 px is corrected: raw exposures give a DISP_TAB_2D that holds for "
             "this exposure, spectra are written again with their wavelengths moved. With the LINE_CHECK of the "
-            "other arm the two are compared."
+            "other arm the two are compared, their mid-times, too."
         ),
         raws=(
             RawInput(
@@ -87,7 +89,7 @@ class LineCheck(Recipe):
             Product("<KIND>_SLIT_ORDER1D_<ARM>", "spectra, wavelengths moved", kind="spectrum", always=False),
         ),
         qc=_QC,
-        algorithm_version=5,
+        algorithm_version=6,
     )
 
     def process(self, inputs, parameters, outputs):

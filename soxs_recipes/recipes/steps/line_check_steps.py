@@ -12,6 +12,8 @@ from soxs_recipes.data.qc import QCParameter
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from astropy.io.fits import Header
+
     from soxs_recipes.data.dispersion_solution import DispersionSolution
     from soxs_recipes.data.spectrum import OrderSpectrum
     from soxs_recipes.recipes.framework.inputs import Inputs
@@ -280,7 +282,8 @@ def _quality(inputs: Inputs, check: Check, applied: float, across: float) -> lis
     qc += [QCParameter("R SKY", value, order) for order, value in resolutions.items()]
     if resolutions:
         qc.append(QCParameter("R SKY", sorted(resolutions.values())[len(resolutions) // 2]))
-    return [*qc, *_velocities(inputs, check, applied)]
+    other = _of_other_arm(inputs)
+    return [*qc, *_velocities(check, applied, other), *_times(inputs, check, other)]
 
 
 def _resolving_powers(check: Check) -> dict[int, float]:
@@ -289,7 +292,28 @@ def _resolving_powers(check: Check) -> dict[int, float]:
     return resolving_powers(check.zero_point, check.boxes)
 
 
-def _velocities(inputs: Inputs, check: Check, applied: float) -> list[QCParameter]:
+def _of_other_arm(inputs: Inputs) -> Header | None:
+    """Header of the other arm's line check."""
+    checks = [file for file in inputs.calibration_files if file.tag.startswith("LINE_CHECK_")]
+    other = next((file for file in checks if file.tag != f"LINE_CHECK_{inputs.arm.name}"), None)
+    if checks and other is None:
+        inputs.mark_partial(f"{checks[0].path.name}: is of this arm, too; arms are not compared")
+    return None if other is None else other.header
+
+
+def _times(inputs: Inputs, check: Check, other: Header | None) -> list[QCParameter]:
+    """Middle of the exposure, and by how much it lies after that of the other arm."""
+    from soxs_recipes.recipes.steps.user_arcs import mid_time_of
+
+    middle = _number(inputs.header(check.path).get("ESO QC MJD MID"))
+    if not math.isfinite(middle):
+        middle = mid_time_of(inputs, check.path)
+    qc = [QCParameter("MJD MID", middle)]
+    apart = 86400.0 * (middle - _number(other.get("ESO QC MJD MID"))) if other is not None else math.nan
+    return [*qc, QCParameter("SYNC DIFF", apart)] if math.isfinite(apart) else qc
+
+
+def _velocities(check: Check, applied: float, other: Header | None) -> list[QCParameter]:
     """Velocity that the wavelengths are off by after the correction, and how the other arm's compares."""
     shift, error, _ = check.arm_shift
     if not math.isfinite(shift):
@@ -304,12 +328,8 @@ def _velocities(inputs: Inputs, check: Check, applied: float) -> list[QCParamete
     )
     velocity, sigma = (shift - applied) * per_pixel / total, error * abs(per_pixel) / total
     qc = [QCParameter("VELOCITY", velocity), QCParameter("VELOCITY ERR", sigma)]
-    checks = [file for file in inputs.calibration_files if file.tag.startswith("LINE_CHECK_")]
-    other = next((file for file in checks if file.tag != f"LINE_CHECK_{inputs.arm.name}"), None)
-    if checks and other is None:
-        inputs.mark_partial(f"{checks[0].path.name}: is of this arm, too; arms are not compared")
     if other is not None:
-        theirs = [_number(other.header.get(f"ESO QC {name}")) for name in ("VELOCITY", "VELOCITY ERR")]
+        theirs = [_number(other.get(f"ESO QC {name}")) for name in ("VELOCITY", "VELOCITY ERR")]
         qc.append(QCParameter("ARMS DIFF", velocity - theirs[0]))
         qc.append(QCParameter("ARMS DIFF ERR", math.hypot(sigma, theirs[1])))
     return qc

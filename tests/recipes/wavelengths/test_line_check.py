@@ -177,13 +177,14 @@ def _spectrum(number, band, low, high, rng, *, shift, sky_lines, star):
 def write_spectra(tmp_path):
     """Write ORDER1D products of an arm whose wavelengths are off by a velocity, a few bins at most."""
 
-    def write(arm, shift, *, sky_lines=True, star=3000.0, name="a.fits", applied=()):
+    def write(arm, shift, *, sky_lines=True, star=3000.0, name="a.fits", applied=(), **others):
         rng = np.random.default_rng(8)
         spectra = [_spectrum(*order, rng, shift=shift, sky_lines=sky_lines, star=star) for order in RANGES[arm]]
         header = fits.Header()
         cards = {"INSTRUME": "SOXS", "MJD-OBS": 61100.75, "EXPTIME": 60.0, "ESO SEQ ARM": arm}
         cards |= {"ESO PRO CATG": f"SCI_SLIT_ORDER1D_{arm}", "ESO TEL AIRM START": 1.2, "ESO TEL AIRM END": 1.2}
         cards |= {f"ESO QC {key} APPLIED": value for key, value in applied}
+        cards |= others
         for key, value in cards.items():
             header[f"HIERARCH {key}" if key.startswith("ESO") else key] = value
         path = write_product(tmp_path / name, spectra_hdus(spectra), header)
@@ -292,6 +293,16 @@ def test_arms_are_compared(write_spectra, tmp_path):
     assert min(errors) > 0.05
     assert quality(second)("ARMS DIFF ERR") == pytest.approx(np.hypot(*errors), rel=1e-6)
     assert second.status == "PARTIAL"  # out of range: more than 3 km/s
+
+
+def test_mid_times_of_arms_are_compared(write_spectra, tmp_path):
+    """Of several exposures the product tells, of one its start and length."""
+    frames, _ = write_spectra("VIS", 0.0, name="vis.fits", **{"ESO QC MJD MID": 61100.76})
+    other = product(check(frames, tmp_path / "vis"), "LINE_CHECK")
+    frames, _ = write_spectra("NIR", 0.0, name="nir.fits", EXPTIME=120.0)
+    qc = quality(check([*frames, (str(other.path), other.tag)], tmp_path / "nir"))
+    assert qc("MJD MID") == pytest.approx(61100.75 + 60.0 / 86400.0, abs=1e-9)
+    assert qc("SYNC DIFF") == pytest.approx(60.0 - 864.0, abs=1e-3)
 
 
 def test_an_arm_is_not_compared_with_itself(write_spectra, tmp_path):
