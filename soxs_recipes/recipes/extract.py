@@ -139,7 +139,7 @@ class Extract(Recipe):
         parameters=(*(p for p in EXTRACTION_PARAMETERS if p.name not in _REPLACED), *_WISHES),
         products=SPECTRUM_PRODUCTS,
         qc=(*OBJECT_QC, *_LIMIT_QC),
-        algorithm_version=24,
+        algorithm_version=25,
     )
 
     def process(self, inputs, parameters, outputs):

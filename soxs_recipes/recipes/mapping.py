@@ -54,7 +54,7 @@ class Mapping(Recipe):
             *IMAGE_PRODUCTS,
         ),
         qc=(*OBJECT_QC, *_QC),
-        algorithm_version=23,
+        algorithm_version=24,
     )
 
     def process(self, inputs, parameters, outputs):

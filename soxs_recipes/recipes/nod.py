@@ -59,7 +59,7 @@ class Nod(Recipe):
         ),
         products=(*SPECTRUM_PRODUCTS, *IMAGE_PRODUCTS),
         qc=(*OBJECT_QC, *BEAM_QC),
-        algorithm_version=24,
+        algorithm_version=25,
     )
 
     def process(self, inputs, parameters, outputs):

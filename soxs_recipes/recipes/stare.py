@@ -103,7 +103,7 @@ class Stare(Recipe):
         parameters=(*EXTRACTION_PARAMETERS, *USER_ARC_PARAMETERS, *_PARAMETERS),
         products=(*SPECTRUM_PRODUCTS, *IMAGE_PRODUCTS),
         qc=OBJECT_QC,
-        algorithm_version=28,
+        algorithm_version=29,
     )
 
     def process(self, inputs, parameters, outputs):

@@ -111,7 +111,7 @@ class Straighten(Recipe):
             QCDefinition("ZP APPLIED", "px", "Shift of the solution along the dispersion."),
             QCDefinition("EDGE APPLIED", "px", "Shift of the solution across the dispersion."),
         ),
-        algorithm_version=4,
+        algorithm_version=5,
     )
 
     def process(self, inputs, parameters, outputs):

@@ -306,6 +306,8 @@ OBJECT_QC = (
     QCDefinition("ZP N LINES", "", "Sky lines used.", per_order=True, better="higher"),
     QCDefinition("ZP APPLIED", "px", "Shift along the dispersion that the pixel maps were given."),
     QCDefinition("EDGE APPLIED", "px", "Shift across the dispersion that the pixel maps were given."),
+    QCDefinition("ARCS ALONG", "px", "Of ZP APPLIED, what arcs of the user's own tell."),
+    QCDefinition("ARCS ACROSS", "px", "Of EDGE APPLIED, what arcs of the user's own tell."),
     QCDefinition("SKY FWHM", "px", "Median FWHM of the sky lines."),
     QCDefinition("EDGE SHIFT", "px", "Shift of the slit's ends across the dispersion."),
     QCDefinition("EDGE ERR", "px", "Error of EDGE SHIFT.", better="lower"),

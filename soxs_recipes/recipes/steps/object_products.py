@@ -120,6 +120,8 @@ def _location_qc(location: Location) -> list[QCParameter]:
         QCParameter("ZP APPLIED", location.applied[0]),
         QCParameter("EDGE APPLIED", location.applied[1]),
     ]
+    if any(location.by_arcs):
+        qc += [QCParameter("ARCS ALONG", location.by_arcs[0]), QCParameter("ARCS ACROSS", location.by_arcs[1])]
     if zero is not None:
         qc += _zero_point_qc(zero)
     if location.edges is not None:

@@ -157,12 +157,15 @@ class Location:
         None where the shift was known beforehand.
     edges : EdgeShift or None
     applied : (along, across) [px]
+    by_arcs : (along, across) [px]
+        What of it the user's own arcs tell.
     """
 
     maps: PixelMaps | OrderMaps | None = field(repr=False)
     zero_point: ZeroPoint | None
     edges: EdgeShift | None
     applied: tuple[float, float]
+    by_arcs: tuple[float, float] = (0.0, 0.0)
 
 
 def extraction_settings(parameters) -> ExtractionSettings:
@@ -424,26 +427,27 @@ def locate_exposure(
     from soxs_recipes.reduction.extraction.extraction import make_grids
 
     axis, frame = inputs.arm.dispersion_axis, exposure.frame
-    begin = (0.0, 0.0)  # along, across: what the user's arcs tell
+    by_arcs = (0.0, 0.0)
     if geometry.arcs and correct:
         from soxs_recipes.recipes.steps.user_arcs import geometry_at, mid_time_of, shift_at
 
         point = shift_at(inputs, geometry.arcs, mid_time_of(inputs, exposure.path), frame.meta.name)
-        begin, geometry = (point.along, point.across), geometry_at(inputs, geometry, point)
+        by_arcs, geometry = (point.along, point.across), geometry_at(inputs, geometry, point)
     maps = geometry.maps(inputs, frame.shape)
     grids = grids or make_grids(maps, axis)
     zero, edges, _ = measure_flexure(inputs, exposure, geometry, maps, grids, across_known=correct)
     if correct and geometry.rung > 0 and not inputs.arm.echelle and zero.is_significant:
         # A poor solution of several gratings is off by another amount in each.
         moved = moved_orders(geometry, zero, axis)
-        return Location(_wanted_maps(inputs, moved, frame.shape, wanted), zero, None, (zero.shift, 0.0))
+        applied = (by_arcs[0] + zero.shift, by_arcs[1])
+        return Location(_wanted_maps(inputs, moved, frame.shape, wanted), zero, None, applied, by_arcs)
     across = edges.shift if correct and edges is not None and edges.is_significant else 0.0
     along = zero.shift if correct and zero.is_significant else 0.0
     shift = (across, along) if axis == 0 else (along, across)
     if any(shift):
         _log.info("%s: maps shifted by (%.3f, %.3f) px", frame.meta.name, *shift)
     maps = _wanted_maps(inputs, geometry, frame.shape, wanted, shift)
-    return Location(maps, zero, edges, (begin[0] + along, begin[1] + across))
+    return Location(maps, zero, edges, (by_arcs[0] + along, by_arcs[1] + across), by_arcs)
 
 
 def _wanted_maps(inputs, geometry: Geometry, shape, wanted: str, shift=(0.0, 0.0)) -> PixelMaps | OrderMaps | None:

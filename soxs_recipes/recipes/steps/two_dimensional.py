@@ -140,13 +140,18 @@ def geometry_as_stated(
     from soxs_recipes.recipes.steps.spectroscopy import moved_orders
     from soxs_recipes.reduction.flexure.zero_point import ZeroPoint
 
-    axis = inputs.arm.dispersion_axis
-    if geometry.rung == 0 or inputs.arm.echelle or not any(applied):
+    axis, header = inputs.arm.dispersion_axis, inputs.header(path)
+    told = header.get("ESO QC ARCS ALONG")
+    by_arcs = float(told) if isinstance(told, (int, float)) else 0.0
+    of_sky = applied[0] - by_arcs
+    # By less than 0.05 px nothing is moved.
+    if geometry.rung == 0 or inputs.arm.echelle or not any(applied) or abs(of_sky) < 0.01:
         return geometry, (applied[::-1] if axis == 0 else applied)
-    header, own = inputs.header(path), {}
+    own = {}
     for order in geometry.solution.orders:
         values = [header.get(f"ESO QC ORD{order} ZP {name}") for name in ("SHIFT", "ERR", "N LINES")]
         if all(isinstance(value, (int, float)) for value in values):
             own[order] = (float(values[0]), float(values[1]), int(values[2]))
-    zero = ZeroPoint(applied[0], math.nan, len(own), own, math.nan, math.nan)
-    return moved_orders(geometry, zero, axis), (0.0, 0.0)
+    zero = ZeroPoint(of_sky, math.nan, len(own), own, math.nan, math.nan)
+    before = (by_arcs, applied[1])
+    return moved_orders(geometry, zero, axis), (before[::-1] if axis == 0 else before)

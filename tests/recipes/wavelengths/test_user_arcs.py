@@ -17,7 +17,9 @@ from soxs_recipes.recipes.framework.inputs import gather_inputs
 from soxs_recipes.recipes.framework.product_plots import for_products
 from soxs_recipes.recipes.stare import Stare
 from soxs_recipes.recipes.steps import user_arcs
+from soxs_recipes.recipes.steps.object_products import _location_qc
 from soxs_recipes.recipes.steps.spectroscopy import find_geometry, locate_exposure, prepare_exposures
+from soxs_recipes.recipes.steps.two_dimensional import geometry_as_stated
 from soxs_recipes.recipes.wave_interpolate import WaveInterpolate, _quality
 from soxs_recipes.reduction.flexure.wave_drift import ArcShift, interpolated_shift
 from soxs_recipes.reduction.flexure.zero_point import ZeroPoint
@@ -249,6 +251,32 @@ def test_arcs_among_the_frames_of_an_exposure_move_its_maps(bracket):
     assert abs(location.zero_point.shift) < 0.06
     plain = find_geometry(inputs, (1, 1))
     assert plain.arcs == ()
+
+
+@one_arm
+@pytest.mark.parametrize("untold", [0.0, -0.6])
+def test_a_poor_solution_that_arcs_and_sky_moved_is_found_again_from_the_header(bracket, monkeypatch, untold):
+    """The arcs' shift holds for all orders; what they do not tell, each order's own lines do."""
+    arm, frames, calibrations, _ = bracket
+    given = [(str(frames[1]), ""), *calibrations, *((str(frames[i]), f"WAVE_SLIT_{arm}") for i in (0, 2))]
+    inputs = gather_inputs(Stare.declaration, given)
+    poor = replace(find_geometry(inputs, (1, 1), arcs=True), rung=1)
+    arcs = tuple(replace(a, shift=replace(a.shift, along=a.shift.along + untold)) for a in poor.arcs)
+    exposure = next(prepare_exposures(inputs, [frames[1]], None))
+    location = locate_exposure(inputs, exposure, replace(poor, arcs=arcs), None, correct=True)
+    assert location.zero_point.is_significant == bool(untold)
+    flexure = BEGIN + DRIFT * (SCIENCE_HOURS + 600.0 / 7200.0)
+    assert location.applied[0] == pytest.approx(flexure[1], abs=0.05)
+    header = inputs.header(frames[1]).copy()
+    for one in _location_qc(location):
+        header[f"HIERARCH {one.keyword}"] = round(one.value, 8)
+    monkeypatch.setitem(inputs._headers, frames[1], header)
+    moved, shift = geometry_as_stated(inputs, replace(poor, arcs=()), frames[1], location.applied)
+    again = moved.maps(inputs, exposure.frame.shape, shift)
+    both = (again.order > 0) & (again.order == location.maps.order)
+    assert both.sum() > 0.999 * (location.maps.order > 0).sum()
+    assert np.abs(again.wavelength - location.maps.wavelength)[both].max() < 1e-4  # nm; a pixel is 0.05 nm
+    assert np.abs(again.slit - location.maps.slit)[both].max() < 1e-3
 
 
 @one_arm
