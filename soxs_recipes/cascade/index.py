@@ -66,34 +66,50 @@ class Index:
 
     def _opened(self) -> sqlite3.Connection:
         exists = self.path.exists() and self.path.stat().st_size > 0
+        connection, version = self._checked()
+        if exists and version == SCHEMA_VERSION:
+            return connection
+        if exists:
+            if connection is not None:
+                connection.close()
+            if version > SCHEMA_VERSION:
+                raise InputError(
+                    f"{self.path}: written by a newer soxs (schema {version}, this one knows {SCHEMA_VERSION}); "
+                    "update soxs-recipes"
+                )
+            self._set_aside()
+            connection = None
+        connection = connection or self._connected()
+        connection.executescript(_TABLES)
+        return connection
+
+    def _checked(self) -> tuple[sqlite3.Connection | None, int]:
+        """(connection, schema version) of the file as it is; no connection and 0 when it is damaged."""
+        connection = None
         try:
             connection = self._connected()
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if exists and version == SCHEMA_VERSION:
+            if version == SCHEMA_VERSION:
                 connection.execute("SELECT count(*) FROM frames").fetchone()
-                if connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok":
-                    return connection
+                if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                    version = 0
         except sqlite3.DatabaseError as error:
+            if connection is not None:
+                connection.close()
             if any(word in str(error) for word in ("locked", "unable to open", "readonly", "full", "disk I/O")):
                 raise InputError(f"{self.path}: cannot open the index ({error})") from error
-            version = 0
-        if exists and version > SCHEMA_VERSION:
-            connection.close()
-            raise InputError(
-                f"{self.path}: written by a newer soxs (schema {version}, this one knows {SCHEMA_VERSION}); "
-                "update soxs-recipes"
-            )
-        if exists:
-            self._set_aside()
-            connection = self._connected()
-        connection.executescript(_TABLES)
-        return connection
+            return None, 0
+        return connection, version
 
     def _connected(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
         on_network = is_network_file_system(self.path.parent)
-        connection.execute("PRAGMA journal_mode = DELETE" if on_network else "PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL" if on_network else "PRAGMA synchronous = NORMAL")
+        try:
+            connection.execute("PRAGMA journal_mode = DELETE" if on_network else "PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL" if on_network else "PRAGMA synchronous = NORMAL")
+        except sqlite3.DatabaseError:
+            connection.close()
+            raise
         return connection
 
     def _set_aside(self) -> None:

@@ -4,6 +4,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,8 @@ def test_results_and_qc_come_back(workspace):
     workspace.index.remember_result(result())
     workspace.index.remember_result(result(value=2.5))
     assert workspace.index.results() == {"n/t/j": result(value=2.5)}
-    rows = sqlite3.connect(workspace.index.path).execute("SELECT keyword, value FROM qc").fetchall()
+    with closing(sqlite3.connect(workspace.index.path)) as connection:
+        rows = connection.execute("SELECT keyword, value FROM qc").fetchall()
     assert rows == [("ESO QC RON", 2.5)]
 
 
@@ -79,7 +81,8 @@ def test_a_newer_index_is_refused(tmp_path):
     connection.close()
     with pytest.raises(InputError, match=f"schema 99, this one knows {SCHEMA_VERSION}"):
         Index(path)
-    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (99,)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (99,)
 
 
 def test_sql_takes_parameters_only():

@@ -66,8 +66,12 @@ def test_fluxes_follow_the_shape_as_told(fitted, name, step, number):
     told = fit.bending_equations(0).response[1:-1, number] * step
     up, down = (changes(fitted, profile.moved(**{name: sign * step})) for sign in (1.0, -1.0))
     assert (np.abs(told).max() > 1e-3) == (name != "centre")
-    # The flux of a place goes with the sky of some pixels around, which chunks do not share.
-    assert 0.5 * (up - down) == pytest.approx(told, abs=0.05 * np.abs(told).max() + 1e-4)
+    followed = 0.5 * (up - down)
+    # A pixel on the border of two chunks shows one side of the profile: what a shift does to its light, to first
+    # order, is made good by pixels of the next chunk. Over all of them it cancels.
+    border = 3e-4 if name == "centre" else 0.0
+    assert followed == pytest.approx(told, abs=0.05 * np.abs(told).max() + border)
+    assert np.mean(followed) == pytest.approx(np.mean(told), rel=0.05, abs=3e-5)
 
 
 @pytest.mark.parametrize("number", [4, 5])
