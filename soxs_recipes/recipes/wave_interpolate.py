@@ -102,11 +102,9 @@ def _wanted(inputs, arcs, mjd):
     """(time, reference frame) of every solution to make."""
     import math
 
-    from soxs_recipes.recipes.steps.user_arcs import mid_time_of
-
     if mjd > 0:
         return [(mjd, arcs[0])]
-    times = [(mid_time_of(inputs, path), path) for path in inputs.all_raw if path not in arcs]
+    times = [(inputs.mid_time(path), path) for path in inputs.all_raw if path not in arcs]
     known = [(time, path) for time, path in times if math.isfinite(time)]
     for time, path in times:
         if not math.isfinite(time):

@@ -1,6 +1,7 @@
 import json
 import os
 import socket
+import threading
 
 import pytest
 from filelock import FileLock
@@ -98,6 +99,16 @@ def test_only_one_watches(tmp_path):
         with pytest.raises(InputError, match=f"watched already, by process {os.getpid()}"), watching(tmp_path):
             pytest.fail("two watch")
     assert watcher(tmp_path) is None
+
+
+def test_who_asks_at_that_moment_does_not_keep_a_watch_from_beginning(tmp_path):
+    asking = FileLock(tmp_path / "soxs.watch.lock", thread_local=False)
+    asking.acquire()
+    asked = threading.Timer(0.1, asking.release)
+    asked.start()
+    with watching(tmp_path):
+        assert not asking.is_locked
+    asked.join()
 
 
 def test_the_note_of_a_dead_watcher_is_no_watcher(tmp_path):

@@ -137,6 +137,13 @@ class Inputs:
         """Header value by our name ("EXPTIME", "SLIT") of a file, the first raw frame by default."""
         return header_value(self.header(path), self.instrument, name, self.arm.name, default)
 
+    def mid_time(self, path: Path) -> float:
+        """Middle of an exposure [MJD]; NaN when its header does not tell."""
+        from soxs_recipes.instrument.times import mid_time, observation_mjd
+
+        end, duration = (_number(self.keyword(name, path)) for name in ("MJD_END", "EXPTIME"))
+        return mid_time(observation_mjd(self.header(path)), end=end, exposure_time=duration)
+
     def note(self, sentence: str) -> None:
         """Record a decision (the rung of a ladder); it is logged and stands in every product's header."""
         if sentence not in self.notes:
@@ -169,6 +176,13 @@ class Inputs:
             for path in self._static.values()
         ]
         return [*self.raw_files, *self.calibration_files, *static]
+
+
+def _number(value: object) -> float:
+    try:
+        return float(str(value))
+    except ValueError:
+        return math.nan
 
 
 def _kind(raw_files: Sequence[InputFile]) -> str:

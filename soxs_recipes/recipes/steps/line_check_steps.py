@@ -303,11 +303,9 @@ def _of_other_arm(inputs: Inputs) -> Header | None:
 
 def _times(inputs: Inputs, check: Check, other: Header | None) -> list[QCParameter]:
     """Middle of the exposure, and by how much it lies after that of the other arm."""
-    from soxs_recipes.recipes.steps.user_arcs import mid_time_of
-
     middle = _number(inputs.header(check.path).get("ESO QC MJD MID"))
     if not math.isfinite(middle):
-        middle = mid_time_of(inputs, check.path)
+        middle = inputs.mid_time(check.path)
     qc = [QCParameter("MJD MID", middle)]
     apart = 86400.0 * (middle - _number(other.get("ESO QC MJD MID"))) if other is not None else math.nan
     return [*qc, QCParameter("SYNC DIFF", apart)] if math.isfinite(apart) else qc

@@ -74,7 +74,7 @@ def mid_times_told(inputs: Inputs, synchronised_with: str) -> list[float]:
     One whose header does not tell marks the products; InputError for a file that cannot be read.
     """
     words = [word.strip() for word in synchronised_with.split(",") if word.strip()]
-    times = {word: mjd if math.isfinite(mjd := _number(word)) else _mid_time(inputs, Path(word)) for word in words}
+    times = {word: mjd if math.isfinite(mjd := _number(word)) else inputs.mid_time(Path(word)) for word in words}
     for word, mjd in times.items():
         if not math.isfinite(mjd):
             inputs.mark_partial(f"{Path(word).name}: its mid-time is unknown and is not compared with this arm's")
@@ -94,17 +94,10 @@ def time_qc(inputs: Inputs, used: Sequence[Path], others: Sequence[float] = ()) 
     from soxs_recipes.instrument.times import mean_mid_time, mid_time_differences
 
     times = [_number(inputs.keyword("EXPTIME", path)) for path in used]
-    middles = [_mid_time(inputs, path) for path in used]
+    middles = [inputs.mid_time(path) for path in used]
     qc = [QCParameter("MJD MID", mean_mid_time(middles, [max(time, 1e-3) for time in times]))]
     apart = [seconds for seconds in mid_time_differences(middles, others) if math.isfinite(seconds)]
     return [*qc, QCParameter("SYNC DIFF", max(apart, key=abs))] if apart else qc
-
-
-def _mid_time(inputs: Inputs, path: Path) -> float:
-    from soxs_recipes.instrument.times import mid_time, observation_mjd
-
-    end, duration = (_number(inputs.keyword(name, path)) for name in ("MJD_END", "EXPTIME"))
-    return mid_time(observation_mjd(inputs.header(path)), end=end, exposure_time=duration)
 
 
 def _number(value: object) -> float:

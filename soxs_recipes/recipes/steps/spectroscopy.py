@@ -339,15 +339,15 @@ def find_geometry(inputs: Inputs, binning: tuple[int, int], *, arcs: bool = Fals
 
 def _with_arcs(inputs: Inputs, geometry: Geometry) -> Geometry:
     """Geometry with the arcs taken near the exposures; those of the day are no arcs of the user's own."""
-    from soxs_recipes.recipes.steps.user_arcs import ARC_TAGS, measure_arcs, mid_time_of
+    from soxs_recipes.recipes.steps.user_arcs import ARC_TAGS, measure_arcs
 
     known = {entry.short for entry in inputs.declaration.calibrations if entry.serves(inputs.arm)}
-    times = [mid_time_of(inputs, path) for path in inputs.all_raw]
+    times = [inputs.mid_time(path) for path in inputs.all_raw]
     paths = [path for tag in ARC_TAGS if tag in known for path in inputs.calibrations(tag)]
     near = [
         path
         for path in paths
-        if any(24.0 * abs(mid_time_of(inputs, path) - time) <= _LONGEST_TO_ARC for time in times)
+        if any(24.0 * abs(inputs.mid_time(path) - time) <= _LONGEST_TO_ARC for time in times)
     ]
     if len(near) < len(paths):
         inputs.note(
@@ -429,9 +429,9 @@ def locate_exposure(
     axis, frame = inputs.arm.dispersion_axis, exposure.frame
     by_arcs = (0.0, 0.0)
     if geometry.arcs and correct:
-        from soxs_recipes.recipes.steps.user_arcs import geometry_at, mid_time_of, shift_at
+        from soxs_recipes.recipes.steps.user_arcs import geometry_at, shift_at
 
-        point = shift_at(inputs, geometry.arcs, mid_time_of(inputs, exposure.path), frame.meta.name)
+        point = shift_at(inputs, geometry.arcs, inputs.mid_time(exposure.path), frame.meta.name)
         by_arcs, geometry = (point.along, point.across), geometry_at(inputs, geometry, point)
     maps = geometry.maps(inputs, frame.shape)
     grids = grids or make_grids(maps, axis)

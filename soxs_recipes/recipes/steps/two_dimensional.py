@@ -144,7 +144,7 @@ def geometry_as_stated(
     told = header.get("ESO QC ARCS ALONG")
     by_arcs = float(told) if isinstance(told, (int, float)) else 0.0
     of_sky = applied[0] - by_arcs
-    # By less than 0.05 px nothing is moved.
+    # What the sky moves is 0.05 px or more; less is what rounding left.
     if geometry.rung == 0 or inputs.arm.echelle or not any(applied) or abs(of_sky) < 0.01:
         return geometry, (applied[::-1] if axis == 0 else applied)
     own = {}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from soxs_recipes.reduction.flexure.wave_drift import ArcShift, DriftPoint
     from soxs_recipes.reduction.flexure.zero_point import ZeroPoint
 
-__all__ = ["ARC_TAGS", "MeasuredArc", "drift_table", "geometry_at", "measure_arcs", "mid_time_of", "shift_at"]
+__all__ = ["ARC_TAGS", "MeasuredArc", "drift_table", "geometry_at", "measure_arcs", "shift_at"]
 
 _log = logging.getLogger(__name__)
 
@@ -54,15 +54,6 @@ class MeasuredArc:
     boxes: int
 
 
-def mid_time_of(inputs: Inputs, path: Path) -> float:
-    """Middle of an exposure [MJD]; NaN when unknown."""
-    from soxs_recipes.instrument.times import mid_time, observation_mjd
-
-    end, duration = (inputs.keyword(name, path) for name in ("MJD_END", "EXPTIME"))
-    known = [float(value) if isinstance(value, (int, float)) else math.nan for value in (end, duration)]
-    return mid_time(observation_mjd(inputs.header(path)), end=known[0], exposure_time=known[1])
-
-
 def measure_arcs(inputs: Inputs, paths: Sequence[Path], geometry: Geometry) -> list[MeasuredArc]:
     """Shift of every arc; one that cannot be measured is named and left out, frames without lamps are passed over.
 
@@ -89,7 +80,7 @@ def _lamps_off(inputs: Inputs, path: Path) -> bool:
 
 
 def _measure(inputs: Inputs, path: Path, geometry: Geometry) -> MeasuredArc:
-    time = mid_time_of(inputs, path)
+    time = inputs.mid_time(path)
     if not math.isfinite(time):
         raise InputError("its time is unknown (MJD-OBS, DATE-OBS)")
     exposure = next(prepare_exposures(inputs, [path], None))
